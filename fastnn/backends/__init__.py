@@ -1,0 +1,154 @@
+"""The registry: which backends there are, whether they can run here, and how a name becomes an instance.
+
+To add a backend, subclass :class:`fastnn.backends.base.Backend` in one module and register it: one line in `_BUILTIN` here,
+or, from another package, an entry point ::
+
+    [project.entry-points."fastnn.backends"]
+    mine = "my_package.my_module:MyBackend"
+
+Nothing is imported before it is asked for. A backend that is asked for by name is used or refused, never replaced; only
+``"auto"`` chooses, and it logs what it chose and why.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from functools import cache
+
+from ..errors import BackendError, BackendImportError, DeviceError, DtypeError, InputError, UnknownBackendError
+from .base import Availability, Backend
+
+_log = logging.getLogger("fastnn")
+
+#: The group of entry points under which other packages register a backend.
+ENTRY_POINT_GROUP = "fastnn.backends"
+
+_BUILTIN = {
+    "numpy": "fastnn.backends.numpy_backend:NumpyBackend",
+    "numba": "fastnn.backends.numba_backend:NumbaBackend",
+    "cupy": "fastnn.backends.cupy_backend:CupyBackend",
+}
+
+#: In what order ``"auto"`` prefers what is available.
+_AUTO_ORDER = ("cupy", "numba", "numpy")
+
+
+@cache
+def _registered() -> dict[str, str]:
+    """Every name and where its class is: fastnn's own, then those of installed packages, which cannot replace ours."""
+    from importlib.metadata import entry_points  # slow to import, and only needed once somebody asks for a backend
+
+    plugins = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
+    for name in plugins.keys() & {*_BUILTIN, "auto"}:
+        _log.warning("the backend %r of %s is ignored: fastnn has one of that name", name, plugins.pop(name))
+    return _BUILTIN | plugins
+
+
+@cache
+def _backend_class(name: str) -> type[Backend]:
+    module, _, attribute = _registered()[name].partition(":")
+    try:
+        cls = getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise BackendImportError(
+            f"the backend {name!r} could not be imported from {module}:{attribute} ({type(error).__name__}: {error})"
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, Backend)):
+        raise BackendImportError(f"the backend {name!r} is {cls!r}, which is not a subclass of fastnn.backends.base.Backend")
+    return cls
+
+
+@cache
+def availability(name: str) -> Availability:
+    """Probe a registered backend, once a process."""
+    try:
+        cls = _backend_class(name)
+    except BackendImportError as error:
+        return Availability(False, "", str(error), "reinstall or remove the package that registers it", error)
+    return cls.probe()
+
+
+def available_backends() -> dict[str, Availability]:
+    """Every registered backend, with whether it can run here and, where it cannot, why and what to do about it.
+
+    Returns
+    -------
+    dict of str to Availability
+        Objects with the attributes ``available``, ``device``, ``reason`` and ``remedy``.
+
+    Examples
+    --------
+    >>> available_backends()["numpy"].available
+    True
+    """
+    return {name: availability(name) for name in _registered()}
+
+
+def get_backend(backend: str | Backend = "auto") -> Backend:
+    """The backend of this name; an instance is returned as it is.
+
+    Parameters
+    ----------
+    backend : str or Backend
+        ``"numpy"``, ``"numba"``, ``"cupy"``, a name that another package registers, or ``"auto"`` for the first of cupy,
+        numba and numpy that can run here. A device may follow a colon where the backend has several: ``"cupy:1"``.
+
+    Returns
+    -------
+    Backend
+        The same instance each time for the same name.
+
+    Raises
+    ------
+    UnknownBackendError
+        If no backend of this name is registered; the message lists those that are.
+    BackendNotInstalledError
+        If the library that it needs is missing; the message names the extra to install.
+    BackendImportError
+        If that library is there but does not import; the cause is chained.
+    DeviceError
+        If there is no such device.
+
+    Examples
+    --------
+    >>> get_backend("numpy").name
+    'numpy'
+    """
+    if isinstance(backend, Backend):
+        return backend
+    if not isinstance(backend, str):
+        raise DtypeError(f"backend={backend!r} is neither a name nor an instance of fastnn.backends.base.Backend")
+    name, colon, device = backend.partition(":")
+    if name == "auto" and not colon:
+        return _choose()
+    if name not in _registered():
+        raise UnknownBackendError(f"there is no backend {backend!r}; choose one of {', '.join(['auto', *_registered()])}")
+    return _instance(name, device if colon else None)
+
+
+@cache
+def _instance(name: str, device: str | None) -> Backend:
+    found = availability(name)
+    if not found.available:
+        error = found.error or DeviceError(f"the backend {name!r} cannot run here: {found.reason}; {found.remedy}")
+        raise error.with_traceback(None)
+    if device is None:
+        return _backend_class(name)()
+    if not device.isdecimal():
+        raise InputError(f"the device in {f'{name}:{device}'!r} is not a number; write for example {f'{name}:0'!r}")
+    return _backend_class(name).on_device(int(device))
+
+
+def _choose() -> Backend:
+    """The first of the preferred backends that can run here."""
+    for name in _AUTO_ORDER:
+        found = availability(name)
+        if found.available:
+            _log.info("backend 'auto' is %r on %s", name, found.device)
+            return get_backend(name)
+        _log.info("backend 'auto' passes over %r: %s", name, found.reason)
+    raise BackendError("no backend can run here, not even NumPy")  # pragma: no cover
+
+
+__all__ = ["ENTRY_POINT_GROUP", "Availability", "Backend", "availability", "available_backends", "get_backend"]

@@ -1,0 +1,380 @@
+"""The networks: formulas in terms of a backend's operations.
+
+A network holds its backend, its dtype and its parameters, a plain dict of the backend's arrays. What a user hands in passes
+one door, where it is checked and becomes arrays of that backend and dtype; behind the door nothing is converted or copied
+between devices any more.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+
+from .backends import Backend, get_backend
+from .backends.base import Dataset
+from .differentiation import DEFAULT_STEP, numerical_gradient
+from .errors import DtypeError, InputError
+from .functions import ACTIVATIONS, LOSSES
+from .validation import (
+    Array,
+    all_finite,
+    check_samples,
+    check_targets,
+    choice,
+    float_dtype,
+    generator,
+    positive_int,
+    real_number,
+)
+
+#: A layer as a backward pass leaves it: the suffix of its parameters' names, its input, and the derivative of the loss
+#: with respect to its pre-activation.
+LayerDelta = tuple[str, Array, Array]
+
+
+class Network:
+    """What the networks share: the door, and everything that follows from logits and deltas.
+
+    Attributes
+    ----------
+    params : dict of str to array
+        The parameters, arrays of the backend. Assigning a new array to an entry takes effect at once.
+    backend : fastnn.backends.base.Backend
+    dtype : numpy.dtype
+        float32 or float64; data is converted to it on the way in.
+    loss_name : str
+        ``"cross_entropy"`` or ``"mean_squared_error"``.
+    """
+
+    params: dict[str, Array]
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], *, loss: str, backend: str | Backend, dtype: Any) -> None:
+        self.loss_name = choice(loss, "loss", LOSSES)
+        self.dtype = float_dtype(dtype)
+        self.backend = get_backend(backend)
+        self._shapes = shapes
+
+    # -- formulas that each network gives ------------------------------------------------------------------------------
+
+    def _logits(self, x: Array) -> Array:
+        """The last layer's pre-activations."""
+        raise NotImplementedError
+
+    def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
+        """Forward and backward pass: the loss, and what the parameter gradients of each layer follow from.
+
+        `out` holds arrays to write intermediate results to, by name; with an empty dict they are new.
+        """
+        raise NotImplementedError
+
+    # -- the book's methods --------------------------------------------------------------------------------------------
+
+    def predict(self, x: Any) -> Array:
+        """What the network makes of samples: class probabilities; with the squared error, its plain outputs.
+
+        Parameters
+        ----------
+        x : array_like, shape (samples, features), or (features,) for a single sample
+
+        Returns
+        -------
+        array of the backend and of the network's dtype, shape (samples, outputs) or (outputs,)
+        """
+        x, single = self._enter(x)
+        y = self.backend.output(self._logits(x), self.loss_name)
+        return y[0] if single else y
+
+    def loss(self, x: Any, t: Any) -> float:
+        """The loss on samples `x` against `t`: labels of shape (samples,), or targets of shape (samples, outputs).
+
+        For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the squared error the book's
+        ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar label or a 1-D target.
+        """
+        return float(self._loss(*self._enter_pair(x, t)))
+
+    def accuracy(self, x: Any, t: Any) -> float:
+        """The fraction of samples whose largest output is where the target has its largest value."""
+        x, t = self._enter_pair(x, t)
+        return float(self.backend.count_correct(self._logits(x), t)) / len(x)
+
+    def gradient(self, x: Any, t: Any) -> dict[str, Array]:
+        """The gradient of the loss by backpropagation.
+
+        Returns
+        -------
+        dict of str to array
+            One gradient for each entry of `params`, under its name and of its shape.
+
+        Notes
+        -----
+        For the cross-entropy this is the book's (y − t) / samples at the logits: the derivative of −Σ t·log(y) for targets
+        that sum to one, without the 1e-7 that the loss adds to y. From the derivative of the loss as it is computed, which
+        the numerical gradient approximates, it differs by the factor y / (y + 1e-7) in the contribution of a sample whose
+        target has the probability y: 1e-6 at y = 0.1, but one half at y = 1e-7.
+        """
+        x, t = self._enter_pair(x, t)
+        _, layers = self._backward(x, t, {})
+        gradients = {}
+        for suffix, entering, delta in layers:
+            gradients["W" + suffix], gradients["b" + suffix] = self.backend.dense_gradient(entering, delta)
+        return {name: gradients[name] for name in self.params}
+
+    def numerical_gradient(self, x: Any, t: Any, h: float = DEFAULT_STEP, method: str = "full") -> dict[str, Array]:
+        """The gradient of the loss by central differences with step `h`, (L(w + h) − L(w − h)) / 2h for each parameter w.
+
+        Parameters
+        ----------
+        x, t : array_like
+            As for :meth:`loss`.
+        h : float
+            The step.
+        method : {"full"}
+            ``"full"`` is the book's loop: two evaluations of the loss on all samples for each parameter.
+
+        Returns
+        -------
+        dict of str to array
+            One gradient for each entry of `params`, under its name and of its shape.
+
+        Raises
+        ------
+        InputError
+            If `h` is not positive and finite, or so small that adding it to a parameter changes nothing; or if a
+            parameter is not finite. The parameters are as before then, as they are when the loss raises.
+        """
+        h = real_number(h, "h", above=0)
+        choice(method, "method", ("full",))
+        x, t = self._enter_pair(x, t)
+        for name, parameter in self.params.items():
+            if not all_finite(parameter):
+                raise InputError(f"the parameter {name} holds NaN or infinity, so the loss has no gradient there")
+            if bool((parameter + h == parameter).any()):
+                raise InputError(f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {self.dtype}")
+        return {
+            name: numerical_gradient(lambda _: self._loss(x, t), parameter, h=h) for name, parameter in self.params.items()
+        }
+
+    def to(self, backend: str | Backend) -> Self:
+        """A copy of the network on another backend, with copies of its parameters."""
+        target = get_backend(backend)
+        self._check_params()
+        moved = object.__new__(type(self))
+        moved.__dict__.update(self.__dict__)
+        moved.backend = target
+        moved.params = {name: target.asarray(self.backend.to_numpy(p).copy()) for name, p in self.params.items()}
+        return moved
+
+    # -- for the training loop, which has checked its data once --------------------------------------------------------
+
+    def buffers(self, batch_size: int) -> dict[str, Array]:
+        """Arrays for the intermediate results of a step on `batch_size` samples, for :meth:`descend`."""
+        return {}
+
+    def descend(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
+        """One step of gradient descent on a batch of this network's dataset, by backpropagation; the loss before it."""
+        value, layers = self._backward(x, t, out)
+        for suffix, entering, delta in layers:
+            W, b = self.params["W" + suffix], self.params["b" + suffix]
+            self.backend.dense_descent(W, b, entering, delta, learning_rate)
+        return value
+
+    def count_correct(self, x: Array, t: Array) -> Array:
+        """How many of these samples of this network's dataset are classified right; stays with the backend."""
+        return self.backend.count_correct(self._logits(x), t)
+
+    def dataset(self, x: Any, t: Any, name: str = "") -> Dataset:
+        """Samples and targets, checked once and kept the way the backend likes them; `name` is for error messages."""
+        x, t = self._enter_pair(x, t, name, allow_single=False)
+        return self.backend.dataset(x, t)
+
+    # -- the door ------------------------------------------------------------------------------------------------------
+
+    def _loss(self, x: Array, t: Array) -> Array:
+        return self.backend.loss(self.backend.output(self._logits(x), self.loss_name), t, self.loss_name)
+
+    def _enter(self, x: Any, name: str = "x") -> tuple[Array, bool]:
+        """Samples as a checked 2-D array of the backend and dtype, and whether they were a single sample."""
+        self._check_params()
+        x = self.backend.asarray(x)
+        checked = check_samples(x, self._features, name)
+        return self.backend.asarray(checked, self.dtype), x.ndim == 1
+
+    def _enter_pair(self, x: Any, t: Any, name: str = "", *, allow_single: bool = True) -> tuple[Array, Array]:
+        x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
+        x, single = self._enter(x, x_name)
+        t = check_targets(self.backend.asarray(t), len(x), self._outputs, t_name, single=single and allow_single)
+        return x, t if t.ndim == 1 else self.backend.asarray(t, self.dtype)
+
+    @property
+    def _features(self) -> int:
+        return next(iter(self._shapes.values()))[0]
+
+    @property
+    def _outputs(self) -> int:
+        return next(reversed(self._shapes.values()))[-1]
+
+    def _check_params(self) -> None:
+        """Raise unless every parameter is an array of this backend, dtype and network: a user may have assigned it."""
+        self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
+        if self.params.keys() != self._shapes.keys():
+            raise InputError(f"params has the entries {list(self.params)}; a {type(self).__name__} has {list(self._shapes)}")
+        for name, shape in self._shapes.items():
+            parameter = self.params[name]
+            if parameter.dtype != self.dtype:
+                fix = f"assign an array of {self.dtype}: a.astype({self.dtype.name!r})"
+                raise DtypeError(f"params[{name!r}] is of dtype {parameter.dtype}; {fix}")
+            if parameter.shape != shape:
+                raise InputError(f"params[{name!r}] has shape {parameter.shape}; in this network it is {shape}")
+
+
+class SimpleNet(Network):
+    """The book's ``simpleNet``: one layer of weights without a bias, softmax, cross-entropy.
+
+    Parameters
+    ----------
+    input_size, output_size : int
+        The book's are 2 and 3.
+    loss : {"cross_entropy", "mean_squared_error"}
+    backend : str or Backend
+        As for :func:`fastnn.get_backend`.
+    dtype : {"float64", "float32"}
+    rng : None, int or numpy.random.Generator
+        Where the weights, standard normal as in the book, come from: fresh entropy, a seed, or this generator.
+
+    Examples
+    --------
+    >>> net = SimpleNet(rng=0)
+    >>> net.W.shape
+    (2, 3)
+    >>> net.gradient(np.array([0.6, 0.9]), 2)["W"].shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        input_size: int = 2,
+        output_size: int = 3,
+        *,
+        loss: str = "cross_entropy",
+        backend: str | Backend = "numpy",
+        dtype: Any = "float64",
+        rng: Any = None,
+    ) -> None:
+        shape = positive_int(input_size, "input_size"), positive_int(output_size, "output_size")
+        super().__init__({"W": shape}, loss=loss, backend=backend, dtype=dtype)
+        self.params = {"W": self.backend.asarray(generator(rng).standard_normal(shape), self.dtype)}
+        self._no_bias = self.backend.asarray(np.zeros(shape[1]), self.dtype)
+
+    @property
+    def W(self) -> Array:
+        """The weights, shape (input_size, output_size): ``params["W"]``."""
+        return self.params["W"]
+
+    @W.setter
+    def W(self, value: Array) -> None:
+        self.params["W"] = value
+
+    def predict(self, x: Any) -> Array:
+        """The logits x·W, as the book's ``simpleNet`` returns them: the softmax is part of its loss."""
+        x, single = self._enter(x)
+        logits = self._logits(x)
+        return logits[0] if single else logits
+
+    def _logits(self, x: Array) -> Array:
+        return self.backend.dense(x, self.W, self._no_bias)
+
+    def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
+        value, delta = self.backend.loss_gradient(self._logits(x), t, self.loss_name)
+        return value, [("", x, delta)]
+
+    def descend(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
+        value, [(_, x, delta)] = self._backward(x, t, out)
+        self.backend.descent(self.W, self.backend.dense_gradient(x, delta)[0], learning_rate)
+        return value
+
+
+class TwoLayerNet(Network):
+    """The book's network: a hidden layer, an output layer, and the loss of what comes out.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+        Features of a sample, hidden units, classes or outputs.
+    weight_init_std : float
+        Standard deviation of the normal distribution of the initial weights; biases start at zero.
+    activation : {"sigmoid", "tanh", "relu", "identity"}
+        Of the hidden layer.
+    loss : {"cross_entropy", "mean_squared_error"}
+        The cross-entropy is that of the softmax of the outputs; the squared error, ½·Σ (y − t)², that of the plain outputs.
+    backend : str or Backend
+        What carries out the work, as for :func:`fastnn.get_backend`; resolved once, here.
+    dtype : {"float64", "float32"}
+        Of parameters and of everything computed.
+    rng : None, int or numpy.random.Generator
+        Where the initial weights come from: fresh entropy, a seed, or this generator. The same seed gives the same
+        weights on every backend.
+
+    Attributes
+    ----------
+    params : dict
+        ``W1`` (input_size, hidden_size), ``b1`` (hidden_size,), ``W2`` (hidden_size, output_size), ``b2`` (output_size,).
+
+    Raises
+    ------
+    InputError, DtypeError
+        For sizes below one, unknown names, a negative standard deviation, or a dtype that parameters cannot have.
+
+    Examples
+    --------
+    >>> net = TwoLayerNet(784, 50, 10, rng=0)
+    >>> net.predict(np.zeros((3, 784))).shape
+    (3, 10)
+    >>> net.params["W1"].shape
+    (784, 50)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        weight_init_std: float = 0.01,
+        *,
+        activation: str = "sigmoid",
+        loss: str = "cross_entropy",
+        backend: str | Backend = "numpy",
+        dtype: Any = "float64",
+        rng: Any = None,
+    ) -> None:
+        i = positive_int(input_size, "input_size")
+        j = positive_int(hidden_size, "hidden_size")
+        k = positive_int(output_size, "output_size")
+        scale = real_number(weight_init_std, "weight_init_std", minimum=0)
+        self.activation = choice(activation, "activation", ACTIVATIONS)
+        super().__init__({"W1": (i, j), "b1": (j,), "W2": (j, k), "b2": (k,)}, loss=loss, backend=backend, dtype=dtype)
+        rng = generator(rng)
+        host = {
+            name: scale * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
+            for name, shape in self._shapes.items()
+        }
+        self.params = {name: self.backend.asarray(value, self.dtype) for name, value in host.items()}
+
+    def _logits(self, x: Array) -> Array:
+        W1, b1, W2, b2 = self.params.values()
+        z1 = self.backend.dense(x, W1, b1, self.activation)
+        return self.backend.dense(z1, W2, b2)
+
+    def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
+        W1, b1, W2, b2 = self.params.values()
+        z1 = self.backend.dense(x, W1, b1, self.activation, out=out.get("z1"))
+        logits = self.backend.dense(z1, W2, b2, out=out.get("logits"))
+        value, delta2 = self.backend.loss_gradient(logits, t, self.loss_name, out=out.get("delta2"))
+        delta1 = self.backend.dense_backward(delta2, W2, z1, self.activation, out=out.get("delta1"))
+        return value, [("1", x, delta1), ("2", z1, delta2)]
+
+    def buffers(self, batch_size: int) -> dict[str, Array]:
+        _, j = self._shapes["W1"]
+        _, k = self._shapes["W2"]
+        columns = {"z1": j, "logits": k, "delta2": k, "delta1": j}
+        return {name: self.backend.empty((batch_size, size), self.dtype) for name, size in columns.items()}

@@ -1,0 +1,177 @@
+"""The training loop: batches, epochs, history."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .backends.base import Dataset
+from .errors import DivergenceError
+from .networks import Network
+from .validation import choice, generator, positive_int, real_number
+
+_log = logging.getLogger("fastnn")
+
+#: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of the hidden layer.
+EVALUATION_CHUNK = 2000
+
+GRADIENTS = ("backprop",)
+
+
+@dataclass
+class History:
+    """What happened during training.
+
+    Attributes
+    ----------
+    loss : numpy.ndarray, shape (iterations,)
+        The loss of each iteration's batch, before the parameters were updated with it.
+    iterations : list of int
+        After the update of which iterations, counted from 0, the accuracies were evaluated.
+    train_accuracy, test_accuracy : list of float
+        The accuracies on all the training and test samples then; `test_accuracy` is empty without a test set.
+    seconds : float
+        Wall-clock seconds of the loop, evaluations included, compilation not.
+    """
+
+    loss: np.ndarray = field(default_factory=lambda: np.empty(0))
+    iterations: list[int] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def train(
+    network: Network,
+    x_train: Any,
+    t_train: Any,
+    *,
+    x_test: Any = None,
+    t_test: Any = None,
+    iterations: int = 10_000,
+    batch_size: int = 100,
+    learning_rate: float = 0.1,
+    gradient: str = "backprop",
+    evaluate_every: int | None = None,
+    rng: Any = None,
+    progress: bool = False,
+) -> History:
+    """Train a network by stochastic gradient descent, as the book does.
+
+    Each iteration draws `batch_size` row numbers with replacement and moves the parameters against the gradient of the
+    loss on those rows. The row numbers come from one NumPy Generator on the host, so the same seed gives the same batches
+    on every backend.
+
+    Parameters
+    ----------
+    network : Network
+        Its parameters are updated in place.
+    x_train : array_like, shape (samples, features)
+    t_train : array_like, shape (samples,) or (samples, outputs)
+        Labels, or one-hot or soft targets.
+    x_test, t_test : array_like, optional
+        Samples and targets to evaluate the accuracy on, too; both or neither.
+    iterations, batch_size : int
+    learning_rate : float
+        At least 0.
+    gradient : {"backprop"}
+        How the gradient is computed.
+    evaluate_every : int, optional
+        Every how many iterations, the first included, the accuracies are evaluated (after the update). By default once an
+        epoch, which is the number of whole batches in the training set, at least one; 0 never evaluates, for timing.
+    rng : None, int or numpy.random.Generator
+        Where the batches come from: fresh entropy, a seed, or this generator.
+    progress : bool
+        Show a progress bar, in a terminal (on standard error) or a notebook.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    InputError, DtypeError
+        If the data do not fit the network or an argument is impossible; nothing has been changed then.
+    DivergenceError
+        If the loss ceases to be finite; noticed at the end of an epoch.
+
+    Examples
+    --------
+    >>> from fastnn import TwoLayerNet
+    >>> x = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> net = TwoLayerNet(2, 8, 2, weight_init_std=1.0, rng=1)
+    >>> history = train(net, x, [0, 1, 1, 0], iterations=3000, batch_size=4, learning_rate=1.0, rng=1)
+    >>> net.accuracy(x, [0, 1, 1, 0])
+    1.0
+    """
+    iterations = positive_int(iterations, "iterations", 0)
+    batch_size = positive_int(batch_size, "batch_size")
+    learning_rate = real_number(learning_rate, "learning_rate", minimum=0)
+    choice(gradient, "gradient", GRADIENTS)
+    rng = generator(rng)
+    data = network.dataset(x_train, t_train, "train")
+    test = None if x_test is None and t_test is None else network.dataset(x_test, t_test, "test")
+    epoch = max(len(data) // batch_size, 1)
+    interval = epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
+
+    backend = network.backend
+    backend.warm_up(network.dtype)
+    step = backend.compile(sgd_step(network, data, batch_size, learning_rate))
+    history = History(loss=np.empty(iterations, network.dtype))
+    with _progress_bar(iterations, progress) as bar:
+        backend.synchronize()
+        started = time.perf_counter()
+        for first in range(0, iterations, epoch):
+            last = min(first + epoch, iterations)
+            # An epoch's row numbers at a time: they reach a GPU in one copy, and its losses come back in one.
+            rows = backend.asarray(rng.integers(len(data), size=(last - first, batch_size)))
+            losses = backend.empty(last - first, network.dtype)
+            for i in range(first, last):
+                losses[i - first] = step(rows[i - first])
+                if interval and i % interval == 0:
+                    history.iterations.append(i)
+                    history.train_accuracy.append(accuracy(network, data))
+                    if test is not None:
+                        history.test_accuracy.append(accuracy(network, test))
+            history.loss[first:last] = backend.to_numpy(losses)
+            _check_finite(history.loss, first, last, learning_rate)
+            bar.update(last - first)
+        backend.synchronize()
+        history.seconds = time.perf_counter() - started
+    return history
+
+
+def sgd_step(network: Network, data: Dataset, batch_size: int, learning_rate: float) -> Any:
+    """A function of row numbers that does one iteration and returns the loss, with its buffers allocated once."""
+    buffers = network.buffers(batch_size)
+
+    def step(rows: Any) -> Any:
+        x, t = data.batch(rows, out=buffers.get("x"))
+        return network.descend(x, t, learning_rate, buffers)
+
+    return step
+
+
+def accuracy(network: Network, data: Dataset) -> float:
+    """The fraction of a dataset that the network classifies right."""
+    return float(sum(network.count_correct(x, t) for x, t in data.chunks(EVALUATION_CHUNK))) / len(data)
+
+
+def _check_finite(loss: np.ndarray, first: int, last: int, learning_rate: float) -> None:
+    finite = np.isfinite(loss[first:last])
+    if not finite.all():
+        i = first + int(finite.argmin())
+        raise DivergenceError(
+            f"the loss is {loss[i]} at iteration {i}: training diverged, and the parameters are of no use any more; "
+            f"start again with a learning_rate smaller than {learning_rate:g}"
+        )
+
+
+def _progress_bar(iterations: int, shown: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=iterations, unit="it", disable=not shown)
