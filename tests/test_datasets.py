@@ -95,7 +95,7 @@ def test_an_altered_packaged_file_is_refused(packaged):
     raw = bytearray(gzip.decompress(path.read_bytes()))
     raw[-1] ^= 1
     path.write_bytes(gzip.compress(bytes(raw)))
-    with pytest.raises(DataFileError, match="altered.*reinstall") as caught:
+    with pytest.raises(DataFileError, match=r"altered.*reinstall") as caught:
         load_mnist()
     assert str(path) in str(caught.value)
 

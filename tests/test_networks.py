@@ -73,7 +73,7 @@ def test_the_simple_net_of_the_book(backend):
     assert net.W is net.params["W"]
     net.W = backend.asarray([[0.47355232, 0.9977393, 0.84668094], [0.85557411, 0.03563661, 0.69422093]])
     np.testing.assert_allclose(backend.to_numpy(net.predict([0.6, 0.9])), [1.05414809, 0.63071653, 1.1328074], rtol=1e-8)
-    assert net.loss([0.6, 0.9], [0, 0, 1]) == pytest.approx(0.92806853663411326, abs=1e-12)
+    assert net.loss([0.6, 0.9], [0, 0, 1]) == pytest.approx(0.92806828578640754, abs=1e-15)
     expected = [[0.21924763, 0.14356247, -0.36281009], [0.32887144, 0.2153437, -0.54421514]]
     np.testing.assert_allclose(backend.to_numpy(net.numerical_gradient([0.6, 0.9], [0, 0, 1])["W"]), expected, atol=1e-8)
 
@@ -128,7 +128,7 @@ def test_without_a_seed_networks_differ_and_global_state_stays():
         ((5, 4, 3), {"backend": "torch"}, fastnn.UnknownBackendError, "numpy, numba, cupy"),
         ((5, 4, 3), {"rng": -1}, InputError, "rng=-1"),
         ((5, 4, 3), {"rng": 0.5}, InputError, "rng=0.5"),
-        ((5, 4, 3), {"rng": np.random.RandomState(0)}, InputError, "rng=RandomState"),  # noqa: NPY002
+        ((5, 4, 3), {"rng": np.random.RandomState(0)}, InputError, "rng=RandomState"),
     ],
 )
 def test_impossible_networks_are_refused(arguments, options, error, message):
@@ -278,8 +278,8 @@ def test_the_order_of_the_entries_does_not_matter(backend):
         (lambda p: p[..., :-1], InputError, "has shape .* in this network it is"),
         (lambda p: p[None], InputError, "has shape .* in this network it is"),
         (lambda p: p.tolist(), ForeignArrayError, r"builtins\.list.*asarray"),
-        (lambda p: 0.0, ForeignArrayError, r"builtins\.float.*asarray"),
-        (lambda p: None, ForeignArrayError, "NoneType.*asarray"),
+        (lambda _: 0.0, ForeignArrayError, r"builtins\.float.*asarray"),
+        (lambda _: None, ForeignArrayError, "NoneType.*asarray"),
     ],
     ids=["float32", "integers", "narrower", "3-D", "list", "number", "None"],
 )
@@ -356,14 +356,13 @@ def test_gradient_matches_the_loop_of_the_book_on_mnist(backend, mnist):
             assert np.abs(loop[chosen]).max() > 1e-5
 
 
-def test_gradient_matches_the_loop_of_the_book_whole(make):
-    for loss in LOSSES:
-        net = make(loss=loss)
-        parameters, gradient = host(net), host(net, net.gradient(X, T))
-        formula = LOSS_WITHOUT_GUARD[loss]
-        for name, parameter in parameters.items():
-            loop = book.numerical_gradient(lambda: formula(book.logits(parameters, X), T), parameter)
-            np.testing.assert_allclose(gradient[name], loop, rtol=0, atol=2e-8)
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_gradient_matches_the_loop_of_the_book_whole(make, loss):
+    net = make(loss=loss)
+    parameters, gradient = host(net), host(net, net.gradient(X, T))
+    for name, parameter in parameters.items():
+        loop = book.numerical_gradient(lambda: LOSS_WITHOUT_GUARD[loss](book.logits(parameters, X), T), parameter)
+        np.testing.assert_allclose(gradient[name], loop, rtol=0, atol=2e-8)
 
 
 LOSS_WITHOUT_GUARD = {
@@ -415,17 +414,17 @@ def test_gradient_parts_from_the_loss_where_its_documentation_says(backend):
     assert computed / exact == pytest.approx(0.5, rel=1e-6)
 
 
-def test_numerical_gradient_is_the_loop_of_the_book(make):
-    for loss in LOSSES:
-        net = make(loss=loss)
-        before, parameters = host(net), host(net)
-        for method in ({}, {"method": "full"}):
-            found = host(net, net.numerical_gradient(X, LABELS, **method))
-            for name, parameter in parameters.items():
-                loop = book.numerical_gradient(lambda: book.loss(parameters, X, T, loss=loss), parameter)
-                np.testing.assert_allclose(found[name], loop, rtol=0, atol=1e-10)
-        for name, parameter in host(net).items():
-            assert parameter.tobytes() == before[name].tobytes()
+@pytest.mark.parametrize("loss", LOSSES)
+def test_numerical_gradient_is_the_loop_of_the_book(make, loss):
+    net = make(loss=loss)
+    before, parameters = host(net), host(net)
+    for method in ({}, {"method": "full"}):
+        found = host(net, net.numerical_gradient(X, LABELS, **method))
+        for name, parameter in parameters.items():
+            loop = book.numerical_gradient(lambda: book.loss(parameters, X, T, loss=loss), parameter)
+            np.testing.assert_allclose(found[name], loop, rtol=0, atol=1e-10)
+    for name, parameter in host(net).items():
+        assert parameter.tobytes() == before[name].tobytes()
 
 
 def test_numerical_gradient_uses_its_step():
@@ -599,7 +598,7 @@ def test_numerical_gradient_takes_any_number_of_dimensions(shape, dtype):
     found = numerical_gradient(lambda x: (x**3).sum(), x, h=1e-2)
     assert found.shape == shape
     assert found.dtype == dtype
-    np.testing.assert_allclose(found, 3 * before**2 + 1e-4, atol=1e-9 if dtype == float else 1e-3)
+    np.testing.assert_allclose(found, 3 * before**2 + 1e-4, atol=1e-9 if dtype.itemsize == 8 else 1e-3)
     assert x.tobytes() == before.tobytes()
 
 

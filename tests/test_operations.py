@@ -3,6 +3,8 @@
 The tolerances are bounds of the rounding error of a plain evaluation, of the form (operations) · eps · (magnitudes).
 """
 
+from typing import ClassVar
+
 import book
 import numpy as np
 import pytest
@@ -288,7 +290,7 @@ class OnAGpu:
     """Like the arrays of every library that lives on CUDA devices."""
 
     shape, dtype = (3,), np.dtype(float)
-    __cuda_array_interface__ = {"shape": (3,), "typestr": "<f8", "data": (0, False), "version": 3}
+    __cuda_array_interface__: ClassVar = {"shape": (3,), "typestr": "<f8", "data": (0, False), "version": 3}
 
     def __array__(self, dtype=None, copy=None):
         raise AssertionError("copied from the device silently")
