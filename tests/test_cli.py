@@ -150,20 +150,12 @@ def test_mnist_itself_from_a_fresh_process(python):
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
 def test_progress_is_shown_in_a_terminal(data):
+    import termios  # exists where pseudo-terminals do
+
     controller, terminal = os.openpty()
-    command = [
-        sys.executable,
-        "-m",
-        "fastnn",
-        "train",
-        "--data",
-        str(data),
-        "--iterations",
-        "40",
-        "--backend",
-        "numpy",
-        "--json",
-    ]
+    termios.tcsetwinsize(terminal, (24, 80))
+    options = ["--data", str(data), "--iterations", "40", "--backend", "numpy", "--json"]
+    command = [sys.executable, "-m", "fastnn", "train", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=terminal, text=True)
     shown = os.read(controller, 100_000).decode()
     os.close(terminal)

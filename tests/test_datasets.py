@@ -196,6 +196,7 @@ PACKED = gzip.compress(GOOD)
         (b"\0\0\x08\xff" + b"\0\0\0\1" * 255 + b"a", "dimensions|shape"),
         (b"\0\0\x08\4\0\0\0\0" + b"\xff" * 12, "dimensions|shape"),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else value,
 )
 def test_a_file_that_is_not_right_is_refused_by_name(tmp_path, content, message):
     path = tmp_path / "some-file"
