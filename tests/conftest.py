@@ -60,9 +60,9 @@ class Finished(NamedTuple):
 def python(tmp_path):
     """Run Python in a fresh process, with directories to put before its path, and return exit code and output."""
 
-    def run(*arguments, path=(), stdout=subprocess.PIPE, **environment):
-        variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        variables |= {"PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONUTF8": "1"} | environment
+    def run(*arguments, path=(), stdout=subprocess.PIPE):
+        paths = [str(entry) for entry in path] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1"}
         done = subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=tmp_path,

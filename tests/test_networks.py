@@ -644,8 +644,8 @@ class TaggedBackend(Backend):
     xp = np
     array_type = Tagged
 
-    def asarray(self, a, dtype=None):
-        return super().asarray(a, dtype).view(Tagged)
+    def asarray(self, *arguments, **options):
+        return super().asarray(*arguments, **options).view(Tagged)
 
     def to_numpy(self, a):
         return a.view(np.ndarray)
