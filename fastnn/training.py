@@ -122,12 +122,13 @@ def train(
     interval = epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
 
     backend = network.backend
-    # On a copy, so that compiling and loading is over before the clock starts, and for exactly the types at hand.
-    sgd_step(network.to(backend), data, gradient, batch_size, learning_rate)(backend.asarray(np.zeros(batch_size, np.intp)))
     step = backend.compile(sgd_step(network, data, gradient, batch_size, learning_rate))
     history = History(loss=np.empty(iterations, network.dtype))
     # Divergence is told from the losses; a warning from the middle of an operation would only come first.
     with _progress_bar(iterations, progress) as bar, np.errstate(over="ignore", invalid="ignore"):
+        # One step on a copy, so that for exactly these types everything is compiled and loaded before the clock starts.
+        rehearsal = sgd_step(network.to(backend), data, gradient, batch_size, learning_rate)
+        rehearsal(backend.asarray(np.zeros(batch_size, np.intp)))
         backend.synchronize()
         started = time.perf_counter()
         for first in range(0, iterations, epoch):
