@@ -116,7 +116,7 @@ def numerical_gradient(
         ``h="auto"``, for an `f` that is analytic and computes in complex arithmetic.
     vectorized : bool
         `f` maps an array of points, shape (K, *x.shape), to their K values: one call in place of thousands. The points
-        come in blocks of about 1 MiB.
+        come in blocks of bounded size (128 KiB; on a GPU, 64 MiB; at least two points).
     workers : int or map-like callable, optional
         Evaluate in so many processes (-1: one for each core), or by ``workers(function, iterable)``: the ``map`` of a
         pool or of a cluster's client. Functions and points are pickled for processes. For a compiled `f`, an int is a
@@ -218,9 +218,7 @@ def numerical_gradient_rows(
     return _differentiate(perturbed, unperturbed, X, h, scheme, return_error)
 
 
-def gradient_descent(
-    f: Function, init_x: Array, lr: float = 0.01, step_num: int = 100, *, return_path: bool = False
-) -> Any:
+def gradient_descent(f: Function, init_x: Array, lr: float = 0.01, step_num: int = 100, *, return_path: bool = False) -> Any:
     """Gradient descent on `f` with its numerical gradient: `step_num` times x ← x − lr · ∇f(x).
 
     Parameters
@@ -270,7 +268,7 @@ def gradient_descent(
 
 
 def _float_array(x: Any, name: str = "x") -> Array:
-    x = real_array(x, name)
+    x = real_array(np.asarray(x) if isinstance(x, np.generic) else x, name)
     if x.dtype.kind != "f":
         raise DtypeError(f"{name} is of dtype {x.dtype}, which cannot hold a small step; pass {name}.astype(float)")
     return x

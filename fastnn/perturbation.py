@@ -26,8 +26,10 @@ Function = Callable[[Array], Any]
 #: How many processes, or what maps like the built-in ``map``: SciPy's convention.
 Workers = int | Callable[[Callable, Iterable], Iterable] | None
 
-#: Bytes of copies that a vectorized function gets in one call: few enough to stay in a processor's cache.
-BLOCK_BYTES = 2**20
+#: Bytes of copies that a vectorized function gets in one call: few enough to stay in a processor's cache, and on a GPU
+#: enough to keep it busy.
+HOST_BLOCK_BYTES = 2**17
+DEVICE_BLOCK_BYTES = 2**26
 
 #: Into how many tasks the elements are divided at most; each task carries a copy of the point to its worker.
 MAX_TASKS = 128
@@ -168,7 +170,7 @@ def _in_blocks(f: Function, x: Array, replacements: Array) -> Array:
     xp = get_array_module(x)
     values = _empty_values(x, replacements.shape)
     count, size = replacements.shape
-    length = max(BLOCK_BYTES // (count * x.nbytes), 1)
+    length = max((HOST_BLOCK_BYTES if xp is np else DEVICE_BLOCK_BYTES) // (count * x.nbytes), 1)
     for start in range(0, size, length):
         part = replacements[:, start : start + length]
         block = xp.empty((*part.shape, size), x.dtype)
