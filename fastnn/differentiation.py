@@ -3,7 +3,7 @@
 The step decides how good a finite difference is. Its truncation error grows with the step h, as h for the one-sided
 differences and h² for the central one; the rounding of f's values, relative error ε, is divided by h and grows as it
 shrinks. The book's h = 1e-4 suits the central difference in float64. ``h="auto"`` takes the step where both errors are about
-equal: ε^(1/3) for the central and ε^(1/2) for a one-sided difference, times max(1, \\|x\\|) for each element (Nocedal and
+equal: ε^(1/3) for the central and ε^(1/2) for a one-sided difference, times max(1, |x|) for each element (Nocedal and
 Wright, Numerical Optimization, section 8.1). The complex step (Squire and Trapp, 1998), Im f(x + ih) / h, subtracts nothing,
 so that its step can be as small as one likes and its error is that of f itself.
 """
@@ -145,8 +145,8 @@ def numerical_gradient(
 
     Notes
     -----
-    ``h="auto"`` is ε^(1/3) · max(1, \\|x\\|) for the central scheme, ε^(1/2) · max(1, \\|x\\|) for the one-sided ones, where ε
-    is that of the dtype, and ε² · max(1, \\|x\\|) for the complex one.
+    ``h="auto"`` is ε^(1/3) · max(1, |x|) for the central scheme, ε^(1/2) · max(1, |x|) for the one-sided ones, where ε
+    is that of the dtype, and ε² · max(1, |x|) for the complex one.
 
     Examples
     --------

@@ -135,7 +135,7 @@ def gradient_check(
     Notes
     -----
     The step is ε^(1/3) of the network's dtype: 6e-6, or 5e-3 in float32. A difference passes, too, if the rounding of
-    the loss L explains it: 3 · ε · max(\\|L\\|, 1) / h. Where an activation has a kink, as relu has, a hidden unit within h
+    the loss L explains it: 3 · ε · max(|L|, 1) / h. Where an activation has a kink, as relu has, a hidden unit within h
     of it makes the two gradients differ although both are right.
 
     Examples

@@ -224,11 +224,11 @@ def _mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]
 
     executor: Executor
     if is_compiled(f):
-        from numba import config
+        import numba
 
         # A function that is parallel itself has Numba's threads, which one caller at a time may use.
         single = f.targetoptions.get("parallel")  # type: ignore[attr-defined]
-        executor = ThreadPoolExecutor(1 if single else count or config.NUMBA_NUM_THREADS)
+        executor = ThreadPoolExecutor(1 if single else count or numba.get_num_threads)
     else:
         try:
             pickle.dumps(f)
@@ -266,7 +266,7 @@ def _block_values(f: Function, block: Array) -> Array:
     if values.dtype.kind not in "fiubc" or values.shape != block.shape[:1]:
         raise InputError(
             f"f returned shape {values.shape} of {values.dtype} for {len(block)} points of shape {block.shape[1:]}; with "
-            f"vectorized=True it must return one number for each, shape {block.shape[:1]}: reduce over every axis but the first"
+            f"vectorized=True it must return one number for each, shape {block.shape[:1]}: reduce all axes but the first"
         )
     _check_kind(values.dtype, block.dtype)
     return values
