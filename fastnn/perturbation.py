@@ -224,11 +224,12 @@ def _mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]
 
     executor: Executor
     if is_compiled(f):
-        import numba
+        from numba import config
 
         # A function that is parallel itself has Numba's threads, which one caller at a time may use.
         single = f.targetoptions.get("parallel")  # type: ignore[attr-defined]
-        executor = ThreadPoolExecutor(1 if single else count or numba.get_num_threads)
+        threads = count or config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        executor = ThreadPoolExecutor(1 if single else threads)
     else:
         try:
             pickle.dumps(f)
