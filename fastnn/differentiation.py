@@ -105,7 +105,8 @@ def numerical_gradient(
     f : callable
         Maps `x` to a number: a scalar or an array of one element. It gets `x` itself; but copies of it with
         ``scheme="complex"``, `vectorized`, `workers`, or if it was compiled by ``numba.njit``, so that it must compute
-        with its argument then. A compiled function is called from a compiled loop, in as many threads as Numba would use.
+        with its argument then. A compiled function is called from a compiled loop; from 64 elements on, in as many
+        threads as Numba would use.
     x : array of a floating dtype, any number of dimensions, of NumPy or CuPy
         Where to differentiate. It may be a view with any strides, 0-d, or empty. A list is converted to an array. A
         read-only array will do where `f` gets copies.
@@ -242,7 +243,8 @@ def gradient_descent(f: Function, init_x: Array, lr: float = 0.01, step_num: int
     Raises
     ------
     DivergenceError
-        If a value of x is no longer finite.
+        If a value of x is no longer finite. Growing so large that the step is lost in x, where the numerical gradient
+        comes out as 0, is only warned of.
     DtypeError, InputError
         As :func:`numerical_gradient`, whose step is the book's for float64 and ``"auto"`` for other dtypes.
 

@@ -31,6 +31,9 @@ Workers = int | Callable[[Callable, Iterable], Iterable] | None
 HOST_BLOCK_BYTES = 2**17
 DEVICE_BLOCK_BYTES = 2**26
 
+#: From how many elements on a compiled function is called in threads: fewer are done before the threads have started.
+MIN_THREADED_SIZE = 64
+
 #: Into how many tasks the elements are divided at most; each task carries a copy of the point to its worker.
 MAX_TASKS = 128
 
@@ -71,7 +74,7 @@ def evaluate_perturbed(f: Function, x: Array, points: Array, *, vectorized: bool
     elif workers is not None or is_compiled(f):
         values = _in_tasks(f, x, replacements, workers)
     else:
-        _check_writeable(x)
+        _check_writeable(x, "x")
         values = _one_by_one(f, x, replacements)
     return values.reshape(points.shape)
 
@@ -82,7 +85,7 @@ def evaluate_perturbed_rows(f: Function, X: Array, points: Array, *, vectorized:
     if vectorized:
         return _column_by_column(f, X, points)
     if not is_compiled(f):
-        _check_writeable(X)
+        _check_writeable(X, "X")
         return _row_by_row(f, X, points)
     _check_compiled(f, X[0])
     pieces = min(MAX_TASKS, len(X))
@@ -133,7 +136,7 @@ def _values_in_turn(f: Function, x: Array, replacements: Array, start: int) -> I
 def _compiled(f: Function, x: np.ndarray, replacements: np.ndarray, start: int = 0) -> np.ndarray:
     """The same in a compiled loop around the compiled `f`; `x` is C-contiguous."""
     values = _empty_values(x, replacements.shape)
-    _compiled_loop()(f, x, x.reshape(-1), replacements, start, values)
+    _compiled_loop()(f, x, x.reshape(-1), np.ascontiguousarray(replacements), start, values)
     return values
 
 
@@ -198,6 +201,8 @@ def _column_by_column(f: Function, X: Array, points: Array) -> Array:
 def _in_tasks(f: Function, x: Array, replacements: Array, workers: Workers) -> Array:
     if is_compiled(f):
         _check_compiled(f, x)
+        if workers is None and x.size < MIN_THREADED_SIZE:
+            return _compiled(f, x.copy(), replacements)
     elif get_array_module(x) is not np:
         raise InputError("workers take NumPy arrays; on a GPU, pass vectorized=True")
     pieces = np.array_split(replacements, min(MAX_TASKS, x.size), axis=1)
@@ -283,9 +288,9 @@ def _check_kind(found: np.dtype, point: np.dtype) -> None:
         raise InputError(f"f returned {found}, but only a real function has a gradient; return its real part")
 
 
-def _check_writeable(x: Array) -> None:
+def _check_writeable(x: Array, name: str) -> None:
     if not getattr(x.flags, "writeable", True):  # CuPy's arrays always are and have no such flag
-        raise InputError("x is read-only, but its elements are changed in place and restored; pass x.copy()")
+        raise InputError(f"{name} is read-only, but its elements are changed in place and restored; pass {name}.copy()")
 
 
 def _check_compiled(f: Function, x: Array) -> None:
