@@ -31,7 +31,7 @@ class ParameterCheck:
     maximum_difference, mean_difference : float
         Of the absolute differences.
     relative_error : float
-        The maximum difference over the largest absolute value of the numerical gradient of this parameter.
+        The maximum difference over the largest absolute value in either gradient of this parameter.
     worst_index : tuple of int
         Where the maximum difference is: an index of the parameter, or with ``"projection"`` the number of the direction.
     passed : bool
@@ -118,8 +118,8 @@ def gradient_check(
         evaluations of the loss for each: an error in any entry shows with probability one, if it is well above rounding.
     tolerance : float, optional
         The largest relative error that passes. By default 1e-5 in float64 and 1e-2 in float32; and for the cross-entropy
-        1e-7 / p more, p being the smallest probability of a target class, because the gradient by backpropagation leaves
-        out the 1e-7 that the loss adds to p (see :meth:`TwoLayerNet.gradient`).
+        1e-7 / (p + 1e-7) more, p being the smallest probability of a target class, because the gradient by
+        backpropagation leaves out the 1e-7 that the loss adds to p (see :meth:`TwoLayerNet.gradient`).
     rng : None, int or numpy.random.Generator
         Where the directions come from.
 
@@ -167,11 +167,11 @@ def gradient_check(
 def _compare(backprop: np.ndarray, numerical: np.ndarray, tolerance: float, noise: float) -> ParameterCheck:
     difference = abs(backprop - numerical)
     worst = np.unravel_index(difference.argmax(), difference.shape)
-    maximum, scale = float(difference[worst]), float(abs(numerical).max())
+    maximum, scale = float(difference[worst]), float(max(abs(numerical).max(), abs(backprop).max()))
     return ParameterCheck(
         maximum_difference=maximum,
         mean_difference=float(difference.mean()),
-        relative_error=maximum / scale if scale else (np.inf if maximum else 0.0),
+        relative_error=maximum / scale if scale else 0.0,
         worst_index=tuple(map(int, worst)),
         passed=maximum <= tolerance * scale + noise,  # False for NaN
     )

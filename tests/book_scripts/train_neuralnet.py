@@ -14,11 +14,11 @@ from two_layer_net import TwoLayerNet
 np.random.seed(0)
 network = TwoLayerNet(input_size=784, hidden_size=50, output_size=10)
 
-iters_num = 150
+iters_num = 60
 train_size = x_train.shape[0]
 batch_size = 100
 learning_rate = 0.5
-iter_per_epoch = 50
+iter_per_epoch = 30
 
 train_loss_list = []
 test_acc_list = []
