@@ -297,34 +297,33 @@ def _differentiate(
     step = _step(x, h, scheme)
     if x.size == 0:
         return (x.copy(), x.copy()) if return_error else x.copy()
-    quotient, size = _quotient(perturbed, unperturbed, x, step, scheme)
+    quotient, values = _quotient(perturbed, unperturbed, x, step, scheme)
     if not return_error:
         return quotient.astype(x.dtype)
     wider, _ = _quotient(perturbed, unperturbed, x, 2 * step, scheme)
     with np.errstate(invalid="ignore"):
         # Doubling the step makes a truncation error of order h^p 2^p times as large: the difference is 2^p − 1 of it.
         truncation = abs(wider - quotient) / (1 if scheme in ("forward", "backward") else 3)
-        rounding = np.finfo(x.dtype).eps * size / step
+        rounding = np.finfo(x.dtype).eps * sum(map(abs, values)) / step
         return quotient.astype(x.dtype), (truncation + rounding).astype(x.dtype)
 
 
 def _quotient(
     perturbed: Callable[[Array], Array], unperturbed: Callable[[], Array], x: Array, step: Any, scheme: str
-) -> tuple[Array, Array]:
-    """The difference quotient, and the size of the values it was taken of, whose rounding becomes noise."""
-    xp = get_array_module(x)
+) -> tuple[Array, tuple[Array, ...]]:
+    """The difference quotient, and the values it was taken of, whose rounding becomes noise."""
     if scheme == "complex":
         (difference,) = perturbed((x + 1j * step)[None]).imag
-        return difference / step, abs(difference)
+        return difference / step, (difference,)
     if scheme == "central":
-        above, below = perturbed(xp.stack((x + step, x - step)))
+        above, below = perturbed(get_array_module(x).stack((x + step, x - step)))
         step = 2 * step
     elif scheme == "forward":
         (above,), below = perturbed((x + step)[None]), unperturbed()
     else:
         above, (below,) = unperturbed(), perturbed((x - step)[None])
     with np.errstate(invalid="ignore", over="ignore"):  # where f is not finite, neither is the result
-        return (above - below) / step, xp.maximum(abs(above), abs(below))
+        return (above - below) / step, (above, below)
 
 
 def _step(x: Array, h: float | str, scheme: str) -> Any:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import islice, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -109,28 +109,33 @@ def is_compiled(f: Function) -> bool:
 def _one_by_one(f: Function, x: Array, replacements: Array, start: int = 0) -> Array:
     """The values of `f` with the elements of `x` from number `start` on replaced in place, in turn, and restored."""
     values = _values_in_turn(f, x, replacements, start)
-    shape, dtype = replacements.T.shape, _values_dtype(x)
+    dtype = _values_dtype(x)
     if get_array_module(x) is np:
-        return np.fromiter(values, dtype, replacements.size).reshape(shape).T
-    collected = get_array_module(x).empty(shape, dtype)
-    for i, value in zip(np.ndindex(shape), values, strict=True):
+        return np.fromiter(values, dtype, replacements.size).reshape(replacements.shape)
+    collected = get_array_module(x).empty(replacements.shape, dtype)
+    for i, value in zip(np.ndindex(replacements.shape), values, strict=True):
         collected[i] = value  # stays on the GPU: nothing waits for it
-    return collected.T
+    return collected
 
 
 def _values_in_turn(f: Function, x: Array, replacements: Array, start: int) -> Iterator[Any]:
-    # Most of the time that f does not take is spent here, so it is Python's numbers (exact for every dtype), not arrays'.
+    # This is all that the gradient adds to the time of f, so it is done with what Python is fastest at: the elements as
+    # Python's numbers, which are exact for every dtype, and one index for each where memory is contiguous.
     usual = complex if x.dtype.kind == "c" else float  # what f returns most often; NumPy's double precision is one of them
-    indices = islice(product(*map(range, x.shape)), start, None)
     originals = x.flatten()[start:].tolist()
-    for index, original, others in zip(indices, originals, replacements.T.tolist(), strict=False):
-        try:
-            for other in others:
-                x[index] = other
+    indices: Sequence[Any]
+    if x.flags.c_contiguous:
+        elements, indices = x.reshape(-1), range(start, x.size)
+    else:
+        elements, indices = x, list(product(*map(range, x.shape)))[start:]
+    for others in replacements.tolist():
+        for index, original, other in zip(indices, originals, others, strict=False):
+            try:
+                elements[index] = other
                 value = f(x)
                 yield value if isinstance(value, usual) else _number(value, x.dtype)
-        finally:
-            x[index] = original
+            finally:
+                elements[index] = original
 
 
 def _compiled(f: Function, x: np.ndarray, replacements: np.ndarray, start: int = 0) -> np.ndarray:
