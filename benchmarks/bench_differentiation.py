@@ -1,4 +1,4 @@
-"""Numerical gradients of any function, against the book's loop:
+"""Numerical gradients of any function, against the book's loop.
 
     python -m pytest -s -o python_functions="bench_*" benchmarks/bench_differentiation.py
 

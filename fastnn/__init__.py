@@ -3,7 +3,7 @@
 Importing it loads NumPy and nothing heavier: Numba and CuPy are imported when a backend needs them.
 """
 
-from . import functions, plotting
+from . import functions
 from .backends import available_backends, get_backend
 from .datasets import load_idx, load_mnist
 from .differentiation import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_rows
@@ -52,6 +52,5 @@ __all__ = [
     "numerical_diff",
     "numerical_gradient",
     "numerical_gradient_rows",
-    "plotting",
     "train",
 ]

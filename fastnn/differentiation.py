@@ -346,11 +346,11 @@ def _step(x: Array, h: float | str, scheme: str) -> Any:
 
 
 def _warn_of_rounding(x: Array, h: float, epsilon: float, suitable: float) -> None:
-    fix = f"pass h='auto' (which is {suitable:.2g} for values of order 1)"
+    fix = f"pass h='auto', which is {suitable:.1g} for values of order 1"
     if epsilon / h >= NOISE_LIMIT:
         message = (
             f"the derivative is noisy: x is of dtype {x.dtype}, in which values of f are rounded by {epsilon:.1g} of their "
-            f"size, and dividing by h={h:g} makes that {epsilon / h:.1g} of f; {fix}, or x.astype(float)"
+            f"size, and dividing by h={h:g} makes that {epsilon / h:.1g} of f; {fix}, or compute in float64, x.astype(float)"
         )
     elif (lost := x + h == x).any():
         element = float(x[lost].reshape(-1)[0])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +21,7 @@ DIRECTIONS = 10
 TOLERANCE = {np.dtype(np.float64): 1e-5, np.dtype(np.float32): 1e-2}
 
 
-@dataclass(frozen=True)
-class ParameterCheck:
+class ParameterCheck(NamedTuple):
     """How the two gradients of one parameter compare.
 
     Attributes
@@ -44,8 +42,7 @@ class ParameterCheck:
     passed: bool
 
 
-@dataclass(frozen=True)
-class GradientReport:
+class GradientReport(NamedTuple):
     """The outcome of :func:`gradient_check`; ``print(report)`` shows it as a table.
 
     Attributes
