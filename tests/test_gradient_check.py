@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from fastnn import InputError, SimpleNet, TwoLayerNet, gradient_check
+from fastnn.cli import main
 from fastnn.networks import Network
 
 METHODS = ["full", "projection"]
@@ -158,3 +159,21 @@ def test_impossible_arguments():
             gradient_check(network, x, t, **options)
     with pytest.raises(InputError, match="features"):
         gradient_check(network, x[:, :3], t, method="projection")
+
+
+@pytest.mark.parametrize(("options", "code", "last"), [((), 0, "pass:"), (("--tolerance", "0"), 1, "FAIL:")])
+def test_command(capsys, options, code, last):
+    with pytest.raises(SystemExit) as stopped:
+        main(["gradcheck", "--method", "projection", "--hidden", "4", "--backend", "numpy", *options])
+    assert stopped.value.code == code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "784-4-10, float64, on numpy; 3 samples of MNIST"
+    assert [line.split()[0] for line in lines[2:]] == ["parameter", "W1", "b1", "W2", "b2", last]
+
+
+@pytest.mark.parametrize("options", [("--samples", "0"), ("--method", "exact"), ("--hidden", "-1")])
+def test_impossible_options_of_the_command(capsys, options):
+    with pytest.raises(SystemExit) as stopped:
+        main(["gradcheck", "--backend", "numpy", *options])
+    assert stopped.value.code == 2
+    assert options[0].strip("-") in capsys.readouterr().err
