@@ -8,8 +8,8 @@ prepares it. Three things make that loop fast:
   exponentials T(Δz). The loop itself runs in the network's dtype.
 * Within proven bounds on the arguments (:data:`SERIES_BOUND`, :data:`THETA_BOUND`) the reciprocals, exponentials and logarithm are
   short series, cut off below rounding error, so that the loop is some thirty multiplications and additions without a branch.
-  Where the bounds do not hold, `_direct` evaluates exponentials and logarithms instead, unit by unit but still vectorised.
-* Rows of the accumulators are padded to whole vectors. Threads share the features out among themselves, so that none writes where
+  Where the bounds do not hold, `_cross_entropy_direct` evaluates exponentials and logarithms instead.
+* Rows of the accumulators are padded to whole vectors. Threads share out the features, so that none writes where
   another does.
 
 The increments of sigmoid and tanh are one formula. With λ = 1 for the sigmoid and 2 for tanh, θ = tanh(λa/2) and τ = tanh(λu/2),
@@ -23,10 +23,11 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..functions import LOG_GUARD
-from .numba_math import FASTMATH, exp, expm1, like, sigmoid, tanh
+from .numba_kernels import add_rows, apply_activation, first_at_least, inner, kernel, softmax_row
+from .numba_math import exp, expm1, like, sigmoid, tanh
 
 #: |T| and |Δz·v| up to which the series hold: the terms left out are, relative to the first, (2e-3)⁵/720 = 4e-17 of
 #: T, (2e-3)⁶/7 = 9e-18 of the inverse hyperbolic tangent, and |g|³ with |g| ≤ (2e-3)²: 6e-17, of 1/(1 + g).
@@ -35,12 +36,6 @@ SERIES_BOUND = 2e-3
 THETA_BOUND = 2e-3
 #: Rows are padded to a whole number of vectors of this many bytes, the widest there are: a loop over a row has no remainder.
 VECTOR_BYTES = 64
-
-#: The activations as numbers, for compiled code.
-ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
-
-#: What only compiled code calls is not given an entry point for Python, which would take longer to compile than the function.
-inner = njit(fastmath=FASTMATH, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
 
 
 class Workspace(NamedTuple):
@@ -54,19 +49,19 @@ class Workspace(NamedTuple):
     y: np.ndarray  # probabilities or residuals, (samples, outputs)
     others: np.ndarray  # 1 - probabilities, (samples, outputs)
     losses: np.ndarray  # of each sample
-    direct: np.ndarray  # how often each thread left the series for direct evaluation
+    direct: np.ndarray  # how often each part left the series for direct evaluation
     W2T: np.ndarray  # (outputs, padded units)
     span: np.ndarray  # of each unit's weights, (padded units,)
-    units: np.ndarray  # rows of (padded units + 1,) for each thread
+    units: np.ndarray  # rows of (padded units + 1,) for each part
     coefficients: np.ndarray  # the same in the network's dtype
-    bounds: np.ndarray  # where to cut the features, (threads + 1,)
-    features: np.ndarray  # numbers of the non-zero features of one sample, for each thread
-    scaled: np.ndarray  # u and tau of those features, for each thread
-    hidden: np.ndarray  # sums for W1, and one more row a thread, for b1
+    bounds: np.ndarray  # where to cut the features, (parts + 1,)
+    features: np.ndarray  # numbers of the non-zero features of one sample, for each part
+    scaled: np.ndarray  # u and tau of those features, for each part
+    hidden: np.ndarray  # sums for W1, and one more row a part, for b1
     outputs: np.ndarray  # sums for W2 and b2, (outputs, padded units + 1)
 
 
-def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.dtype, threads: int) -> Workspace:
+def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.dtype, parts: int) -> Workspace:
     """Allocate what a call for these sizes needs; what must be zero in it the call sets to zero."""
     lanes = VECTOR_BYTES // dtype.itemsize
     width, wider = -(-units // lanes) * lanes, -(-(units + 1) // lanes) * lanes
@@ -76,15 +71,15 @@ def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.d
         y=np.empty((samples, outputs)),
         others=np.empty((samples, outputs)),
         losses=np.empty(samples),
-        direct=np.zeros(threads, np.intp),
+        direct=np.zeros(parts, np.intp),
         W2T=np.zeros((outputs, width)),
         span=np.empty(width),
-        units=np.zeros((threads, 12, wider)),
-        coefficients=np.empty((threads, 7, width), dtype),
-        bounds=np.empty(threads + 1, np.intp),
-        features=np.empty((threads, features + 1), np.intp),
-        scaled=np.empty((threads, 2, features + 1)),
-        hidden=np.empty((features + threads, width), dtype),
+        units=np.zeros((parts, 12, wider)),
+        coefficients=np.empty((parts, 7, width), dtype),
+        bounds=np.empty(parts + 1, np.intp),
+        features=np.empty((parts, features + 1), np.intp),
+        scaled=np.empty((parts, 2, features + 1)),
+        hidden=np.empty((features + parts, width), dtype),
         outputs=np.empty((outputs, wider)),
     )
 
@@ -92,24 +87,10 @@ def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.d
 # -- before the perturbation -------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
-def compress(x: Any, indptr: Any, indices: Any, values: Any) -> None:
-    """The non-zero values of a 2-D array row by row, as in scipy.sparse.csr_array; room for one more value is needed."""
-    s = 0
-    for n in range(x.shape[0]):
-        indptr[n] = s
-        for i in range(x.shape[1]):
-            # Always written, and kept by moving on: quicker than asking, as zeros come and go.
-            indices[s] = i
-            values[s] = x[n, i]
-            s += x[n, i] != 0
-    indptr[x.shape[0]] = s
-
-
 @inner
-def _feature_bounds(batch: Any, rows: Any, parts: int, counts: Any, bounds: Any) -> None:
+def _feature_bounds(samples: Any, rows: Any, parts: int, counts: Any, bounds: Any) -> None:
     """Where to cut the features into `parts` with about as many non-zero values each."""
-    indptr, indices, _ = batch
+    indptr, indices, _ = samples
     features = counts.size
     for i in range(features):
         counts[i] = 0
@@ -130,47 +111,17 @@ def _feature_bounds(batch: Any, rows: Any, parts: int, counts: Any, bounds: Any)
 
 
 @inner
-def add_rows(indices: Any, values: Any, W: Any, out: Any) -> None:
-    """Add Σ values[s]·W[indices[s]] to `out`, in the dtype of `out`; seven rows at a time, so that `out` is read less often."""
-    whole = indices.size // 7 * 7
-    zero = out[0]
-    for s in range(0, whole, 7):
-        v0, v1, v2, v3 = like(zero, values[s]), like(zero, values[s + 1]), like(zero, values[s + 2]), like(zero, values[s + 3])
-        v4, v5, v6 = like(zero, values[s + 4]), like(zero, values[s + 5]), like(zero, values[s + 6])
-        w0, w1, w2, w3 = W[indices[s]], W[indices[s + 1]], W[indices[s + 2]], W[indices[s + 3]]
-        w4, w5, w6 = W[indices[s + 4]], W[indices[s + 5]], W[indices[s + 6]]
-        for j in range(w0.size):
-            first = ((out[j] + v0 * w0[j]) + v1 * w1[j]) + v2 * w2[j]
-            out[j] = (((first + v3 * w3[j]) + v4 * w4[j]) + v5 * w5[j]) + v6 * w6[j]
-    for s in range(whole, indices.size):
-        v0, w0 = like(zero, values[s]), W[indices[s]]
-        for j in range(w0.size):
-            out[j] += v0 * w0[j]
-
-
-@inner
-def _forward(first: int, last: int, batch: Any, rows: Any, W1: Any, b1: Any, b2: Any, activation: int, work: Workspace) -> None:
+def _forward(first: int, last: int, samples: Any, rows: Any, W1: Any, b1: Any, b2: Any, activation: int, work: Workspace) -> None:
     """Pre-activations, hidden units and logits of some samples, in float64 whatever the dtype of the network."""
-    indptr, indices, values = batch
+    indptr, indices, values = samples
     J = b1.size
     for n in range(first, last):
         a, z = work.a[n], work.z[n]
         for j in range(J):
             a[j] = b1[j]
         begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-        add_rows(indices[begin:end], values[begin:end], W1, a)
-        if activation == 1:
-            for j in range(a.size):
-                z[j] = sigmoid(a[j])
-        elif activation == 2:
-            for j in range(a.size):
-                z[j] = tanh(a[j])
-        elif activation == 3:
-            for j in range(a.size):
-                z[j] = a[j] if a[j] > 0 else 0.0
-        else:
-            for j in range(a.size):
-                z[j] = a[j]
+        add_rows(indices[begin:end], values[begin:end], W1, a[:J])
+        apply_activation(a, activation, z)
         for k in range(b2.size):
             work.y[n, k] = b2[k] + _dot(z[:J], work.W2T[k, :J])
         z[J] = 1.0  # the bias of the output layer is the weight of one more hidden unit
@@ -192,21 +143,12 @@ def _softmax(first: int, last: int, p: Any, others: Any) -> None:
     """Turn logits into probabilities `p`, and for each sum up all the `others`, which is 1 − p without cancellation."""
     for n in range(first, last):
         row = p[n]
-        highest = row[0]
-        for k in range(1, row.size):
-            highest = max(highest, row[k])
-        total = 0.0
+        softmax_row(row, row)
         for k in range(row.size):
-            row[k] = exp(row[k] - highest)
-            total += row[k]
-        for k in range(row.size):
-            rest = 0.0
+            others[n, k] = 0.0
             for m in range(row.size):
                 if m != k:
-                    rest += row[m]
-            others[n, k] = rest / total
-        for k in range(row.size):
-            row[k] /= total
+                    others[n, k] += row[m]
 
 
 @inner
@@ -220,15 +162,15 @@ def _odds(p: float) -> tuple[float, float]:
 
 @inner
 def _features_of_row(
-    row: int, first: int, last: int, bias: bool, batch: Any, h: float, activation: int, index: Any, u: Any, tau: Any
+    row: int, first: int, last: int, bias: bool, samples: Any, h: float, activation: int, index: Any, u: Any, tau: Any
 ) -> int:
     """The non-zero features of a row within first … last − 1, counted from `first`, with u = h·x and τ; how many there are.
 
     The bias is one more feature of every sample, with the value 1.
     """
-    indptr, indices, values = batch
-    begin = _first_at_least(indices, indptr[row], indptr[row + 1], first)
-    end = _first_at_least(indices, begin, indptr[row + 1], last)
+    indptr, indices, values = samples
+    begin = first_at_least(indices, indptr[row], indptr[row + 1], first)
+    end = first_at_least(indices, begin, indptr[row + 1], last)
     features, x = indices[begin:end], values[begin:end]
     count = end - begin
     for s in range(count):
@@ -247,18 +189,6 @@ def _features_of_row(
         for s in range(count):
             tau[s] = u[s]
     return count
-
-
-@inner
-def _first_at_least(sorted_values: Any, begin: int, end: int, value: int) -> int:
-    """The first position from `begin` to `end` whose value is at least `value`, by bisection."""
-    while begin < end:
-        middle = (begin + end) // 2
-        if sorted_values[middle] < value:
-            begin = middle + 1
-        else:
-            end = middle
-    return begin
 
 
 @inner
@@ -392,7 +322,7 @@ def _hidden_cross_entropy(
     first: int,
     last: int,
     bias: bool,
-    batch: Any,
+    samples: Any,
     rows: Any,
     targets: Any,
     h: float,
@@ -411,7 +341,7 @@ def _hidden_cross_entropy(
     W2T, J, zero = work.W2T, work.span.size, total[0, 0]
     for n in range(rows.size):
         a, p = work.a[n], work.y[n]
-        count = _features_of_row(rows[n], first, last, bias, batch, h, activation, index, u, tau)
+        count = _features_of_row(rows[n], first, last, bias, samples, h, activation, index, u, tau)
         largest, kink = _increment_coefficients(a, J, activation, units[0], units[1])
         reach = 0.0
         for j in range(J):
@@ -459,7 +389,7 @@ def _squared_error(c: Any, theta: Any, slope: Any, curvature: Any, tau: Any, tot
 
 @inner
 def _hidden_squared_error(
-    first: int, last: int, bias: bool, batch: Any, rows: Any, h: float, activation: int, part: int, work: Workspace, total: Any
+    first: int, last: int, bias: bool, samples: Any, rows: Any, h: float, activation: int, part: int, work: Workspace, total: Any
 ) -> None:
     """What `_hidden_cross_entropy` does, for the squared error."""
     units, coefficients = work.units[part], work.coefficients[part]
@@ -468,7 +398,7 @@ def _hidden_squared_error(
     slope, curvature, up, down = units[2], units[3], units[7], units[8]
     for n in range(rows.size):
         a = work.a[n]
-        count = _features_of_row(rows[n], first, last, bias, batch, h, activation, index, u, tau)
+        count = _features_of_row(rows[n], first, last, bias, samples, h, activation, index, u, tau)
         largest, kink = _increment_coefficients(a, J, activation, units[0], units[1])
         _squared_error_coefficients(work.y[n], work.W2T, slope, curvature)
         for m in range(4):
@@ -539,20 +469,19 @@ def _output_squared_error(first: int, last: int, h: float, work: Workspace) -> N
 
 
 # -- all of it -----------------------------------------------------------------------------------------------------------
+#
+# Three kernels, to be called one after the other; the last two do one part of the work in a call, so that threads can share it.
+# Their arguments are
+#   samples, rows  compressed rows, (indptr, indices, values), and which of them
+#   targets        for the cross-entropy: (start, classes, weights), the non-zero targets of sample n from start[n] on
+#   t              for the squared error: all the targets (n, k), in float64
+#   modes          the code of the activation, and whether the loss is the cross-entropy
+#   work           from `workspace`
 
 
-@inner
-def _sum(values: Any) -> float:
-    """Σ values, in order, so that the number of threads does not change the last digit."""
-    total = 0.0
-    for value in values:
-        total += value
-    return total
-
-
-@inner
-def _prepare(W2: Any, batch: Any, rows: Any, parts: int, work: Workspace) -> None:
-    """What all threads share: W2 with a unit's weights side by side, their span, the cuts between the threads."""
+@kernel
+def prepare(W2: Any, samples: Any, rows: Any, parts: int, work: Workspace) -> None:
+    """First, what all parts share: W2 with the weights of an output side by side, their span, and where to cut the features."""
     J, K = W2.shape
     for j in range(J):
         smallest = largest = np.float64(W2[j, 0])
@@ -563,18 +492,18 @@ def _prepare(W2: Any, batch: Any, rows: Any, parts: int, work: Workspace) -> Non
         work.span[j] = largest - smallest  # no |v| of this unit is larger
     for j in range(J, work.span.size):
         work.span[j] = 0.0
-    _feature_bounds(batch, rows, parts, work.features[0, :-1], work.bounds)
+    _feature_bounds(samples, rows, parts, work.features[0, :-1], work.bounds)
 
 
-@inner
-def _first_phase(
-    part: int, parts: int, batch: Any, rows: Any, W1: Any, b1: Any, b2: Any, targets: Any, t: Any, modes: Any, work: Workspace
+@kernel
+def evaluate(
+    part: int, parts: int, samples: Any, rows: Any, W1: Any, b1: Any, b2: Any, targets: Any, t: Any, modes: Any, work: Workspace
 ) -> None:
-    """The unperturbed network and its loss on a thread's share of the samples."""
+    """Second, the unperturbed network and its loss on one part of the samples."""
     activation, cross_entropy = modes
     start, classes, weights = targets
     first, last = rows.size * part // parts, rows.size * (part + 1) // parts
-    _forward(first, last, batch, rows, W1, b1, b2, activation, work)
+    _forward(first, last, samples, rows, W1, b1, b2, activation, work)
     if cross_entropy:
         _softmax(first, last, work.y, work.others)
     for n in range(first, last):
@@ -588,11 +517,14 @@ def _first_phase(
                 work.losses[n] += 0.5 * work.y[n, k] ** 2
 
 
-@inner
-def _second_phase(
-    part: int, parts: int, batch: Any, rows: Any, targets: Any, h: float, modes: Any, work: Workspace, gradients: Any
+@kernel
+def perturb(
+    part: int, parts: int, samples: Any, rows: Any, targets: Any, h: float, modes: Any, work: Workspace, gradients: Any
 ) -> None:
-    """The perturbations of a thread's share of the features and of the outputs, on all samples."""
+    """Third, the gradients for one part of the features and of the outputs, from all samples.
+
+    `gradients` are those of W1, b1, W2 and b2, to be written.
+    """
     dW1, db1, dW2, db2 = gradients
     activation, cross_entropy = modes
     K, J = work.y.shape[1], db1.size
@@ -604,9 +536,9 @@ def _second_phase(
         for j in range(hidden.shape[1]):
             hidden[i, j] = like(factor, 0.0)
     if cross_entropy:
-        _hidden_cross_entropy(first, last, bias, batch, rows, targets, h, activation, part, work, hidden)
+        _hidden_cross_entropy(first, last, bias, samples, rows, targets, h, activation, part, work, hidden)
     else:
-        _hidden_squared_error(first, last, bias, batch, rows, h, activation, part, work, hidden)
+        _hidden_squared_error(first, last, bias, samples, rows, h, activation, part, work, hidden)
     for i in range(first, last):
         for j in range(J):
             dW1[i, j] = hidden[i - first, j] * factor
@@ -626,69 +558,3 @@ def _second_phase(
         for j in range(J):
             dW2[j, k] = work.outputs[k, j] * scale
         db2[k] = work.outputs[k, J] * scale
-
-
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", nogil=True)
-def serial(
-    batch: Any,
-    rows: Any,
-    W1: Any,
-    b1: Any,
-    W2: Any,
-    b2: Any,
-    targets: Any,
-    t: Any,
-    h: float,
-    modes: Any,
-    parts: int,
-    work: Workspace,
-    gradients: Any,
-) -> float:
-    """The loss, and all four gradients into `gradients`.
-
-    Parameters
-    ----------
-    batch, rows
-        Samples as compressed rows, (indptr, indices, values), and which of those rows.
-    targets
-        For the cross-entropy, the targets that are not zero: (start, classes, weights), those of sample n from start[n] on.
-    t
-        For the squared error, all the targets (n, k), in float64.
-    modes
-        The activation's code, and whether the loss is the cross-entropy.
-    parts
-        Among how many threads to share the work; 1 here.
-    work
-        From :func:`workspace`.
-    """
-    _prepare(W2, batch, rows, parts, work)
-    for part in range(parts):
-        _first_phase(part, parts, batch, rows, W1, b1, b2, targets, t, modes, work)
-    for part in range(parts):
-        _second_phase(part, parts, batch, rows, targets, h, modes, work, gradients)
-    return _sum(work.losses)
-
-
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", nogil=True, parallel=True)
-def parallel(
-    batch: Any,
-    rows: Any,
-    W1: Any,
-    b1: Any,
-    W2: Any,
-    b2: Any,
-    targets: Any,
-    t: Any,
-    h: float,
-    modes: Any,
-    parts: int,
-    work: Workspace,
-    gradients: Any,
-) -> float:
-    """What `serial` does, on `parts` threads: their shares of the samples first, then of the features and the outputs."""
-    _prepare(W2, batch, rows, parts, work)
-    for part in prange(parts):
-        _first_phase(np.int64(part), parts, batch, rows, W1, b1, b2, targets, t, modes, work)
-    for part in prange(parts):
-        _second_phase(np.int64(part), parts, batch, rows, targets, h, modes, work, gradients)
-    return _sum(work.losses)
