@@ -2,8 +2,7 @@
 
 Numba calls the C library for ``math.exp`` and ``math.tanh``, one number at a time, and a loop with such a call in it is not
 vectorised. The functions here are a few multiplications and additions without branches. All take and return float64 or
-float32, propagate NaN, and give no
-infinity: beyond the range of normal numbers they stay at its end.
+float32, propagate NaN, and give no infinity: beyond the range of normal numbers they stay at its end.
 
 The exponential is the usual reduction (Muller, "Elementary Functions", 3rd ed., 2016, ch. 11): x = k·ln 2 + r with integer k and
 |r| ≤ ln 2 / 2, then 2^k · (1 + (exp(r) − 1)) with the power series of exp(r) − 1, cut off where the next term is below half a
