@@ -21,7 +21,7 @@ from .numpy_backend import NumpyBackend, cpu_name
 from .sparse import SparseDataset, SparseRows
 from .threads import Team
 
-_log = logging.getLogger("fastnn")
+_log = logging.getLogger("fastnn.compilation")
 
 #: Up to which share of non-zero values samples are compressed: where the sparse kernels and the BLAS take the same time.
 SPARSE_DENSITY = 0.3
