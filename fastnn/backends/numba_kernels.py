@@ -80,7 +80,7 @@ def add_rows(indices: Any, values: Any, W: Any, out: Any) -> None:
 
 
 @inner
-def _prefetch_row(samples: Any, rows: Any, n: int) -> None:
+def prefetch_row(samples: Any, rows: Any, n: int) -> None:
     """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
     if n < rows.size:
         indptr, indices, values = samples
@@ -96,7 +96,7 @@ def sparse_dense(part: int, parts: int, samples: Any, rows: Any, W: Any, b: Any,
     indptr, indices, values = samples
     first, last = rows.size * part // parts, rows.size * (part + 1) // parts
     for n in range(first, last):
-        _prefetch_row(samples, rows, n + 2)
+        prefetch_row(samples, rows, n + 2)
         z = out[n]
         for j in range(b.size):
             z[j] = b[j]
