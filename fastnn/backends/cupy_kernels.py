@@ -1,0 +1,176 @@
+"""The CUDA kernels as Python functions: what is compiled, and with how many threads each kernel is launched.
+
+Arrays are CuPy arrays of one dtype. Inputs may have any strides; what is written must be C-contiguous. Where a kernel takes
+samples or targets, they may be :class:`Rows` of a data set, which are then gathered by the kernel itself.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from ..functions import LOG_GUARD
+from ..validation import Array
+from .incremental import SERIES_BOUND
+
+#: The activations as the kernels know them.
+ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
+
+#: The C++ names of the dtypes.
+_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+
+#: Every kernel with its template arguments, where T stands for the network's type.
+_TEMPLATES = (
+    "dense<T, T>",
+    "dense_backward<T>",
+    "dense_gradient<T, false>",
+    "dense_gradient<T, true>",
+    "descent<T>",
+    "loss_gradient<T>",
+    "sum<T>",
+)
+
+NAME_EXPRESSIONS = sorted({template.replace("T", name) for template in _TEMPLATES for name in _TYPES.values()})
+OPTIONS = ("-std=c++17", f"-DLOG_GUARD={LOG_GUARD!r}", f"-DSERIES_BOUND={SERIES_BOUND!r}")
+
+_NULL = np.uint64(0)
+
+
+def source() -> str:
+    """The kernels, CUDA C++ for NVRTC."""
+    return files(__package__).joinpath("cupy_kernels.cu").read_text(encoding="utf-8")
+
+
+class Rows:
+    """Some rows of an array, by number and not yet gathered.
+
+    Parameters
+    ----------
+    whole : array, shape (samples,) or (samples, columns)
+    numbers : array of intp, shape (rows,)
+    """
+
+    def __init__(self, whole: Array, numbers: Array) -> None:
+        self.whole = whole
+        self.numbers = numbers
+        self.dtype = whole.dtype
+        self.ndim = whole.ndim
+        self.shape = (len(numbers), *whole.shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def gathered(self) -> Array:
+        """The rows as an array of their own."""
+        return self.whole[self.numbers]
+
+
+def _power_of_two(size: int, most: int) -> int:
+    """The smallest power of two that is at least `size`, but no more than `most`."""
+    return min(1 << max(size - 1, 0).bit_length(), most)
+
+
+def _blocks(size: int, of: int) -> int:
+    return -(-size // of)
+
+
+class Kernels:
+    """The kernels, compiled when one of them is first called and cached by CuPy on disk.
+
+    Parameters
+    ----------
+    xp : module
+        CuPy.
+    """
+
+    def __init__(self, xp: Any) -> None:
+        self._xp = xp
+        self._functions: dict[str, Any] = {}
+
+    def dense(self, x: Any, W: Array, b: Array, activation: str, out: Array) -> None:
+        samples, features = x.shape
+        units = W.shape[1]
+        width = _power_of_two(units, 64)
+        parts = _power_of_two(_blocks(features, 4), 512 // width)
+        name = f"dense<{_TYPES[W.dtype]}, {_TYPES[out.dtype]}>"
+        arguments = (*self._samples(x), W, b, out, features, units, ACTIVATION_CODES[activation])
+        self._launch(name, (samples, _blocks(units, width)), (width, parts), arguments)
+
+    def dense_backward(self, delta: Array, W: Array, z: Array, activation: str, out: Array) -> None:
+        arguments = (delta, W, z, out, *out.shape, delta.shape[1], ACTIVATION_CODES[activation])
+        self._launch(f"dense_backward<{_TYPES[W.dtype]}>", *self._one_each(out.size), arguments)
+
+    def dense_gradient(self, x: Any, delta: Array, dW: Array, db: Array) -> None:
+        """Write the gradient of a layer's parameters to `dW` and `db`."""
+        self._parameter_gradient("false", x, delta, dW, db, 0.0)
+
+    def dense_descent(self, W: Array, b: Array, x: Any, delta: Array, learning_rate: float) -> None:
+        self._parameter_gradient("true", x, delta, W, b, learning_rate)
+
+    def _parameter_gradient(self, descent: str, x: Any, delta: Array, W: Array, b: Array, learning_rate: float) -> None:
+        samples, units = delta.shape
+        features = W.shape[0]
+        width = _power_of_two(units, 64)
+        height = 4
+        grid = _blocks(features + 1, height), _blocks(units, width)
+        arguments = (*self._samples(x), delta, W, b, samples, features, units, float(learning_rate))
+        self._launch(f"dense_gradient<{_TYPES[W.dtype]}, {descent}>", grid, (width, height), arguments)
+
+    def descent(self, parameter: Array, gradient: Array, learning_rate: float) -> None:
+        arguments = (parameter, gradient, parameter.size, float(learning_rate))
+        self._launch(f"descent<{_TYPES[parameter.dtype]}>", *self._one_each(parameter.size), arguments)
+
+    def loss_gradient(self, logits: Array, t: Any, loss: str, gradient: Array) -> Array:
+        """Write the derivative with respect to the logits to `gradient`; returns the loss."""
+        samples, outputs = logits.shape
+        cross_entropy = loss == "cross_entropy"
+        value = self._xp.empty((), logits.dtype)
+        lanes = _power_of_two(outputs, 32)
+        # One block, for as long as its threads have a handful of outputs each, saves the second kernel.
+        alone = samples * outputs <= 8192
+        height = _power_of_two(samples, (1024 if alone else 256) // lanes)
+        blocks = 1 if alone else min(_blocks(samples, height), 1024)
+        partial = self._xp.empty(blocks, np.float64)
+        targets, rows = self._samples(t)
+        labels, targets = (targets, _NULL) if t.ndim == 1 else (_NULL, targets)
+        arguments = (logits, labels, targets, rows, gradient, partial, value, samples, outputs, int(cross_entropy))
+        self._launch(f"loss_gradient<{_TYPES[logits.dtype]}>", (blocks,), (lanes, height), arguments)
+        if not alone:
+            self._sum(partial, value, samples if cross_entropy else 1)
+        return value
+
+    def _sum(self, partial: Array, value: Array, divisor: int) -> None:
+        self._launch(
+            f"sum<{_TYPES[value.dtype]}>", (1,), (_power_of_two(partial.size, 256),), (partial, value, partial.size, divisor)
+        )
+
+    # -- launching -----------------------------------------------------------------------------------------------------
+
+    def _samples(self, a: Any) -> tuple[Array, Any]:
+        """The array to read samples or targets from, and their row numbers if they have any."""
+        return (a.whole, a.numbers) if isinstance(a, Rows) else (a, _NULL)
+
+    @staticmethod
+    def _one_each(size: int) -> tuple[tuple[int], tuple[int]]:
+        """The grid and block for a thread for each of `size` values."""
+        block = _power_of_two(size, 128)
+        return (_blocks(size, block),), (block,)
+
+    def _launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        self._function(name)(grid, block, tuple([self._contiguous(a) for a in arguments]))
+
+    def _contiguous(self, argument: Any) -> Any:
+        if isinstance(argument, self._xp.ndarray) and not argument.flags.c_contiguous:
+            return self._xp.ascontiguousarray(argument)
+        return argument
+
+    def _function(self, name: str) -> Any:
+        function = self._functions.get(name)
+        if function is None:
+            if not self._functions:
+                module = self._xp.RawModule(code=source(), options=OPTIONS, name_expressions=NAME_EXPRESSIONS)
+                self._functions = {expression: module.get_function(expression) for expression in NAME_EXPRESSIONS}
+            function = self._functions[name]
+        return function
