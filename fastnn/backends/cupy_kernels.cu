@@ -209,3 +209,285 @@ template <class T> __global__ void sum(const double* partial, T* value, integer 
     total = block_sum(total, scratch);
     if (thread_number() == 0) *value = T(total / divisor);
 }
+
+// -- the incremental numerical gradient ---------------------------------------------------------------------------------
+//
+// The formulas are those of fastnn/backends/incremental.py; the coefficients of the series and the closed form of the increments of
+// sigmoid and tanh are those of fastnn/backends/numba_numerical_gradient.py. What depends on a sample and a unit alone is computed once
+// and in double; only the sums over the samples, one for each parameter of the hidden layer, run in T. A "pair" is a sample with one of
+// its targets that are not zero: `most_pairs` is how many a sample can have.
+
+// |θτ| up to which 1/(1 − (θτ)²) is 1 + (θτ)² + (θτ)⁴: the next term is 6e-17.
+constexpr double THETA_BOUND = 2e-3;
+
+// What a sample's target contributes, beside its class.
+struct Pair {
+    double weight; // the target's value
+    double kept;   // p / (p + ε) of its probability p
+    double guard;  // ε / (p + ε)
+};
+
+// Of a unit in a pair: how its output and the loss change. With the squared error, the first two derivatives take the place of d.
+template <class T> struct alignas(16) Coefficients { // aligned to be loaded 16 bytes at a time
+    T c, theta; // Δz(±u) = ±cτ / (1 ± θτ)
+    T limit;    // |τ| up to which the formulas below hold
+    T d[5];     // T(Δz) = Σ d[m]·Δz^(m + 1)
+};
+
+// From the pre-activations a of the hidden layer, with a row of threads for each sample's outputs: the hidden units z and a one for the
+// bias, the probabilities y and for each the sum of all the `others`, the pairs, and the loss of each sample. With the squared error,
+// y is the residual and there are no pairs. `exponentials` is space of the size of y.
+template <class T>
+__global__ void network(
+    const double* a, const T* W2, const T* b2, const integer* labels, const T* targets, const integer* rows, double* z, double* y,
+    double* others, double* exponentials, double* losses, integer* counts, integer* classes, Pair* pairs, integer units,
+    integer outputs, integer most_pairs, integer activation, integer cross_entropy
+) {
+    const integer n = blockIdx.x, row = row_of(rows, n);
+    a += n * units;
+    z += n * (units + 1);
+    y += n * outputs;
+    others += n * outputs;
+    exponentials += n * outputs;
+    classes += n * most_pairs;
+    pairs += n * most_pairs;
+    for (integer j = threadIdx.x; j <= units; j += blockDim.x) z[j] = j < units ? activate(a[j], activation) : 1;
+    __syncthreads();
+    for (integer k = threadIdx.x; k < outputs; k += blockDim.x) {
+        double logit = b2[k];
+        for (integer j = 0; j < units; j++) logit += z[j] * W2[j * outputs + k];
+        others[k] = logit;
+    }
+    __syncthreads();
+    if (cross_entropy) {
+        double highest = others[0];
+        for (integer k = 1; k < outputs; k++) highest = others[k] > highest ? others[k] : highest;
+        for (integer k = threadIdx.x; k < outputs; k += blockDim.x) exponentials[k] = exp(others[k] - highest);
+        __syncthreads();
+        double total = 0;
+        for (integer k = 0; k < outputs; k++) total += exponentials[k];
+        for (integer k = threadIdx.x; k < outputs; k += blockDim.x) {
+            double rest = 0; // 1 − p without cancellation
+            for (integer other = 0; other < outputs; other++) rest += other == k ? 0 : exponentials[other];
+            y[k] = exponentials[k] / total;
+            others[k] = rest / total;
+        }
+    } else {
+        for (integer k = threadIdx.x; k < outputs; k += blockDim.x)
+            y[k] = others[k] - target_of(labels, targets, row, k, outputs);
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        double loss = 0;
+        integer count = 0;
+        for (integer k = 0; k < outputs; k++) {
+            const double t = target_of(labels, targets, row, k, outputs);
+            if (!cross_entropy) loss += y[k] * y[k] / 2;
+            else if (t != 0) {
+                loss -= t * log(y[k] + LOG_GUARD);
+                classes[count] = k;
+                pairs[count] = {t, y[k] / (y[k] + LOG_GUARD), LOG_GUARD / (y[k] + LOG_GUARD)};
+                count++;
+            }
+        }
+        losses[n] = loss;
+        counts[n] = count;
+    }
+}
+
+// The coefficients of every unit in every pair, and with the squared error in every sample. A block works on one of these.
+template <class T>
+__global__ void coefficients(
+    const double* a, const double* y, const T* W2, const integer* counts, const integer* classes, Coefficients<T>* all,
+    integer units, integer outputs, integer most_pairs, integer activation, integer cross_entropy
+) {
+    const integer pair = blockIdx.x, n = pair / most_pairs;
+    const bool needed = !cross_entropy || pair % most_pairs < counts[n];
+    y += n * outputs;
+    for (integer j = threadIdx.x; needed && j < units; j += blockDim.x) {
+        const double pre = a[n * units + j];
+        const T* w = W2 + j * outputs;
+        double c = 1, theta = 0, limit = cross_entropy ? 1e300 : 0.5;
+        if (activation == SIGMOID || activation == TANH) {
+            const double slope = activation == TANH ? 2 : 1;
+            const double s = 1 / (1 + exp(-slope * pre)), opposite = 1 / (1 + exp(slope * pre));
+            c = 2 * slope * s * opposite;
+            theta = s - opposite;
+            if (cross_entropy) limit = THETA_BOUND;
+        } else {
+            if (activation == RELU) c = pre > 0;
+            // An increment that takes a relu across its kink is not linear.
+            limit = activation == RELU ? fabs(pre) : 1e300;
+        }
+        double d[5] = {0, 0, 0, 0, 0};
+        if (cross_entropy) {
+            const double own = w[classes[pair]];
+            double lowest = own, highest = own;
+            for (integer k = 0; k < outputs; k++) {
+                lowest = w[k] < lowest ? w[k] : lowest;
+                highest = w[k] > highest ? w[k] : highest;
+                const double v = w[k] - own;
+                double term = y[k];
+                for (int m = 0; m < 5; m++) d[m] += term *= v / (m + 1);
+            }
+            // No |v| of this unit is larger than `highest - lowest`; |Δz| may be one part in 500 larger than c|τ|.
+            const double reach = c * (highest - lowest);
+            if (limit * reach > 0.99 * SERIES_BOUND) limit = 0.99 * SERIES_BOUND / reach;
+        } else {
+            for (integer k = 0; k < outputs; k++) {
+                d[0] += w[k] * y[k];
+                d[1] += double(w[k]) * w[k];
+            }
+        }
+        Coefficients<T>& result = all[pair * units + j];
+        result.c = c;
+        result.theta = theta;
+        result.limit = limit < 1e30 ? limit : 1e30; // which a float can hold
+        for (int m = 0; m < 5; m++) result.d[m] = d[m];
+    }
+}
+
+// ½(L(+h) − L(−h)) of a pair by series: the inverse hyperbolic tangent of (1 − κ)/2 · (T₊ − T₋) / (1 + g) with
+// g = (1 + κ)/2 · (T₊ + T₋) + κ·T₊·T₋, κ being `guard` and 1 − κ `kept`.
+template <class T> __device__ T cross_entropy_by_series(const Coefficients<T>& unit, T tau, T kept, T guard) {
+    const T q = unit.theta * tau, q2 = q * q, ct = unit.c * tau;
+    const T f = ct + ct * (q2 + q2 * q2);
+    const T up = f - f * q, down = f + f * q; // Δz at +u and −Δz at −u
+    const T* d = unit.d;
+    const T above = ((((d[4] * up + d[3]) * up + d[2]) * up + d[1]) * up + d[0]) * up;           // T at +u
+    const T below = ((((d[4] * down - d[3]) * down + d[2]) * down - d[1]) * down + d[0]) * down; // −T at −u
+    const T g = (above - below) * ((1 + guard) / 2) - guard * above * below;
+    const T r = kept / 2 * ((above + below) * (g * g + 1 - g)), r2 = r * r;
+    return r * (r2 * (r2 * T(1.0 / 5) + T(1.0 / 3)) + 1);
+}
+
+// ½(L(+h) − L(−h)) of the squared error.
+template <class T> __device__ T squared_error_in_closed_form(const Coefficients<T>& unit, T tau) {
+    const T q = unit.theta * tau;
+    const T f = unit.c * tau / (1 - q * q);
+    return f * (unit.d[0] - unit.d[1] * (f * q));
+}
+
+// Δz for an increment u of the pre-activation a, without cancellation, for any u.
+__device__ inline double increment(double a, double u, integer activation) {
+    if (activation == SIGMOID || activation == TANH) {
+        const double slope = activation == TANH ? 2 : 1;
+        const double s = 1 / (1 + exp(-slope * a)), opposite = 1 / (1 + exp(slope * a));
+        // Divided through by the larger of 1 and exp(slope·u), so that nothing overflows.
+        const double decay = exp(-slope * fabs(u)), change = copysign(-expm1(-slope * fabs(u)), u);
+        return slope * (s * opposite) * (change / (u > 0 ? opposite * decay + s : opposite + s * decay));
+    }
+    if (activation == RELU) return a > 0 ? fmax(u, -a) : fmax(a + u, 0.0);
+    return u;
+}
+
+// L(+h) − L(−h) of a pair, from D = Σ p·exp(Δz·v) at +h and at −h, and D₊ − D₋.
+__device__ inline double log_ratio(double above, double below, double difference, double kept, double guard) {
+    // The logarithm of a ratio above one: below one, its distance from zero is what would be lost.
+    const double smaller = difference > 0 ? below : above, larger = difference > 0 ? above : below;
+    return copysign(log1p(kept * (fabs(difference) / smaller) / (kept + guard * larger)), difference);
+}
+
+// What the two functions for the series and the closed form return, for increments of any size.
+template <class T>
+__device__ double cross_entropy_directly(double up, double down, const double* p, const T* w, integer target, integer outputs, Pair pair) {
+    double above = p[target], below = p[target], difference = 0;
+    for (integer k = 0; k < outputs; k++) {
+        if (k == target) continue;
+        const double v = double(w[k]) - w[target];
+        above += p[k] * exp(up * v);
+        below += p[k] * exp(down * v);
+        difference += p[k] * (expm1(up * v) - expm1(down * v));
+    }
+    return log_ratio(above, below, difference, pair.kept, pair.guard) / 2;
+}
+
+// The differences for W1 and b1, times `scale`: written to the gradients, or added if `more` than these samples count. A block works on
+// one feature, the last being the bias, and blockDim.x units; its blockDim.y rows of threads share the samples out. Where a feature is zero nothing changes.
+template <class T>
+__global__ void hidden_differences(
+    const T* x, const integer* rows, const double* a, const double* y, const T* W2, const integer* counts, const integer* classes,
+    const Pair* pairs, const Coefficients<T>* all, T* dW1, T* db1, integer samples, integer features, integer units, integer outputs,
+    integer most_pairs, integer activation, integer cross_entropy, double h, double scale, integer more
+) {
+    __shared__ double increments[SAMPLES];
+    __shared__ double taus[SAMPLES];
+    __shared__ T partial[MOST_THREADS];
+    const integer i = blockIdx.x, j = blockIdx.y * blockDim.x + threadIdx.x;
+    const double half_slope = activation == TANH ? 1 : 0.5;
+    T sum = 0;
+    for (integer first = 0; first < samples; first += SAMPLES) {
+        const int count = samples - first < SAMPLES ? samples - first : SAMPLES;
+        for (int s = thread_number(); s < count; s += block_size()) {
+            const double u = h * (i < features ? double(x[row_of(rows, first + s) * features + i]) : 1);
+            increments[s] = u;
+            taus[s] = activation == SIGMOID || activation == TANH ? tanh(half_slope * u) : u;
+        }
+        __syncthreads();
+        for (int s = threadIdx.y; j < units && s < count; s += blockDim.y) {
+            const double u = increments[s];
+            if (u == 0) continue;
+            const integer n = first + s;
+            const T tau = taus[s];
+            const integer in_pairs = cross_entropy ? counts[n] : 1;
+            for (integer pair = n * most_pairs; pair < n * most_pairs + in_pairs; pair++) {
+                const Coefficients<T> unit = all[pair * units + j];
+                const bool small = fabs(tau) <= unit.limit;
+                if (small && cross_entropy) {
+                    sum += T(pairs[pair].weight) * cross_entropy_by_series<T>(unit, tau, pairs[pair].kept, pairs[pair].guard);
+                } else if (small) {
+                    sum += squared_error_in_closed_form(unit, tau);
+                } else {
+                    const double pre = a[n * units + j];
+                    const double up = increment(pre, u, activation), down = increment(pre, -u, activation);
+                    if (cross_entropy) {
+                        const T* w = W2 + j * outputs;
+                        sum += pairs[pair].weight
+                             * cross_entropy_directly(up, down, y + n * outputs, w, classes[pair], outputs, pairs[pair]);
+                    } else {
+                        sum += (up - down) * (unit.d[0] + double(unit.d[1]) / 2 * (up + down)) / 2;
+                    }
+                }
+            }
+        }
+        if (first + SAMPLES < samples) __syncthreads();
+    }
+    partial[thread_number()] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && j < units) {
+        for (int part = 1; part < blockDim.y; part++) sum += partial[part * blockDim.x + threadIdx.x];
+        T* gradient = i < features ? dW1 + i * units + j : db1 + j;
+        *gradient = sum * T(scale) + (more ? *gradient : 0);
+    }
+}
+
+// The differences for W2 and b2: a block works on one of these, of which each moves the one logit k by ±h·z, and its threads share the
+// samples out.
+template <class T>
+__global__ void output_differences(
+    const double* z, const double* y, const double* others, const integer* counts, const integer* classes, const Pair* pairs, T* dW2,
+    T* db2, integer samples, integer units, integer outputs, integer most_pairs, integer cross_entropy, double h, double scale,
+    integer more
+) {
+    __shared__ double scratch[MOST_THREADS];
+    const integer j = blockIdx.x / outputs, k = blockIdx.x % outputs;
+    double sum = 0;
+    for (integer n = threadIdx.x; n < samples; n += blockDim.x) {
+        const double u = h * z[n * (units + 1) + j], p = y[n * outputs + k];
+        if (!cross_entropy) sum += u * p;
+        for (integer pair = n * most_pairs; cross_entropy && pair < n * most_pairs + counts[n]; pair++) {
+            // Moving the target's own logit is moving all the others the other way.
+            const bool own = classes[pair] == k;
+            const double share = own ? others[n * outputs + k] : p, rest = own ? p : others[n * outputs + k];
+            const double step = own ? -u : u;
+            const double above = rest + share * exp(step), below = rest + share * exp(-step);
+            const double difference = share * (expm1(step) - expm1(-step));
+            sum += pairs[pair].weight * log_ratio(above, below, difference, pairs[pair].kept, pairs[pair].guard) / 2;
+        }
+    }
+    sum = block_sum(sum, scratch);
+    if (threadIdx.x == 0) {
+        T* gradient = j < units ? dW2 + j * outputs + k : db2 + k;
+        *gradient = T(sum * scale) + (more ? *gradient : 0);
+    }
+}

@@ -23,17 +23,25 @@ _TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 #: Every kernel with its template arguments, where T stands for the network's type.
 _TEMPLATES = (
+    "coefficients<T>",
     "dense<T, T>",
+    "dense<T, double>",
     "dense_backward<T>",
     "dense_gradient<T, false>",
     "dense_gradient<T, true>",
     "descent<T>",
+    "hidden_differences<T>",
     "loss_gradient<T>",
+    "network<T>",
+    "output_differences<T>",
     "sum<T>",
 )
 
 NAME_EXPRESSIONS = sorted({template.replace("T", name) for template in _TEMPLATES for name in _TYPES.values()})
 OPTIONS = ("-std=c++17", f"-DLOG_GUARD={LOG_GUARD!r}", f"-DSERIES_BOUND={SERIES_BOUND!r}")
+
+#: How much memory the numerical gradient may use beside its results; of more samples than that allows, it takes some at a time.
+WORKSPACE_BYTES = 1 << 28
 
 _NULL = np.uint64(0)
 
@@ -61,6 +69,9 @@ class Rows:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __getitem__(self, some: slice) -> Rows:
+        return Rows(self.whole, self.numbers[some])
 
     def gathered(self) -> Array:
         """The rows as an array of their own."""
@@ -133,9 +144,7 @@ class Kernels:
         height = _power_of_two(samples, (1024 if alone else 256) // lanes)
         blocks = 1 if alone else min(_blocks(samples, height), 1024)
         partial = self._xp.empty(blocks, np.float64)
-        targets, rows = self._samples(t)
-        labels, targets = (targets, _NULL) if t.ndim == 1 else (_NULL, targets)
-        arguments = (logits, labels, targets, rows, gradient, partial, value, samples, outputs, int(cross_entropy))
+        arguments = (logits, *self._targets(t), gradient, partial, value, samples, outputs, int(cross_entropy))
         self._launch(f"loss_gradient<{_TYPES[logits.dtype]}>", (blocks,), (lanes, height), arguments)
         if not alone:
             self._sum(partial, value, samples if cross_entropy else 1)
@@ -146,11 +155,96 @@ class Kernels:
             f"sum<{_TYPES[value.dtype]}>", (1,), (_power_of_two(partial.size, 256),), (partial, value, partial.size, divisor)
         )
 
+    def numerical_gradient(
+        self, x: Any, t: Any, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
+    ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
+        """The loss, and its central differences: see :mod:`fastnn.backends.incremental`."""
+        xp = self._xp
+        gradients = tuple(xp.empty(p.shape, p.dtype) for p in (W1, b1, W2, b2))
+        losses = xp.empty(len(x), np.float64)
+        units, outputs = W2.shape
+        pairs = outputs if t.ndim == 2 and loss == "cross_entropy" else 1
+        sample_bytes = 8 * (2 * units + 3 * outputs + 4 * pairs + 2) + 8 * pairs * units * W1.itemsize
+        chunk = max(WORKSPACE_BYTES // sample_bytes, 1)
+        for first in range(0, len(x), chunk):
+            some = slice(first, first + chunk)
+            self._differences(x, t, some, W1, b1, W2, b2, activation, loss, h, pairs, losses, gradients)
+        value = xp.empty((), W1.dtype)
+        self._sum(losses, value, len(x) if loss == "cross_entropy" else 1)
+        return value, gradients
+
+    def _differences(
+        self,
+        x: Any,
+        t: Any,
+        some: slice,
+        W1: Array,
+        b1: Array,
+        W2: Array,
+        b2: Array,
+        activation: str,
+        loss: str,
+        h: float,
+        pairs: int,
+        losses: Array,
+        gradients: tuple[Array, Array, Array, Array],
+    ) -> None:
+        """Write the losses of some of the samples, and write to the gradients or, after the first ones, add what follows."""
+        cross_entropy, more = int(loss == "cross_entropy"), int(some.start > 0)
+        scale = 1 / (h * (len(x) if cross_entropy else 1))
+        x, t, losses = x[some], t[some], losses[some]
+        empty, real = self._xp.empty, _TYPES[W1.dtype]
+        samples, (features, units), outputs = len(x), W1.shape, W2.shape[1]
+        a, z = empty((samples, units), np.float64), empty((samples, units + 1), np.float64)
+        y, others, exponentials = (empty((samples, outputs), np.float64) for _ in range(3))
+        counts, classes = empty(samples, np.int64), empty((samples, pairs), np.int64)
+        odds = empty((samples, pairs, 3), np.float64)
+        coefficients = empty((samples, pairs, units, 8), W1.dtype)
+        dW1, db1, dW2, db2 = gradients
+        modes = pairs, ACTIVATION_CODES[activation], cross_entropy
+
+        self.dense(x, W1, b1, "identity", a)
+        width = _power_of_two(max(outputs, units // 4), 256)
+        arguments = (
+            a,
+            W2,
+            b2,
+            *self._targets(t),
+            z,
+            y,
+            others,
+            exponentials,
+            losses,
+            counts,
+            classes,
+            odds,
+            units,
+            outputs,
+            *modes,
+        )
+        self._launch(f"network<{real}>", (samples,), (width,), arguments)
+        width = _power_of_two(units, 128)
+        arguments = (a, y, W2, counts, classes, coefficients, units, outputs, *modes)
+        self._launch(f"coefficients<{real}>", (samples * pairs,), (width,), arguments)
+        width = _power_of_two(units, 64)
+        height = _power_of_two(_blocks(samples, 4), 512 // width)
+        grid = features + 1, _blocks(units, width)
+        sizes = samples, features, units, outputs
+        arguments = (*self._samples(x), a, y, W2, counts, classes, odds, coefficients, dW1, db1, *sizes, *modes, h, scale, more)
+        self._launch(f"hidden_differences<{real}>", grid, (width, height), arguments)
+        arguments = (z, y, others, counts, classes, odds, dW2, db2, samples, units, outputs, pairs, cross_entropy, h, scale, more)
+        self._launch(f"output_differences<{real}>", ((units + 1) * outputs,), (_power_of_two(samples, 128),), arguments)
+
     # -- launching -----------------------------------------------------------------------------------------------------
 
     def _samples(self, a: Any) -> tuple[Array, Any]:
         """The array to read samples or targets from, and their row numbers if they have any."""
         return (a.whole, a.numbers) if isinstance(a, Rows) else (a, _NULL)
+
+    def _targets(self, t: Any) -> tuple[Any, Any, Any]:
+        """Labels or targets, whichever `t` is, and their row numbers if they have any."""
+        t, rows = self._samples(t)
+        return (t, _NULL, rows) if t.ndim == 1 else (_NULL, t, rows)
 
     @staticmethod
     def _one_each(size: int) -> tuple[tuple[int], tuple[int]]:
