@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import BackendImportError, BackendNotInstalledError, DeviceError, DeviceMemoryError, ForeignArrayError
 from ..validation import Array, real_array
 from .base import Availability, Backend, Dataset
+from .cupy_graph import RecordedLoop
 from .cupy_kernels import Kernels, Rows
 
 _INSTALL = "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', whichever CUDA the driver supports (nvidia-smi shows it)"
@@ -169,6 +170,16 @@ class CupyBackend(Backend):
     @_on_device
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype)
+
+    @_on_device
+    def compile(self, step: Callable[..., Array]) -> Callable[[Array, Array], None]:
+        loop = RecordedLoop(self.xp, self._kernels, step, super().compile(step))
+
+        def run(rows: Array, losses: Array) -> None:
+            with self._reporting("a step of training"), self.xp.cuda.Device(self._number):
+                loop(rows, losses)
+
+        return run
 
     # -- operations ----------------------------------------------------------------------------------------------------
 

@@ -23,13 +23,16 @@ _TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 #: Every kernel with its template arguments, where T stands for the network's type.
 _TEMPLATES = (
+    "begin",
     "coefficients<T>",
+    "collect<T>",
     "dense<T, T>",
     "dense<T, double>",
     "dense_backward<T>",
     "dense_gradient<T, false>",
     "dense_gradient<T, true>",
     "descent<T>",
+    "fetch",
     "hidden_differences<T>",
     "loss_gradient<T>",
     "network<T>",
@@ -203,37 +206,52 @@ class Kernels:
         dW1, db1, dW2, db2 = gradients
         modes = pairs, ACTIVATION_CODES[activation], cross_entropy
 
+        outcome: tuple[Any, ...] = losses, counts, classes, odds
         self.dense(x, W1, b1, "identity", a)
-        width = _power_of_two(max(outputs, units // 4), 256)
-        arguments = (
-            a,
-            W2,
-            b2,
-            *self._targets(t),
-            z,
-            y,
-            others,
-            exponentials,
-            losses,
-            counts,
-            classes,
-            odds,
-            units,
-            outputs,
-            *modes,
+        self._launch(
+            f"network<{real}>",
+            (samples,),
+            (_power_of_two(max(outputs, units // 4), 256),),
+            (a, W2, b2, *self._targets(t), z, y, others, exponentials, *outcome, units, outputs, *modes),
         )
-        self._launch(f"network<{real}>", (samples,), (width,), arguments)
-        width = _power_of_two(units, 128)
-        arguments = (a, y, W2, counts, classes, coefficients, units, outputs, *modes)
-        self._launch(f"coefficients<{real}>", (samples * pairs,), (width,), arguments)
+        self._launch(
+            f"coefficients<{real}>",
+            (samples * pairs,),
+            (_power_of_two(units, 128),),
+            (a, y, W2, counts, classes, coefficients, units, outputs, *modes),
+        )
         width = _power_of_two(units, 64)
-        height = _power_of_two(_blocks(samples, 4), 512 // width)
-        grid = features + 1, _blocks(units, width)
         sizes = samples, features, units, outputs
-        arguments = (*self._samples(x), a, y, W2, counts, classes, odds, coefficients, dW1, db1, *sizes, *modes, h, scale, more)
-        self._launch(f"hidden_differences<{real}>", grid, (width, height), arguments)
-        arguments = (z, y, others, counts, classes, odds, dW2, db2, samples, units, outputs, pairs, cross_entropy, h, scale, more)
-        self._launch(f"output_differences<{real}>", ((units + 1) * outputs,), (_power_of_two(samples, 128),), arguments)
+        self._launch(
+            f"hidden_differences<{real}>",
+            (features + 1, _blocks(units, width)),
+            (width, _power_of_two(_blocks(samples, 4), 512 // width)),
+            (*self._samples(x), a, y, W2, *outcome[1:], coefficients, dW1, db1, *sizes, *modes, h, scale, more),
+        )
+        self._launch(
+            f"output_differences<{real}>",
+            ((units + 1) * outputs,),
+            (_power_of_two(samples, 128),),
+            (z, y, others, *outcome[1:], dW2, db2, samples, units, outputs, pairs, cross_entropy, h, scale, more),
+        )
+
+    # -- steps that are replayed ---------------------------------------------------------------------------------------
+
+    def new_position(self) -> Array:
+        """Memory for where a loop is, which these kernels take."""
+        return self._xp.empty(3, np.int64)
+
+    def begin(self, position: Array, rows: Array, losses: Array) -> None:
+        """Start a loop over row numbers, shape (steps, batch), that writes its losses."""
+        self._launch("begin", (1,), (1,), (position, rows, losses))
+
+    def fetch(self, position: Array, rows: Array) -> None:
+        """Copy the row numbers of the steps that are next."""
+        self._launch("fetch", *self._one_each(rows.size), (position, rows, rows.size, rows.shape[1]))
+
+    def collect(self, position: Array, addresses: Array, dtype: Any) -> None:
+        """Write the losses of these steps, which are of this dtype and at these addresses, and move on."""
+        self._launch(f"collect<{_TYPES[dtype]}>", (1,), (addresses.size,), (position, addresses))
 
     # -- launching -----------------------------------------------------------------------------------------------------
 

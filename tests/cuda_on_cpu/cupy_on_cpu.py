@@ -5,6 +5,7 @@ everything but kernels and allocations is refused with the error that CuPy has f
 """
 
 import contextlib
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,18 +15,23 @@ from . import raw_module
 #: How often the host has waited for the device or copied, by what made it.
 waits: dict[str, int] = {}
 
-_captured: list | None = None  # the launches since a stream began to be captured
-_pool = None  # the memory pool in use instead of NumPy's
+
+class _Thread(threading.local):
+    captured: list | None = None  # the launches since a stream began to be captured
+    pool = None  # the memory pool in use instead of NumPy's
+
+
+_thread = _Thread()
 
 
 def _wait(what):
-    if _captured is not None:
+    if _thread.captured is not None:
         raise cuda.runtime.CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
     waits[what] = waits.get(what, 0) + 1
 
 
 def _refuse_capture():
-    if _captured is not None:
+    if _thread.captured is not None:
         raise NotImplementedError("only kernels can be captured here")
 
 
@@ -100,8 +106,8 @@ def asnumpy(a):
 
 def empty(shape, dtype=float):
     array = np.empty(shape, dtype)
-    if _pool is not None:
-        _pool.kept.append(array)
+    if _thread.pool is not None:
+        _thread.pool.kept.append(array)
     return array.view(ndarray)
 
 
@@ -131,12 +137,12 @@ class RawModule(raw_module.RawModule):
 
         def launch(grid, block, args):
             assert all(not isinstance(a, np.ndarray) or isinstance(a, ndarray) for a in args), "a host array reached a kernel"
-            if _captured is None:
+            if _thread.captured is None:
                 kernel(grid, block, args)
             else:
                 # The addresses are what is captured: keeping the arrays alive is up to the backend.
                 args = [np.uint64(a.ctypes.data) if isinstance(a, ndarray) else a for a in args]
-                _captured.append(lambda: kernel(grid, block, args))
+                _thread.captured.append(lambda: kernel(grid, block, args))
 
         return launch
 
@@ -155,12 +161,10 @@ class Stream(contextlib.nullcontext):
         super().__init__()
 
     def begin_capture(self):
-        global _captured
-        _captured = []
+        _thread.captured = []
 
     def end_capture(self):
-        global _captured
-        launches, _captured = _captured, None
+        launches, _thread.captured = _thread.captured, None
         return Graph(launches)
 
     def synchronize(self):
@@ -179,12 +183,11 @@ class MemoryPool:
 
 @contextlib.contextmanager
 def using_allocator(malloc):
-    global _pool
-    _pool = malloc.__self__
+    _thread.pool = malloc.__self__
     try:
         yield
     finally:
-        _pool = None
+        _thread.pool = None
 
 
 def _error(name, *bases):
