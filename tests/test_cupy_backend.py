@@ -11,6 +11,7 @@ import fastnn
 from fastnn.backends import availability, cupy_backend, cupy_kernels
 from fastnn.backends.base import OPERATIONS, Backend
 from fastnn.errors import DeviceError, DeviceMemoryError, ForeignArrayError
+from fastnn.functions import ACTIVATIONS
 
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -49,6 +50,33 @@ def test_gradients_are_those_of_numpy(backend, dtype, hidden, batch, outputs, lo
         largest = max(abs(g).max() for g in expected.values())
         for name, gradient in expected.items():
             assert abs(found[name] - gradient).max() <= (1e-9 if dtype == np.float64 else 1e-5) * max(largest, 1e-3)
+
+
+@pytest.mark.parametrize(("features", "batch"), [(1500, 3), (2, 300)])
+def test_more_features_or_samples_than_a_block_holds(backend, features, batch):
+    x, t = problem(40, batch, 3, features)
+    net = fastnn.TwoLayerNet(features, 40, 3, 0.1, backend=backend, rng=0)
+    same = net.to("numpy")
+    for method in ("gradient", "numerical_gradient"):
+        found, expected = (host(n.backend, getattr(n, method)(x, t)) for n in (net, same))
+        for name, gradient in expected.items():
+            np.testing.assert_allclose(found[name], gradient, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("h", [1e-4, 0.1])
+@pytest.mark.parametrize("scale", [0.01, 1, 50])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_increments_of_any_size(backend, activation, scale, h):
+    """Within the bounds of the series, beyond that of the exponentials, beyond that of the activation, and beyond all."""
+    x, t = problem(7, 5, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, activation=activation, backend=backend, rng=0)
+    rng = np.random.default_rng(1)
+    net.params |= {name: backend.asarray(rng.normal(size=p.shape)) for name, p in net.params.items()}
+    net.params["W2"] *= scale
+    found, expected = (host(n.backend, n.numerical_gradient(x, t, h=h)) for n in (net, net.to("numpy")))
+    largest = max(abs(g).max() for g in expected.values())
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name], gradient, rtol=0, atol=1e-12 * largest)
 
 
 @pytest.mark.parametrize("kind", ["labels", "one-hot", "soft"])

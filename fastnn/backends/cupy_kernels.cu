@@ -41,7 +41,7 @@ template <class T> __device__ T derivative(T z, integer activation) {
     }
 }
 
-// The sum of the threads' values; the number of threads is a power of two. `scratch` has room for one value a thread.
+// For thread 0, the sum of the threads' values; their number is a power of two. `scratch` has room for one value a thread.
 __device__ inline double block_sum(double value, double* scratch) {
     const int thread = thread_number();
     scratch[thread] = value;
@@ -49,10 +49,7 @@ __device__ inline double block_sum(double value, double* scratch) {
         __syncthreads();
         if (thread < half) scratch[thread] += scratch[thread + half];
     }
-    __syncthreads();
-    const double sum = scratch[0];
-    __syncthreads();
-    return sum;
+    return scratch[0];
 }
 
 // -- layers -------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 // What a CUDA kernel takes for granted, for a C++ compiler: its built-in variables, shared memory, barriers and a way to launch it.
 //
 // The blocks of a grid run one after the other. Within a block every thread is a fibre with a stack of its own, which runs until it
-// reaches a barrier or its end; then the next one does. Every other round goes through the threads backwards, so that a result that
+// reaches a barrier or its end; then the next one does. Every other round goes through the threads backwards, and every other
+// block begins with such a round, so that a result that
 // depends on the order of the threads between two barriers does not pass for right.
 #pragma once
 
@@ -43,6 +44,7 @@ static Fibre fibres[MOST_THREADS];
 static char stacks[MOST_THREADS][STACK];
 static int started = 0;                          // fibres that there are
 static int threads = 0, turn = 0, current;       // of the block at hand; whose turn is next; which fibre that was last
+static unsigned blocks = 0;                      // run so far
 static bool backwards;                           // whether this round goes through the threads from the last to the first
 static jmp_buf end_of_round;
 static ucontext_t starter;
@@ -85,7 +87,6 @@ __attribute__((noinline)) static void start(int number) {
 
 // One block: rounds until all threads have ended, which each must reach by way of the same barriers.
 __attribute__((noinline)) static Fault run_block() {
-    backwards = false;
     do {
         turn = 0;
         if (!_setjmp(end_of_round)) pass_on();
@@ -123,6 +124,7 @@ template <class... T> Fault launch(void (*kernel)(T...), const unsigned grid[3],
         for (unsigned y = 0; y < grid[1]; y++)
             for (unsigned x = 0; x < grid[0]; x++) {
                 blockIdx = {x, y, z};
+                backwards = ++blocks % 2;
                 if (const Fault fault = run_block()) {
                     started = 0; // the fibres that wait in the middle of the kernel are given up
                     return fault;
