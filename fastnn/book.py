@@ -106,9 +106,7 @@ class _BookFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             if name.startswith("__"):  # Python itself is looking for something optional
                 raise AttributeError(name)
             known = sorted(content) or [n for n in self._modules if n.startswith(f"{module.__name__}.")]
-            raise ImportError(
-                f"fastnn.book's {module.__name__} has no {name}; it has {', '.join(known)}", name=module.__name__
-            )
+            raise ImportError(f"fastnn.book's {module.__name__} has no {name}; it has {', '.join(known)}", name=module.__name__)
 
         module.__dict__.update(content, __all__=list(content), __getattr__=missing)
 
@@ -142,9 +140,7 @@ def _prepared(script: Path, arguments: Sequence[str], backend: Backend) -> Itera
 
 def _has_display() -> bool:
     chosen = os.environ.get("MPLBACKEND", "agg").lower() != "agg"
-    return (
-        chosen or sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    )
+    return chosen or sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def run_script(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,6 @@ from .backends.base import Dataset
 from .errors import DivergenceError, InputError
 from .networks import Network
 from .validation import Array, choice, generator, positive_int, real_number
-
-_log = logging.getLogger("fastnn")
 
 #: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of the hidden layer.
 EVALUATION_CHUNK = 2000
@@ -126,7 +123,11 @@ def train(
     history = History(loss=np.empty(iterations, network.dtype))
     evaluations = [(data, history.train_accuracy)] + ([] if test is None else [(test, history.test_accuracy)])
     # Divergence is told from the losses; a warning from the middle of an operation would only come first.
-    with _progress_bar(iterations, progress) as bar, np.errstate(over="ignore", invalid="ignore"):
+    with (
+        _progress_bar(iterations, progress) as bar,
+        backend.limit_threads(batch_size * network.size),
+        np.errstate(over="ignore", under="ignore", invalid="ignore"),
+    ):
         # One step on a copy, so that for exactly these types everything is compiled and loaded before the clock starts.
         rehearsal = sgd_step(network.to(backend), data, gradient, batch_size, learning_rate)
         rehearsal(backend.asarray(np.zeros(batch_size, np.intp)))
@@ -159,10 +160,10 @@ def train(
 def sgd_step(network: Network, data: Dataset, gradient: str, batch_size: int, learning_rate: float) -> Any:
     """A function of row numbers that does one iteration and returns the loss, with its buffers allocated once."""
     descend = getattr(network, GRADIENTS[gradient])
-    buffers = network.buffers(batch_size)
+    buffers = network.buffers(batch_size) | {"x": data.buffer(batch_size)}
 
     def step(rows: Any) -> Any:
-        x, t = data.batch(rows, out=buffers.get("x"))
+        x, t = data.batch(rows, out=buffers["x"])
         return descend(x, t, learning_rate, buffers)
 
     return step

@@ -100,9 +100,7 @@ def test_known_values_of_the_book():
     assert numerical_diff(lambda x: 0.01 * x**2 + 0.1 * x, 10) == 0.2999999999986347
 
 
-@pytest.mark.parametrize(
-    "view", [lambda a: a[::2, 1::3], lambda a: a.T, lambda a: np.asfortranarray(a), lambda a: a[::-1, ::-1]]
-)
+@pytest.mark.parametrize("view", [lambda a: a[::2, 1::3], lambda a: a.T, lambda a: np.asfortranarray(a), lambda a: a[::-1, ::-1]])
 @pytest.mark.parametrize("options", [{}, {"vectorized": True}, {"workers": map}, {"scheme": "complex", "h": "auto"}])
 def test_views_of_any_strides(view, options):
     x = view(np.random.default_rng(0).uniform(-1, 1, (6, 9)))

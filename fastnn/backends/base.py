@@ -16,10 +16,10 @@ A backend holds no state of a computation: one instance serves any number of net
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -29,8 +29,7 @@ from ..validation import Array, real_array
 from . import incremental
 
 
-@dataclass(frozen=True)
-class Availability:
+class Availability(NamedTuple):
     """What probing a backend found: whether it can run here, on what, and if not, why and what to do about it."""
 
     available: bool
@@ -38,7 +37,7 @@ class Availability:
     reason: str = ""
     remedy: str = ""
     #: What `get_backend` raises when the backend is not available.
-    error: BackendError | None = field(default=None, repr=False, compare=False)
+    error: BackendError | None = None
 
     @classmethod
     def refused(cls, error: type[BackendError], reason: str, remedy: str, cause: BaseException | None = None) -> Availability:
@@ -73,6 +72,10 @@ class Dataset:
         # NumPy copies through a second buffer unless the mode is one that cannot raise; the rows are known to be in range.
         mode = {"mode": "clip"} if xp is np else {}
         return xp.take(self.x, rows, axis=0, out=out, **mode), self.t[rows]
+
+    def buffer(self, size: int) -> Array | None:
+        """An array for the samples of a batch, to hand to :meth:`batch`, if that can use one."""
+        return self.backend.empty((size, self.x.shape[1]), self.x.dtype)
 
     def chunks(self, size: int) -> Iterator[tuple[Array, Array]]:
         """All rows in order, `size` at a time."""
@@ -116,6 +119,10 @@ class Backend:
 
     def warm_up(self, dtype: Any = "float64") -> None:
         """Do now, for networks of this dtype, what would otherwise delay the first operations: compile, load, allocate."""
+
+    def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
+        """For a loop whose steps take this many multiplications: use as many threads as pay, until the context is left."""
+        return nullcontext()
 
     def synchronize(self) -> None:
         """Wait until everything that was asked of the device is done, and report what went wrong there."""
