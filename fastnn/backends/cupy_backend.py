@@ -25,6 +25,9 @@ LARGE_PRODUCT = 1 << 25
 class RowsDataset(Dataset):
     """Samples and targets on the device; a batch is row numbers, and the kernels gather."""
 
+    def buffer(self, size: int) -> None:
+        return None
+
     def batch(self, rows: Array, *, out: Array | None = None) -> tuple[Any, Any]:
         return Rows(self.x, rows), Rows(self.t, rows)
 
