@@ -45,5 +45,9 @@ class DeviceError(BackendError, RuntimeError):
     """The backend imports, but there is no device (or not this one) to run on."""
 
 
+class DeviceMemoryError(BackendError, MemoryError):
+    """The memory of the device is exhausted."""
+
+
 class ForeignArrayError(BackendError, TypeError):
     """An array of another library, or another device, reached an operation of this backend."""

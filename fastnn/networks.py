@@ -93,12 +93,12 @@ class Network:
         For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the squared error the book's
         ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar label or a 1-D target.
         """
-        return float(self._loss(*self._enter_pair(x, t)))
+        return float(self.backend.to_numpy(self._loss(*self._enter_pair(x, t))))
 
     def accuracy(self, x: Any, t: Any) -> float:
         """The fraction of samples whose largest output is where the target has its largest value."""
         x, t = self._enter_pair(x, t)
-        return float(self.backend.count_correct(self._logits(x), t)) / len(x)
+        return float(self.backend.to_numpy(self.backend.count_correct(self._logits(x), t))) / len(x)
 
     def gradient(self, x: Any, t: Any) -> dict[str, Array]:
         """The gradient of the loss by backpropagation.

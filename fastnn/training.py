@@ -11,7 +11,7 @@ import numpy as np
 from .backends.base import Dataset
 from .errors import DivergenceError, InputError
 from .networks import Network
-from .validation import choice, generator, positive_int, real_number
+from .validation import Array, choice, generator, positive_int, real_number
 
 #: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of the hidden layer.
 EVALUATION_CHUNK = 2000
@@ -119,8 +119,9 @@ def train(
     interval = epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
 
     backend = network.backend
-    step = backend.compile(sgd_step(network, data, gradient, batch_size, learning_rate))
+    run = backend.compile(sgd_step(network, data, gradient, batch_size, learning_rate))
     history = History(loss=np.empty(iterations, network.dtype))
+    evaluations = [(data, history.train_accuracy)] + ([] if test is None else [(test, history.test_accuracy)])
     # Divergence is told from the losses; a warning from the middle of an operation would only come first.
     with (
         _progress_bar(iterations, progress) as bar,
@@ -137,14 +138,18 @@ def train(
             # An epoch's row numbers at a time: they reach a GPU in one copy, and its losses come back in one.
             rows = backend.asarray(rng.integers(len(data), size=(last - first, batch_size)))
             losses = backend.empty(last - first, network.dtype)
-            for i in range(first, last):
-                losses[i - first] = step(rows[i - first])
-                if interval and i % interval == 0:
-                    history.iterations.append(i)
-                    history.train_accuracy.append(accuracy(network, data))
-                    if test is not None:
-                        history.test_accuracy.append(accuracy(network, test))
+            begin, found = 0, []
+            for i in range(first + -first % interval, last, interval) if interval else ():
+                end = i + 1 - first
+                run(rows[begin:end], losses[begin:end])
+                history.iterations.append(i)
+                found += [(accuracies, accuracy(network, kept)) for kept, accuracies in evaluations]
+                begin = end
+            run(rows[begin:], losses[begin:])
+            # Up to here nothing of the epoch has waited for a GPU.
             history.loss[first:last] = backend.to_numpy(losses)
+            for accuracies, value in found:
+                accuracies.append(float(backend.to_numpy(value)))
             _check_finite(history.loss, first, last, learning_rate)
             bar.update(last - first)
         backend.synchronize()
@@ -164,9 +169,9 @@ def sgd_step(network: Network, data: Dataset, gradient: str, batch_size: int, le
     return step
 
 
-def accuracy(network: Network, data: Dataset) -> float:
-    """The fraction of a dataset that the network classifies right."""
-    return float(sum(network.count_correct(x, t) for x, t in data.chunks(EVALUATION_CHUNK))) / len(data)
+def accuracy(network: Network, data: Dataset) -> Array:
+    """The fraction of a dataset that the network classifies right: a scalar that stays with the backend."""
+    return sum(network.count_correct(x, t) for x, t in data.chunks(EVALUATION_CHUNK)) / len(data)
 
 
 def _check_finite(loss: np.ndarray, first: int, last: int, learning_rate: float) -> None:

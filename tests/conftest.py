@@ -7,11 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from cuda_on_cpu import cupy_on_cpu, raw_module
 from hypothesis import settings
 
 import fastnn
+from fastnn import validation
 from fastnn.backends import availability
 from fastnn.backends.base import Backend
+from fastnn.backends.cupy_backend import CupyBackend
 
 collect_ignore = ["book_scripts", "plugin"]  # scripts of the book's kind, and a package that a test installs
 
@@ -27,13 +30,43 @@ class ReferenceBackend(Backend):
     xp = np
 
 
+class CupyOnCpuBackend(CupyBackend):
+    """The CuPy backend with its kernels built by g++, NumPy arrays in place of device memory."""
+
+    @staticmethod
+    def _import():
+        return cupy_on_cpu
+
+
+@pytest.fixture(scope="session")
+def cupy_on_the_cpu():
+    if not raw_module.compiler():
+        pytest.skip("there is no g++ to build the CUDA kernels for the CPU; apt-get install g++")
+
+    array_module = validation.get_array_module
+
+    def get_array_module(*arrays):
+        on_device = [a for a in arrays if isinstance(a, cupy_on_cpu.ndarray)]
+        return cupy_on_cpu if on_device else array_module(*arrays)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("fastnn.") and hasattr(module, "get_array_module"):
+                patch.setattr(module, "get_array_module", get_array_module)
+        yield CupyOnCpuBackend()
+
+
 @pytest.fixture(
-    scope="session", params=["reference", "numpy", "numba", pytest.param("cupy", marks=pytest.mark.gpu)], ids=lambda name: name
+    scope="session",
+    params=["reference", "numpy", "numba", "cupy-on-cpu", pytest.param("cupy", marks=pytest.mark.gpu)],
+    ids=lambda name: name,
 )
 def backend(request):
     """Each backend, and the reference that all of them start from. Only the one for GPUs may be missing."""
     if request.param == "reference":
         return ReferenceBackend()
+    if request.param == "cupy-on-cpu":
+        return request.getfixturevalue("cupy_on_the_cpu")
     if request.param == "cupy" and not (found := availability("cupy")).available:
         pytest.skip(f"{found.reason}; {found.remedy}")
     return fastnn.get_backend(request.param)

@@ -347,16 +347,35 @@ def test_a_dataset_hands_out_its_rows(backend, draw, n, i, size, kind, seed):
     d.assert_unmodified()
 
 
-def test_compile_keeps_what_a_function_does(backend, dtype):
-    total = backend.asarray(np.zeros(1, dtype))
+def test_a_compiled_step_is_made_with_each_row(backend, dtype):
+    """A step of kernels, which a backend may record, and one of array operations, which it may not; twice, with other rows."""
+    for kernels in (True, False):
+        parameter = backend.asarray(np.zeros(3, dtype))
+        gradients = backend.asarray(np.arange(30.0).reshape(10, 3), dtype)
+        data = backend.dataset(gradients, backend.asarray(np.zeros(10, np.intp)))
+        weights, bias = backend.asarray(np.eye(3, dtype=dtype)), backend.asarray(np.zeros(3, dtype))
 
-    def step(rows):
-        total[...] += rows.sum()
-        return total.sum()
+        def step(rows, parameter=parameter, data=data, weights=weights, bias=bias, kernels=kernels):
+            x, t = data.batch(rows)
+            logits = backend.dense(x, weights, bias)
+            value, _ = backend.loss_gradient(logits, t, "mean_squared_error")
+            if kernels:
+                backend.descent(parameter, logits.reshape(3), -1.0)
+            else:
+                parameter[...] += logits[0]
+            return value
 
-    compiled = backend.compile(step)
-    for count in range(1, 4):
-        assert float(compiled(backend.asarray(np.ones(2, np.intp)))) == 2 * count
+        run = backend.compile(step)
+        total = np.zeros(3)
+        for count in (0, 1, 70, 3):
+            numbers = np.random.default_rng(count).integers(10, size=(count, 1))
+            losses = backend.empty(count, dtype)
+            assert run(backend.asarray(numbers), losses) is None
+            x = np.arange(30.0).reshape(10, 3)[numbers[:, 0]]
+            total += x.sum(axis=0)
+            np.testing.assert_allclose(backend.to_numpy(parameter), total, rtol=1e-5)
+            expected = ((x - [1, 0, 0]) ** 2).sum(axis=1) / 2
+            np.testing.assert_allclose(backend.to_numpy(losses), expected, rtol=1e-5)
 
 
 def test_warm_up_and_synchronize_return_nothing(backend, dtype):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import book
 import numpy as np
 import pytest
+from conftest import CupyOnCpuBackend
 
 import fastnn
 from fastnn import DivergenceError, DtypeError, History, InputError, SimpleNet, TwoLayerNet, train
@@ -163,6 +164,8 @@ def test_numpy_and_numba_agree_on_mnist(mnist):
 
 
 def test_an_epoch_of_mnist_learns(backend, mnist):
+    if isinstance(backend, CupyOnCpuBackend):
+        pytest.skip("kernels that the CPU runs thread by thread take a minute; test_cupy_backend.py makes the first steps")
     (x, t), (x_test, t_test) = mnist
     net = TwoLayerNet(784, 50, 10, backend=backend, dtype="float32", rng=0)
     history = train(net, x, t, x_test=x_test, t_test=t_test, iterations=601, rng=0)

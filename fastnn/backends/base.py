@@ -5,8 +5,8 @@ module with NumPy's interface, and over the formulas of :mod:`fastnn.functions`,
 working backend; it then overrides the operations that it can do faster, each with the signature that it has here.
 
 What an operation may rely on, because the networks and :class:`Dataset` see to it: samples ``x`` are a 2-D array
-(samples, features), or whatever the backend's own ``dataset`` hands out in its place; targets ``t`` are either 1-D
-``intp`` labels within range or a 2-D array (samples, outputs); everything else is an array of this backend, and all
+(samples, features) and targets ``t`` either 1-D ``intp`` labels within range or a 2-D array (samples, outputs), or both are
+whatever the backend's own ``dataset`` hands out in their place; everything else is an array of this backend, and all
 floating arrays of a call share one dtype, float32 or float64. The result has that dtype too. ``out=`` names an array
 to write to and to return, of the right shape and dtype and C-contiguous; it must not overlap the inputs.
 
@@ -183,9 +183,27 @@ class Backend:
         """A new array with arbitrary contents."""
         return self.xp.empty(shape, dtype)
 
-    def compile(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Prepare a function that a loop is going to repeat; here, the function itself."""
-        return step
+    def compile(self, step: Callable[..., Array]) -> Callable[[Array, Array], None]:
+        """Prepare a step of training to be repeated.
+
+        Parameters
+        ----------
+        step : callable
+            Row numbers, an array of shape (batch,), to the loss of that batch, which stays with the backend.
+
+        Returns
+        -------
+        callable
+            A function (rows, losses) of arrays of shape (steps, batch) and (steps,), the latter of the dtype of the loss: it makes
+            a step with each of the rows in turn and writes its loss to its place. Here it just does; a backend may record the
+            step when it is first made and replay it, so the step must do the same with the same arrays each time.
+        """
+
+        def run(rows: Array, losses: Array) -> None:
+            for i in range(len(rows)):
+                losses[i] = step(rows[i])
+
+        return run
 
     # -- operations ----------------------------------------------------------------------------------------------------
 

@@ -1,29 +1,76 @@
-"""The CuPy backend: the reference operations on an NVIDIA GPU."""
+"""The CuPy backend: the reference operations on an NVIDIA GPU, with CUDA kernels for those that train the book's network."""
 
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, wraps
+from typing import Any, Self
 
 import numpy as np
 
-from ..errors import BackendImportError, BackendNotInstalledError, DeviceError
+from ..errors import BackendImportError, BackendNotInstalledError, DeviceError, DeviceMemoryError, ForeignArrayError
 from ..validation import Array, real_array
-from .base import Availability, Backend
+from .base import Availability, Backend, Dataset
+from .cupy_graph import RecordedLoop
+from .cupy_kernels import Kernels, Rows
 
 _INSTALL = "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', whichever CUDA the driver supports (nvidia-smi shows it)"
 
+#: From how many multiplications on a product of matrices is left to cuBLAS: below, launching it and what follows it takes longer.
+LARGE_PRODUCT = 1 << 25
+
+
+class RowsDataset(Dataset):
+    """Samples and targets on the device; a batch is row numbers, and the kernels gather."""
+
+    def buffer(self, size: int) -> None:
+        return None
+
+    def batch(self, rows: Array, *, out: Array | None = None) -> tuple[Any, Any]:
+        return Rows(self.x, rows), Rows(self.t, rows)
+
+
+def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a method on the backend's device, with CuPy's errors turned into those of fastnn."""
+
+    @wraps(method)
+    def run(self: CupyBackend, *args: Any, **kwargs: Any) -> Any:
+        with self._reporting(method.__name__), self.xp.cuda.Device(self._number):
+            return method(self, *args, **kwargs)
+
+    return run
+
+
+def _gathered(a: Any) -> Array:
+    return a.gathered() if isinstance(a, Rows) else a
+
 
 class CupyBackend(Backend):
-    """Array operations of CuPy on one GPU."""
+    """Array operations of CuPy on one GPU, with kernels of fastnn in place of those that train the book's network.
+
+    Parameters
+    ----------
+    number : int
+        Of the CUDA device.
+    """
 
     name = "cupy"
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0) -> None:
+        self.xp = self._import()
+        self.array_type = self.xp.ndarray
+        self._number = number
+        self._kernels = Kernels(self.xp)
+
+    @staticmethod
+    def _import() -> Any:
         import cupy
 
-        self.xp = cupy
-        self.array_type = cupy.ndarray
+        return cupy
+
+    # -- the machine ---------------------------------------------------------------------------------------------------
 
     @classmethod
     def probe(cls) -> Availability:
@@ -41,17 +88,173 @@ class CupyBackend(Backend):
             name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode() if count else ""
         except failure as error:
             reason = f"CuPy finds no CUDA device ({error})"
-            return Availability.refused(DeviceError, reason, "install an NVIDIA driver, or use backend='numba'", error)
+            remedy = "install an NVIDIA driver, or a newer one, or use backend='numba'"
+            return Availability.refused(DeviceError, reason, remedy, error)
         if not count:
             return Availability.refused(DeviceError, "there is no CUDA device", "use backend='numba'")
         return Availability(True, name)
 
-    def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
-        a = a if isinstance(a, self.array_type) else np.asarray(a)
-        return self.xp.asarray(real_array(a, name), dtype, order="C")
+    @classmethod
+    def on_device(cls, number: int) -> Self:
+        count = cls._import().cuda.runtime.getDeviceCount()
+        if number >= count:
+            known = "device 0" if count == 1 else f"devices 0 to {count - 1}"
+            raise DeviceError(f"there is no CUDA device {number}; this machine has {known}: write {f'{cls.name}:{count - 1}'!r}")
+        return cls(number)
 
-    def to_numpy(self, a: Array) -> np.ndarray:
-        return self.xp.asnumpy(a)
+    @cached_property
+    def device(self) -> str:
+        return self.xp.cuda.runtime.getDeviceProperties(self._number)["name"].decode()
 
+    def warm_up(self, dtype: Any = "float64") -> None:
+        """Compile every kernel, or load it from CuPy's cache on disk, and load what CuPy itself needs for this dtype."""
+        x, b = self.asarray(np.ones((2, 3)), dtype), self.asarray(np.zeros(3), dtype)
+        for t in (self.asarray(np.zeros(2, np.intp)), x):
+            logits = self.dense(x, self.xp.ones((3, 3), dtype), b)
+            self.loss_gradient(logits, t, "cross_entropy")
+            self.loss(self.output(logits, "cross_entropy"), t, "cross_entropy")
+            self.count_correct(logits, t)
+        self.synchronize()
+
+    @_on_device
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
+
+    @contextmanager
+    def _reporting(self, operation: str) -> Iterator[None]:
+        """CuPy's errors as errors of fastnn that name the operation and say what to do."""
+        cuda = self.xp.cuda
+        try:
+            yield
+        except cuda.memory.OutOfMemoryError as error:
+            free, total = cuda.runtime.memGetInfo()
+            raise DeviceMemoryError(
+                f"{operation}: the memory of the GPU is exhausted ({error}); {free:,} of its {total:,} bytes are free. Use a "
+                "smaller batch or network, dtype 'float32', or end other programs on the GPU; what CuPy keeps for reuse "
+                "cupy.get_default_memory_pool().free_all_blocks() returns"
+            ) from error
+        except cuda.compiler.CompileException as error:
+            raise DeviceError(
+                f"{operation}: the CUDA kernels do not compile for this GPU ({error}); reinstall CuPy: {_INSTALL}"
+            ) from error
+        except (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError) as error:
+            raise DeviceError(
+                f"{operation}: the GPU reports {error}, from this operation or, as it works behind, from an earlier one. If the "
+                "error says that the driver or the PTX is not supported, update the driver or install the other extra: "
+                f"{_INSTALL}. Otherwise start a new process, as this one may not reach the GPU any more; with "
+                "CUDA_LAUNCH_BLOCKING=1 in its environment the error comes from the operation at fault"
+            ) from error
+
+    # -- arrays --------------------------------------------------------------------------------------------------------
+
+    @_on_device
+    def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
+        return self.xp.asarray(real_array(a, name), dtype, order="C")
+
+    @_on_device
+    def to_numpy(self, a: Array) -> np.ndarray:
+        return self.xp.asnumpy(_gathered(a))
+
+    def check_arrays(self, **arrays: Array) -> None:
+        super().check_arrays(**arrays)
+        for name, a in arrays.items():
+            if a.device.id != self._number:
+                raise ForeignArrayError(
+                    f"{name} is on CUDA device {a.device.id}, but the backend works on device {self._number}; convert it first: "
+                    f"network.backend.asarray(cupy.asnumpy({name}))"
+                )
+
+    def _check(self, **arrays: Any) -> None:
+        self.check_arrays(**{name: a.whole if isinstance(a, Rows) else a for name, a in arrays.items() if a is not None})
+
+    def dataset(self, x: Array, t: Array) -> Dataset:
+        return RowsDataset(self, x, t)
+
+    @_on_device
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        return self.xp.empty(shape, dtype)
+
+    @_on_device
+    def compile(self, step: Callable[..., Array]) -> Callable[[Array, Array], None]:
+        loop = RecordedLoop(self.xp, self._kernels, step, super().compile(step))
+
+        def run(rows: Array, losses: Array) -> None:
+            with self._reporting("a step of training"), self.xp.cuda.Device(self._number):
+                loop(rows, losses)
+
+        return run
+
+    # -- operations ----------------------------------------------------------------------------------------------------
+
+    @_on_device
+    def dense(self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None) -> Array:
+        self._check(x=x, W=W, b=b, out=out)
+        if len(x) * W.size >= LARGE_PRODUCT:
+            return super().dense(_gathered(x), W, b, activation, out=out)
+        out = self.xp.empty((len(x), W.shape[1]), W.dtype) if out is None else out
+        self._kernels.dense(x, W, b, activation, out)
+        return out
+
+    @_on_device
+    def output(self, logits: Array, loss: str, *, out: Array | None = None) -> Array:
+        self._check(logits=logits, out=out)
+        return super().output(logits, loss, out=out)
+
+    @_on_device
+    def loss(self, y: Array, t: Array, loss: str) -> Array:
+        self._check(y=y, t=t)
+        return super().loss(y, _gathered(t), loss)
+
+    @_on_device
+    def loss_gradient(self, logits: Array, t: Array, loss: str, *, out: Array | None = None) -> tuple[Array, Array]:
+        self._check(logits=logits, t=t, out=out)
+        out = self.xp.empty(logits.shape, logits.dtype) if out is None else out
+        return self._kernels.loss_gradient(logits, t, loss, out), out
+
+    @_on_device
+    def count_correct(self, logits: Array, t: Array) -> Array:
+        self._check(logits=logits, t=t)
+        return super().count_correct(logits, _gathered(t))
+
+    @_on_device
+    def dense_backward(self, delta: Array, W: Array, z: Array, activation: str, *, out: Array | None = None) -> Array:
+        self._check(delta=delta, W=W, z=z, out=out)
+        if len(delta) * W.size >= LARGE_PRODUCT:
+            return super().dense_backward(delta, W, z, activation, out=out)
+        out = self.xp.empty(z.shape, z.dtype) if out is None else out
+        self._kernels.dense_backward(delta, W, z, activation, out)
+        return out
+
+    @_on_device
+    def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
+        self._check(x=x, delta=delta)
+        features, units = x.shape[1], delta.shape[1]
+        if len(x) * features * units >= LARGE_PRODUCT:
+            return super().dense_gradient(_gathered(x), delta)
+        dW, db = self.xp.empty((features, units), delta.dtype), self.xp.empty(units, delta.dtype)
+        self._kernels.dense_gradient(x, delta, dW, db)
+        return dW, db
+
+    @_on_device
+    def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float) -> None:
+        self._check(W=W, b=b, x=x, delta=delta)
+        contiguous = W.flags.c_contiguous and b.flags.c_contiguous
+        if len(x) * W.size >= LARGE_PRODUCT or not contiguous:
+            super().dense_descent(W, b, x, delta, learning_rate)
+        else:
+            self._kernels.dense_descent(W, b, x, delta, learning_rate)
+
+    @_on_device
+    def descent(self, parameter: Array, gradient: Array, learning_rate: float) -> None:
+        self._check(parameter=parameter, gradient=gradient)
+        if parameter.flags.c_contiguous:
+            self._kernels.descent(parameter, gradient, learning_rate)
+        else:
+            super().descent(parameter, gradient, learning_rate)
+
+    @_on_device
+    def numerical_gradient(
+        self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
+    ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
+        self._check(x=x, t=t, W1=W1, b1=b1, W2=W2, b2=b2)
+        return self._kernels.numerical_gradient(x, t, W1, b1, W2, b2, activation, loss, float(h))

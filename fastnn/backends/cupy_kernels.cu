@@ -1,0 +1,515 @@
+// The kernels behind the CuPy backend: forward pass, loss, gradients, and the training loop's bookkeeping.
+//
+// Arrays are row-major and contiguous. T is the network's type, float or double. Whatever is summed is summed in an order that depends
+// on the shapes alone, so that the same call gives the same bits. Every thread of a block reaches every barrier. The host passes
+// integers as long long and real numbers as double; where an array is optional, its pointer may be null.
+//
+// The host compiles this with -DLOG_GUARD and -DSERIES_BOUND, the constants of fastnn/functions.py and fastnn/backends/incremental.py.
+
+typedef long long integer;
+
+enum Activation { IDENTITY, SIGMOID, TANH, RELU };
+
+constexpr int MOST_THREADS = 1024;
+constexpr int CHUNK = 1024;  // values that a block holds in shared memory at a time
+constexpr int SAMPLES = 128; // samples that it holds at a time, where it holds several values of each
+constexpr int MOST_FEATURES = 8;
+
+__device__ inline int thread_number() { return threadIdx.y * blockDim.x + threadIdx.x; }
+
+__device__ inline int block_size() { return blockDim.x * blockDim.y; }
+
+// Of a batch, `rows` names the rows of the data set; without it the samples are the batch themselves.
+__device__ inline integer row_of(const integer* rows, integer n) { return rows ? rows[n] : n; }
+
+template <class T> __device__ T activate(T a, integer activation) {
+    switch (activation) {
+        case SIGMOID: return 1 / (1 + exp(-a));
+        case TANH: return tanh(a);
+        case RELU: return a < 0 ? 0 : a; // so that NaN stays NaN
+        default: return a;
+    }
+}
+
+// The derivative of an activation, from what it returned.
+template <class T> __device__ T derivative(T z, integer activation) {
+    switch (activation) {
+        case SIGMOID: return z * (1 - z);
+        case TANH: return 1 - z * z;
+        case RELU: return z > 0;
+        default: return 1;
+    }
+}
+
+// For thread 0, the sum of the threads' values; their number is a power of two. `scratch` has room for one value a thread.
+__device__ inline double block_sum(double value, double* scratch) {
+    const int thread = thread_number();
+    scratch[thread] = value;
+    for (int half = block_size() / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (thread < half) scratch[thread] += scratch[thread + half];
+    }
+    return scratch[0];
+}
+
+// -- layers -------------------------------------------------------------------------------------------------------------
+
+// out = activation(x·W + b), summed in A. A block works on one sample and blockDim.x units; its blockDim.y rows of threads share the
+// features out. A feature that is zero, like most of MNIST's, costs nothing: the threads of a warp pass over it together.
+template <class T, class A>
+__global__ void dense(
+    const T* x, const integer* rows, const T* W, const T* b, A* out, integer features, integer units, integer activation
+) {
+    __shared__ A sample[CHUNK];
+    __shared__ A partial[MOST_THREADS];
+    const integer n = blockIdx.x, j = blockIdx.y * blockDim.x + threadIdx.x;
+    const T* row = x + row_of(rows, n) * features;
+    A sum = 0;
+    for (integer first = 0; first < features; first += CHUNK) {
+        const int count = features - first < CHUNK ? features - first : CHUNK;
+        for (int i = thread_number(); i < count; i += block_size()) sample[i] = row[first + i];
+        __syncthreads();
+        if (j < units) {
+            for (int i = threadIdx.y; i < count; i += blockDim.y) {
+                const A value = sample[i];
+                if (value != 0) sum += value * A(W[(first + i) * units + j]);
+            }
+        }
+        if (first + CHUNK < features) __syncthreads();
+    }
+    partial[thread_number()] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && j < units) {
+        for (int part = 1; part < blockDim.y; part++) sum += partial[part * blockDim.x + threadIdx.x];
+        out[n * units + j] = activate<A>(sum + A(b[j]), activation);
+    }
+}
+
+// out = (delta·Wᵀ) ⊙ f′(z), one thread for each value.
+template <class T>
+__global__ void dense_backward(
+    const T* delta, const T* W, const T* z, T* out, integer samples, integer inputs, integer units, integer activation
+) {
+    const integer place = integer(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (place < samples * inputs) {
+        const T* d = delta + place / inputs * units;
+        const T* w = W + place % inputs * units;
+        T sum = 0;
+        for (integer j = 0; j < units; j++) sum += d[j] * w[j];
+        out[place] = sum * derivative(z[place], activation);
+    }
+}
+
+// xᵀ·delta and Σ delta: written to W and b, or, as a step of gradient descent, subtracted from them. A block works on blockDim.x units
+// and blockDim.y features; the bias is the weight of one more feature, which is 1 in every sample.
+template <class T, bool DESCENT>
+__global__ void dense_gradient(
+    const T* x, const integer* rows, const T* delta, T* W, T* b, integer samples, integer features, integer units,
+    double learning_rate
+) {
+    __shared__ T values[SAMPLES * MOST_FEATURES];
+    const integer j = blockIdx.y * blockDim.x + threadIdx.x;
+    const integer first_feature = integer(blockIdx.x) * blockDim.y, i = first_feature + threadIdx.y;
+    T sum = 0;
+    for (integer first = 0; first < samples; first += SAMPLES) {
+        const int count = samples - first < SAMPLES ? samples - first : SAMPLES;
+        for (int place = thread_number(); place < count * blockDim.y; place += block_size()) {
+            const integer n = first + place / blockDim.y, feature = first_feature + place % blockDim.y;
+            values[place] = feature < features ? x[row_of(rows, n) * features + feature] : 1;
+        }
+        __syncthreads();
+        if (j < units) {
+            for (int s = 0; s < count; s++) {
+                const T value = values[s * blockDim.y + threadIdx.y];
+                if (value != 0) sum += value * delta[(first + s) * units + j];
+            }
+        }
+        if (first + SAMPLES < samples) __syncthreads();
+    }
+    if (j < units && i <= features) {
+        T* parameter = i < features ? W + i * units + j : b + j;
+        *parameter = DESCENT ? *parameter - T(learning_rate) * sum : sum;
+    }
+}
+
+// parameter -= learning_rate · gradient, one thread for each value.
+template <class T> __global__ void descent(T* parameter, const T* gradient, integer size, double learning_rate) {
+    const integer place = integer(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (place < size) parameter[place] -= T(learning_rate) * gradient[place];
+}
+
+// -- the loss -----------------------------------------------------------------------------------------------------------
+
+// The target of an output: labels are targets of 1 and 0.
+template <class T>
+__device__ T target_of(const integer* labels, const T* targets, integer row, integer k, integer outputs) {
+    return labels ? T(labels[row] == k) : targets[row * outputs + k];
+}
+
+// The loss of the logits, in `value` if there is one block and else in `partial`, a part from each; and its derivative with respect to
+// them. The blockDim.x threads of a row of threads share the outputs of a sample out, the blockDim.y rows the samples.
+template <class T>
+__global__ void loss_gradient(
+    const T* logits, const integer* labels, const T* targets, const integer* rows, T* gradient, double* partial, T* value,
+    integer samples, integer outputs, integer cross_entropy
+) {
+    __shared__ double scratch[MOST_THREADS];
+    const double* of_sample = scratch + threadIdx.y * blockDim.x;
+    double loss = 0;
+    for (integer first = integer(blockIdx.x) * blockDim.y; first < samples; first += integer(gridDim.x) * blockDim.y) {
+        const integer n = first + threadIdx.y;
+        const bool inside = n < samples;
+        const integer row = inside ? row_of(rows, n) : 0;
+        const T* x = logits + n * outputs;
+        T* y = gradient + n * outputs;
+        T total = 1;
+        if (cross_entropy) {
+            T highest = inside ? x[0] : 0;
+            for (integer k = threadIdx.x; inside && k < outputs; k += blockDim.x) highest = x[k] > highest ? x[k] : highest;
+            scratch[thread_number()] = highest;
+            __syncthreads();
+            for (int lane = 0; lane < blockDim.x; lane++) highest = of_sample[lane] > highest ? T(of_sample[lane]) : highest;
+            __syncthreads();
+            T sum = 0;
+            for (integer k = threadIdx.x; inside && k < outputs; k += blockDim.x) sum += y[k] = exp(x[k] - highest);
+            scratch[thread_number()] = sum;
+            __syncthreads();
+            total = 0;
+            for (int lane = 0; lane < blockDim.x; lane++) total += T(of_sample[lane]);
+            __syncthreads();
+        }
+        for (integer k = threadIdx.x; inside && k < outputs; k += blockDim.x) {
+            const T t = target_of(labels, targets, row, k, outputs);
+            if (cross_entropy) {
+                const T p = y[k] / total;
+                if (t != 0) loss -= t * log(p + T(LOG_GUARD));
+                y[k] = (p - t) / T(samples);
+            } else {
+                const T difference = x[k] - t;
+                loss += difference * difference / 2;
+                y[k] = difference;
+            }
+        }
+    }
+    loss = block_sum(loss, scratch);
+    if (thread_number() == 0) {
+        if (gridDim.x > 1) partial[blockIdx.x] = loss;
+        else *value = T(cross_entropy ? loss / samples : loss);
+    }
+}
+
+// The sum of what the blocks of another kernel found, over `divisor`. One block.
+template <class T> __global__ void sum(const double* partial, T* value, integer size, integer divisor) {
+    __shared__ double scratch[MOST_THREADS];
+    double total = 0;
+    for (integer place = thread_number(); place < size; place += block_size()) total += partial[place];
+    total = block_sum(total, scratch);
+    if (thread_number() == 0) *value = T(total / divisor);
+}
+
+// -- the incremental numerical gradient ---------------------------------------------------------------------------------
+//
+// The formulas are those of fastnn/backends/incremental.py; the coefficients of the series and the closed form of the increments of
+// sigmoid and tanh are those of fastnn/backends/numba_numerical_gradient.py. What depends on a sample and a unit alone is computed once
+// and in double; only the sums over the samples, one for each parameter of the hidden layer, run in T. A "pair" is a sample with one of
+// its targets that are not zero: `most_pairs` is how many a sample can have.
+
+// |θτ| up to which 1/(1 − (θτ)²) is 1 + (θτ)² + (θτ)⁴: the next term is 6e-17.
+constexpr double THETA_BOUND = 2e-3;
+
+// What a sample's target contributes, beside its class.
+struct Pair {
+    double weight; // the target's value
+    double kept;   // p / (p + ε) of its probability p
+    double guard;  // ε / (p + ε)
+};
+
+// Of a unit in a pair: how its output and the loss change. With the squared error, the first two derivatives take the place of d.
+template <class T> struct alignas(16) Coefficients { // aligned to be loaded 16 bytes at a time
+    T c, theta; // Δz(±u) = ±cτ / (1 ± θτ)
+    T limit;    // |τ| up to which the formulas below hold
+    T d[5];     // T(Δz) = Σ d[m]·Δz^(m + 1)
+};
+
+// From the pre-activations a of the hidden layer, with a row of threads for each sample's outputs: the hidden units z and a one for the
+// bias, the probabilities y and for each the sum of all the `others`, the pairs, and the loss of each sample. With the squared error,
+// y is the residual and there are no pairs. `exponentials` is space of the size of y.
+template <class T>
+__global__ void network(
+    const double* a, const T* W2, const T* b2, const integer* labels, const T* targets, const integer* rows, double* z, double* y,
+    double* others, double* exponentials, double* losses, integer* counts, integer* classes, Pair* pairs, integer units,
+    integer outputs, integer most_pairs, integer activation, integer cross_entropy
+) {
+    const integer n = blockIdx.x, row = row_of(rows, n);
+    a += n * units;
+    z += n * (units + 1);
+    y += n * outputs;
+    others += n * outputs;
+    exponentials += n * outputs;
+    classes += n * most_pairs;
+    pairs += n * most_pairs;
+    for (integer j = threadIdx.x; j <= units; j += blockDim.x) z[j] = j < units ? activate(a[j], activation) : 1;
+    __syncthreads();
+    for (integer k = threadIdx.x; k < outputs; k += blockDim.x) {
+        double logit = b2[k];
+        for (integer j = 0; j < units; j++) logit += z[j] * W2[j * outputs + k];
+        others[k] = logit;
+    }
+    __syncthreads();
+    if (cross_entropy) {
+        double highest = others[0];
+        for (integer k = 1; k < outputs; k++) highest = others[k] > highest ? others[k] : highest;
+        for (integer k = threadIdx.x; k < outputs; k += blockDim.x) exponentials[k] = exp(others[k] - highest);
+        __syncthreads();
+        double total = 0;
+        for (integer k = 0; k < outputs; k++) total += exponentials[k];
+        for (integer k = threadIdx.x; k < outputs; k += blockDim.x) {
+            double rest = 0; // 1 − p without cancellation
+            for (integer other = 0; other < outputs; other++) rest += other == k ? 0 : exponentials[other];
+            y[k] = exponentials[k] / total;
+            others[k] = rest / total;
+        }
+    } else {
+        for (integer k = threadIdx.x; k < outputs; k += blockDim.x)
+            y[k] = others[k] - target_of(labels, targets, row, k, outputs);
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        double loss = 0;
+        integer count = 0;
+        for (integer k = 0; k < outputs; k++) {
+            const double t = target_of(labels, targets, row, k, outputs);
+            if (!cross_entropy) loss += y[k] * y[k] / 2;
+            else if (t != 0) {
+                loss -= t * log(y[k] + LOG_GUARD);
+                classes[count] = k;
+                pairs[count] = {t, y[k] / (y[k] + LOG_GUARD), LOG_GUARD / (y[k] + LOG_GUARD)};
+                count++;
+            }
+        }
+        losses[n] = loss;
+        counts[n] = count;
+    }
+}
+
+// The coefficients of every unit in every pair, and with the squared error in every sample. A block works on one of these.
+template <class T>
+__global__ void coefficients(
+    const double* a, const double* y, const T* W2, const integer* counts, const integer* classes, Coefficients<T>* all,
+    integer units, integer outputs, integer most_pairs, integer activation, integer cross_entropy
+) {
+    const integer pair = blockIdx.x, n = pair / most_pairs;
+    const bool needed = !cross_entropy || pair % most_pairs < counts[n];
+    y += n * outputs;
+    for (integer j = threadIdx.x; needed && j < units; j += blockDim.x) {
+        const double pre = a[n * units + j];
+        const T* w = W2 + j * outputs;
+        double c = 1, theta = 0, limit = cross_entropy ? 1e300 : 0.5;
+        if (activation == SIGMOID || activation == TANH) {
+            const double slope = activation == TANH ? 2 : 1;
+            const double s = 1 / (1 + exp(-slope * pre)), opposite = 1 / (1 + exp(slope * pre));
+            c = 2 * slope * s * opposite;
+            theta = s - opposite;
+            if (cross_entropy) limit = THETA_BOUND;
+        } else {
+            if (activation == RELU) c = pre > 0;
+            // An increment that takes a relu across its kink is not linear.
+            limit = activation == RELU ? fabs(pre) : 1e300;
+        }
+        double d[5] = {0, 0, 0, 0, 0};
+        if (cross_entropy) {
+            const double own = w[classes[pair]];
+            double lowest = own, highest = own;
+            for (integer k = 0; k < outputs; k++) {
+                lowest = w[k] < lowest ? w[k] : lowest;
+                highest = w[k] > highest ? w[k] : highest;
+                const double v = w[k] - own;
+                double term = y[k];
+                for (int m = 0; m < 5; m++) d[m] += term *= v / (m + 1);
+            }
+            // No |v| of this unit is larger than `highest - lowest`; |Δz| may be one part in 500 larger than c|τ|.
+            const double reach = c * (highest - lowest);
+            if (limit * reach > 0.99 * SERIES_BOUND) limit = 0.99 * SERIES_BOUND / reach;
+        } else {
+            for (integer k = 0; k < outputs; k++) {
+                d[0] += w[k] * y[k];
+                d[1] += double(w[k]) * w[k];
+            }
+        }
+        Coefficients<T>& result = all[pair * units + j];
+        result.c = c;
+        result.theta = theta;
+        result.limit = limit < 1e30 ? limit : 1e30; // which a float can hold
+        for (int m = 0; m < 5; m++) result.d[m] = d[m];
+    }
+}
+
+// ½(L(+h) − L(−h)) of a pair by series: the inverse hyperbolic tangent of (1 − κ)/2 · (T₊ − T₋) / (1 + g) with
+// g = (1 + κ)/2 · (T₊ + T₋) + κ·T₊·T₋, κ being `guard` and 1 − κ `kept`.
+template <class T> __device__ T cross_entropy_by_series(const Coefficients<T>& unit, T tau, T kept, T guard) {
+    const T q = unit.theta * tau, q2 = q * q, ct = unit.c * tau;
+    const T f = ct + ct * (q2 + q2 * q2);
+    const T up = f - f * q, down = f + f * q; // Δz at +u and −Δz at −u
+    const T* d = unit.d;
+    const T above = ((((d[4] * up + d[3]) * up + d[2]) * up + d[1]) * up + d[0]) * up;           // T at +u
+    const T below = ((((d[4] * down - d[3]) * down + d[2]) * down - d[1]) * down + d[0]) * down; // −T at −u
+    const T g = (above - below) * ((1 + guard) / 2) - guard * above * below;
+    const T r = kept / 2 * ((above + below) * (g * g + 1 - g)), r2 = r * r;
+    return r * (r2 * (r2 * T(1.0 / 5) + T(1.0 / 3)) + 1);
+}
+
+// ½(L(+h) − L(−h)) of the squared error.
+template <class T> __device__ T squared_error_in_closed_form(const Coefficients<T>& unit, T tau) {
+    const T q = unit.theta * tau;
+    const T f = unit.c * tau / (1 - q * q);
+    return f * (unit.d[0] - unit.d[1] * (f * q));
+}
+
+// Δz for an increment u of the pre-activation a, without cancellation, for any u.
+__device__ inline double increment(double a, double u, integer activation) {
+    if (activation == SIGMOID || activation == TANH) {
+        const double slope = activation == TANH ? 2 : 1;
+        const double s = 1 / (1 + exp(-slope * a)), opposite = 1 / (1 + exp(slope * a));
+        // Divided through by the larger of 1 and exp(slope·u), so that nothing overflows.
+        const double decay = exp(-slope * fabs(u)), change = copysign(-expm1(-slope * fabs(u)), u);
+        return slope * (s * opposite) * (change / (u > 0 ? opposite * decay + s : opposite + s * decay));
+    }
+    if (activation == RELU) return a > 0 ? fmax(u, -a) : fmax(a + u, 0.0);
+    return u;
+}
+
+// L(+h) − L(−h) of a pair, from D = Σ p·exp(Δz·v) at +h and at −h, and D₊ − D₋.
+__device__ inline double log_ratio(double above, double below, double difference, double kept, double guard) {
+    // The logarithm of a ratio above one: below one, its distance from zero is what would be lost.
+    const double smaller = difference > 0 ? below : above, larger = difference > 0 ? above : below;
+    return copysign(log1p(kept * (fabs(difference) / smaller) / (kept + guard * larger)), difference);
+}
+
+// What the two functions for the series and the closed form return, for increments of any size.
+template <class T>
+__device__ double cross_entropy_directly(double up, double down, const double* p, const T* w, integer target, integer outputs, Pair pair) {
+    double above = p[target], below = p[target], difference = 0;
+    for (integer k = 0; k < outputs; k++) {
+        if (k == target) continue;
+        const double v = double(w[k]) - w[target];
+        above += p[k] * exp(up * v);
+        below += p[k] * exp(down * v);
+        difference += p[k] * (expm1(up * v) - expm1(down * v));
+    }
+    return log_ratio(above, below, difference, pair.kept, pair.guard) / 2;
+}
+
+// The differences for W1 and b1, times `scale`: written to the gradients, or added if `more` than these samples count. A block works on
+// one feature, the last being the bias, and blockDim.x units; its blockDim.y rows of threads share the samples out. Where a feature is zero nothing changes.
+template <class T>
+__global__ void hidden_differences(
+    const T* x, const integer* rows, const double* a, const double* y, const T* W2, const integer* counts, const integer* classes,
+    const Pair* pairs, const Coefficients<T>* all, T* dW1, T* db1, integer samples, integer features, integer units, integer outputs,
+    integer most_pairs, integer activation, integer cross_entropy, double h, double scale, integer more
+) {
+    __shared__ double increments[SAMPLES];
+    __shared__ double taus[SAMPLES];
+    __shared__ T partial[MOST_THREADS];
+    const integer i = blockIdx.x, j = blockIdx.y * blockDim.x + threadIdx.x;
+    const double half_slope = activation == TANH ? 1 : 0.5;
+    T sum = 0;
+    for (integer first = 0; first < samples; first += SAMPLES) {
+        const int count = samples - first < SAMPLES ? samples - first : SAMPLES;
+        for (int s = thread_number(); s < count; s += block_size()) {
+            const double u = h * (i < features ? double(x[row_of(rows, first + s) * features + i]) : 1);
+            increments[s] = u;
+            taus[s] = activation == SIGMOID || activation == TANH ? tanh(half_slope * u) : u;
+        }
+        __syncthreads();
+        for (int s = threadIdx.y; j < units && s < count; s += blockDim.y) {
+            const double u = increments[s];
+            if (u == 0) continue;
+            const integer n = first + s;
+            const T tau = taus[s];
+            const integer in_pairs = cross_entropy ? counts[n] : 1;
+            for (integer pair = n * most_pairs; pair < n * most_pairs + in_pairs; pair++) {
+                const Coefficients<T> unit = all[pair * units + j];
+                const bool small = fabs(tau) <= unit.limit;
+                if (small && cross_entropy) {
+                    sum += T(pairs[pair].weight) * cross_entropy_by_series<T>(unit, tau, pairs[pair].kept, pairs[pair].guard);
+                } else if (small) {
+                    sum += squared_error_in_closed_form(unit, tau);
+                } else {
+                    const double pre = a[n * units + j];
+                    const double up = increment(pre, u, activation), down = increment(pre, -u, activation);
+                    if (cross_entropy) {
+                        const T* w = W2 + j * outputs;
+                        sum += pairs[pair].weight
+                             * cross_entropy_directly(up, down, y + n * outputs, w, classes[pair], outputs, pairs[pair]);
+                    } else {
+                        sum += (up - down) * (unit.d[0] + double(unit.d[1]) / 2 * (up + down)) / 2;
+                    }
+                }
+            }
+        }
+        if (first + SAMPLES < samples) __syncthreads();
+    }
+    partial[thread_number()] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && j < units) {
+        for (int part = 1; part < blockDim.y; part++) sum += partial[part * blockDim.x + threadIdx.x];
+        T* gradient = i < features ? dW1 + i * units + j : db1 + j;
+        *gradient = sum * T(scale) + (more ? *gradient : 0);
+    }
+}
+
+// The differences for W2 and b2: a block works on one of these, of which each moves the one logit k by ±h·z, and its threads share the
+// samples out.
+template <class T>
+__global__ void output_differences(
+    const double* z, const double* y, const double* others, const integer* counts, const integer* classes, const Pair* pairs, T* dW2,
+    T* db2, integer samples, integer units, integer outputs, integer most_pairs, integer cross_entropy, double h, double scale,
+    integer more
+) {
+    __shared__ double scratch[MOST_THREADS];
+    const integer j = blockIdx.x / outputs, k = blockIdx.x % outputs;
+    double sum = 0;
+    for (integer n = threadIdx.x; n < samples; n += blockDim.x) {
+        const double u = h * z[n * (units + 1) + j], p = y[n * outputs + k];
+        if (!cross_entropy) sum += u * p;
+        for (integer pair = n * most_pairs; cross_entropy && pair < n * most_pairs + counts[n]; pair++) {
+            // Moving the target's own logit is moving all the others the other way.
+            const bool own = classes[pair] == k;
+            const double share = own ? others[n * outputs + k] : p, rest = own ? p : others[n * outputs + k];
+            const double step = own ? -u : u;
+            const double above = rest + share * exp(step), below = rest + share * exp(-step);
+            const double difference = share * (expm1(step) - expm1(-step));
+            sum += pairs[pair].weight * log_ratio(above, below, difference, pairs[pair].kept, pairs[pair].guard) / 2;
+        }
+    }
+    sum = block_sum(sum, scratch);
+    if (threadIdx.x == 0) {
+        T* gradient = j < units ? dW2 + j * outputs + k : db2 + k;
+        *gradient = T(sum * scale) + (more ? *gradient : 0);
+    }
+}
+
+// -- steps that are replayed --------------------------------------------------------------------------------------------
+
+// Where a loop is: the row numbers of all its steps, its losses, and the step that is next.
+struct Loop {
+    const integer* rows;
+    void* losses;
+    integer step;
+};
+
+// Start a loop.
+__global__ void begin(Loop* loop, const integer* rows, void* losses) { *loop = {rows, losses, 0}; }
+
+// Copy the row numbers of the next steps to where the kernels of a graph read them, one thread for each.
+__global__ void fetch(const Loop* loop, integer* rows, integer size, integer batch_size) {
+    const integer place = integer(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (place < size) rows[place] = loop->rows[loop->step * batch_size + place];
+}
+
+// Copy the losses of the steps, one thread for each, from where the kernels of a graph left them, and move on. One block.
+template <class T> __global__ void collect(Loop* loop, const T* const* values) {
+    static_cast<T*>(loop->losses)[loop->step + threadIdx.x] = *values[threadIdx.x];
+    __syncthreads();
+    if (threadIdx.x == 0) loop->step += blockDim.x;
+}

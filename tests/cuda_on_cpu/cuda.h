@@ -1,0 +1,144 @@
+// What a CUDA kernel takes for granted, for a C++ compiler: its built-in variables, shared memory, barriers and a way to launch it.
+//
+// The blocks of a grid run one after the other. Within a block every thread is a fibre with a stack of its own, which runs until it
+// reaches a barrier or its end; then the next one does. Every other round goes through the threads backwards, and every other
+// block begins with such a round, so that a result that
+// depends on the order of the threads between two barriers does not pass for right.
+#pragma once
+
+#include <cstddef>
+#include <math.h>
+#include <setjmp.h>
+#include <type_traits>
+#include <ucontext.h>
+#include <utility>
+
+struct dim3 {
+    unsigned x, y, z;
+};
+
+static dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+#define __global__ static
+#define __device__
+#define __shared__ static // by all threads of a block; the blocks follow each other
+#define __launch_bounds__(threads)
+#define __syncthreads() cuda_on_cpu::barrier(__LINE__)
+
+namespace cuda_on_cpu {
+
+constexpr int MOST_THREADS = 1024;
+constexpr size_t STACK = 32 * 1024 + 5 * 64; // no power of two, which would give all stacks the same few lines of the cache
+
+// How a launch can fail, as the CUDA runtime would report or, worse, not report.
+enum Fault { NONE, TOO_MANY_THREADS, EMPTY_GRID, TOO_MANY_BLOCKS, BARRIER_NOT_REACHED_BY_ALL };
+
+constexpr int FINISHED = 0; // in place of the line of a barrier
+
+struct Fibre {
+    jmp_buf place;
+    int stopped_at;
+};
+
+static Fibre fibres[MOST_THREADS];
+static char stacks[MOST_THREADS][STACK];
+static int started = 0;                          // fibres that there are
+static int threads = 0, turn = 0, current;       // of the block at hand; whose turn is next; which fibre that was last
+static unsigned blocks = 0;                      // run so far
+static bool backwards;                           // whether this round goes through the threads from the last to the first
+static jmp_buf end_of_round;
+static ucontext_t starter;
+static void (*body)(void*);
+static void* arguments;
+
+// Go on with the next thread of this round; after the last one, with the next round.
+static void pass_on() {
+    if (turn == threads) _longjmp(end_of_round, 1);
+    current = backwards ? threads - 1 - turn : turn;
+    turn++;
+    threadIdx = {current % blockDim.x, current / blockDim.x % blockDim.y, current / blockDim.x / blockDim.y};
+    _longjmp(fibres[current].place, 1);
+}
+
+// Let the others have their turn, and return in the next round.
+__attribute__((noinline)) static void barrier(int line) {
+    fibres[current].stopped_at = line;
+    if (!_setjmp(fibres[current].place)) pass_on();
+}
+
+// A fibre outlives its thread: it waits at the end of one kernel for its part in the next.
+static void live() {
+    for (;;) {
+        barrier(FINISHED);
+        body(arguments);
+    }
+}
+
+__attribute__((noinline)) static void start(int number) {
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = stacks[number];
+    context.uc_stack.ss_size = STACK;
+    makecontext(&context, live, 0);
+    current = number;
+    threads = turn = 0;
+    if (!_setjmp(end_of_round)) swapcontext(&starter, &context);
+}
+
+// One block: rounds until all threads have ended, which each must reach by way of the same barriers.
+__attribute__((noinline)) static Fault run_block() {
+    do {
+        turn = 0;
+        if (!_setjmp(end_of_round)) pass_on();
+        for (int number = 1; number < threads; number++)
+            if (fibres[number].stopped_at != fibres[0].stopped_at) return BARRIER_NOT_REACHED_BY_ALL;
+        backwards = !backwards;
+    } while (fibres[0].stopped_at != FINISHED);
+    return NONE;
+}
+
+template <class... T> struct Call {
+    void (*kernel)(T...);
+    void** pointers;
+    template <size_t... I> void run(std::index_sequence<I...>) { kernel(*static_cast<T*>(pointers[I])...); }
+};
+
+template <class... T> void run_call(void* call) {
+    static_cast<Call<T...>*>(call)->run(std::index_sequence_for<T...>{});
+}
+
+// As cuLaunchKernel: `pointers` are the addresses of the arguments.
+template <class... T> Fault launch(void (*kernel)(T...), const unsigned grid[3], const unsigned block[3], void** pointers) {
+    gridDim = {grid[0], grid[1], grid[2]};
+    blockDim = {block[0], block[1], block[2]};
+    const size_t size = size_t(block[0]) * block[1] * block[2];
+    if (size > MOST_THREADS || block[2] > 64) return TOO_MANY_THREADS;
+    if (size == 0 || grid[0] == 0 || grid[1] == 0 || grid[2] == 0) return EMPTY_GRID;
+    if (grid[0] > 0x7fffffff || grid[1] > 65535 || grid[2] > 65535) return TOO_MANY_BLOCKS;
+    for (; started < int(size); started++) start(started);
+    threads = int(size);
+    Call<T...> call{kernel, pointers};
+    body = run_call<T...>;
+    arguments = &call;
+    for (unsigned z = 0; z < grid[2]; z++)
+        for (unsigned y = 0; y < grid[1]; y++)
+            for (unsigned x = 0; x < grid[0]; x++) {
+                blockIdx = {x, y, z};
+                backwards = ++blocks % 2;
+                if (const Fault fault = run_block()) {
+                    started = 0; // the fibres that wait in the middle of the kernel are given up
+                    return fault;
+                }
+            }
+    return NONE;
+}
+
+// The kinds of a kernel's arguments, a letter each: (P)ointer, long long (q) or (d)ouble.
+template <class T> constexpr char kind = std::is_pointer_v<T> ? 'P' : std::is_same_v<T, long long> ? 'q' : std::is_same_v<T, double> ? 'd' : '?';
+
+template <class... T> const char* kinds(void (*)(T...)) {
+    static const char letters[] = {kind<T>..., 0};
+    return letters;
+}
+
+} // namespace cuda_on_cpu

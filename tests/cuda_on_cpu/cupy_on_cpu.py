@@ -1,0 +1,212 @@
+"""As much of CuPy as the backend uses, over NumPy arrays; kernels run on the CPU, and graphs are lists of their launches.
+
+Whatever moves data between host and device, or makes the host wait, is counted in `waits`. While a stream is captured
+everything but kernels and allocations is refused with the error that CuPy has for calls of cuBLAS.
+"""
+
+import contextlib
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+
+from . import raw_module
+
+#: How often the host has waited for the device or copied, by what made it.
+waits: dict[str, int] = {}
+
+
+class _Thread(threading.local):
+    captured: list | None = None  # the launches since a stream began to be captured
+    pool = None  # the memory pool in use instead of NumPy's
+
+
+_thread = _Thread()
+
+
+def _wait(what):
+    if _thread.captured is not None:
+        raise cuda.runtime.CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
+    waits[what] = waits.get(what, 0) + 1
+
+
+def _refuse_capture():
+    if _thread.captured is not None:
+        raise NotImplementedError("only kernels can be captured here")
+
+
+class ndarray(np.ndarray):  # noqa: N801
+    """An array "on the device": results stay there, also scalars, until one of the methods here takes them off."""
+
+    device = SimpleNamespace(id=0)
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **kwargs):
+        _refuse_capture()
+        inputs = [_host(a) for a in inputs]
+        if out:
+            kwargs["out"] = tuple(_host(a) for a in out)
+        result = getattr(ufunc, method)(*inputs, **kwargs)
+        if out:
+            return out[0]
+        return tuple(_device(a) for a in result) if isinstance(result, tuple) else _device(result)
+
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return array.view(ndarray)
+
+    def __getitem__(self, key):
+        return _device(super().__getitem__(key))
+
+    def __setitem__(self, key, value):
+        _refuse_capture()
+        super().__setitem__(key, value)
+
+    def __float__(self):
+        _wait("float")
+        return float(self.view(np.ndarray))
+
+    def __int__(self):
+        _wait("int")
+        return int(self.view(np.ndarray))
+
+    def __bool__(self):
+        _wait("bool")
+        return bool(self.view(np.ndarray))
+
+    def tolist(self):
+        _wait("tolist")
+        return super().tolist()
+
+    def argmax(self, *args, **kwargs):
+        return _device(self.view(np.ndarray).argmax(*args, **kwargs))
+
+
+def _host(a):
+    return a.view(np.ndarray) if isinstance(a, ndarray) else a
+
+
+def _device(a):
+    return np.asarray(a).view(ndarray)
+
+
+def asarray(a, dtype=None, order=None):
+    if isinstance(a, ndarray):
+        return np.asanyarray(a, dtype, order=order)
+    _wait("asarray")
+    return np.array(a, dtype, order=order).view(ndarray)
+
+
+def asnumpy(a):
+    _wait("asnumpy")
+    return a.view(np.ndarray).copy()
+
+
+def empty(shape, dtype=float):
+    array = np.empty(shape, dtype)
+    if _thread.pool is not None:
+        _thread.pool.kept.append(array)
+    return array.view(ndarray)
+
+
+def zeros(shape, dtype=float):
+    return np.zeros(shape, dtype).view(ndarray)
+
+
+def ones(shape, dtype=float):
+    return np.ones(shape, dtype).view(ndarray)
+
+
+def ascontiguousarray(a):
+    return np.ascontiguousarray(a).view(ndarray)
+
+
+def arange(*args, **kwargs):
+    return np.arange(*args, **kwargs).view(ndarray)
+
+
+def __getattr__(name):
+    return getattr(np, name)
+
+
+class RawModule(raw_module.RawModule):
+    def get_function(self, name):
+        kernel = super().get_function(name)
+
+        def launch(grid, block, args):
+            assert all(not isinstance(a, np.ndarray) or isinstance(a, ndarray) for a in args), "a host array reached a kernel"
+            if _thread.captured is None:
+                kernel(grid, block, args)
+            else:
+                # The addresses are what is captured: keeping the arrays alive is up to the backend.
+                args = [np.uint64(a.ctypes.data) if isinstance(a, ndarray) else a for a in args]
+                _thread.captured.append(lambda: kernel(grid, block, args))
+
+        return launch
+
+
+class Graph:
+    def __init__(self, launches):
+        self._launches = launches
+
+    def launch(self, stream=None):
+        for launch in self._launches:
+            launch()
+
+
+class Stream(contextlib.nullcontext):
+    def __init__(self, non_blocking=False):
+        super().__init__()
+
+    def begin_capture(self):
+        _thread.captured = []
+
+    def end_capture(self):
+        launches, _thread.captured = _thread.captured, None
+        return Graph(launches)
+
+    def synchronize(self):
+        _wait("synchronize")
+
+
+class MemoryPool:
+    """Keeps what is allocated while it is in use for as long as it lives, as a pool keeps the memory that graphs refer to."""
+
+    def __init__(self):
+        self.kept = []
+
+    def malloc(self, size):
+        raise AssertionError("here, NumPy allocates")
+
+
+@contextlib.contextmanager
+def using_allocator(malloc):
+    _thread.pool = malloc.__self__
+    try:
+        yield
+    finally:
+        _thread.pool = None
+
+
+def _error(name, *bases):
+    return type(name, bases, {})
+
+
+cuda = SimpleNamespace(
+    Device=lambda _: contextlib.nullcontext(),
+    Stream=Stream,
+    MemoryPool=MemoryPool,
+    using_allocator=using_allocator,
+    get_current_stream=lambda: Stream(),
+    compiler=SimpleNamespace(CompileException=_error("CompileException", Exception)),
+    driver=SimpleNamespace(CUDADriverError=_error("CUDADriverError", RuntimeError)),
+    memory=SimpleNamespace(OutOfMemoryError=_error("OutOfMemoryError", MemoryError)),
+    runtime=SimpleNamespace(
+        CUDARuntimeError=_error("CUDARuntimeError", RuntimeError),
+        getDeviceCount=lambda: 1,
+        getDeviceProperties=lambda _: {"name": b"a GPU played by the CPU"},
+        memGetInfo=lambda: (0, 1 << 30),
+    ),
+)

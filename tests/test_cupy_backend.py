@@ -1,0 +1,251 @@
+"""The CuPy backend beyond the contract: shapes around its blocks, several blocks and chunks, its loop on the device, its errors."""
+
+from types import SimpleNamespace
+
+import book
+import numpy as np
+import pytest
+from cuda_on_cpu import cupy_on_cpu
+
+import fastnn
+from fastnn.backends import availability, cupy_backend, cupy_kernels
+from fastnn.backends.base import OPERATIONS, Backend
+from fastnn.errors import DeviceError, DeviceMemoryError, ForeignArrayError
+from fastnn.functions import ACTIVATIONS
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def backend(request):
+    """The backend over kernels that run on the CPU, and on a GPU where there is one."""
+    if request.param == "cpu":
+        return request.getfixturevalue("cupy_on_the_cpu")
+    if not (found := availability("cupy")).available:
+        pytest.skip(f"{found.reason}; {found.remedy}")
+    return fastnn.get_backend("cupy")
+
+
+def problem(hidden, batch, outputs, features=12, kind="labels"):
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(batch, features)) * (rng.random((batch, features)) < 0.5), rng.integers(outputs, size=batch)
+    return x, {"labels": labels, "one-hot": book.one_hot(labels, outputs), "soft": rng.dirichlet(np.ones(outputs), batch)}[kind]
+
+
+def host(backend, gradients):
+    return {name: backend.to_numpy(g).astype(float) for name, g in gradients.items()}
+
+
+# -- shapes --------------------------------------------------------------------------------------------------------------
+
+SHAPES = [(1, 1, 2), (7, 3, 2), (50, 100, 10), (129, 3, 10), (7, 1000, 10), (50, 3, 1000), (129, 100, 2), (1, 100, 1000)]
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize(("hidden", "batch", "outputs"), SHAPES)
+def test_gradients_are_those_of_numpy(backend, dtype, hidden, batch, outputs, loss):
+    x, t = problem(hidden, batch, outputs)
+    net = fastnn.TwoLayerNet(12, hidden, outputs, 0.5, loss=loss, backend=backend, dtype=dtype, rng=0)
+    same = net.to("numpy")
+    for method in ("gradient", "numerical_gradient"):
+        found, expected = (host(n.backend, getattr(n, method)(x, t)) for n in (net, same))
+        largest = max(abs(g).max() for g in expected.values())
+        for name, gradient in expected.items():
+            assert abs(found[name] - gradient).max() <= (1e-9 if dtype == np.float64 else 1e-5) * max(largest, 1e-3)
+
+
+@pytest.mark.parametrize(("features", "batch"), [(1500, 3), (2, 300)])
+def test_more_features_or_samples_than_a_block_holds(backend, features, batch):
+    x, t = problem(40, batch, 3, features)
+    net = fastnn.TwoLayerNet(features, 40, 3, 0.1, backend=backend, rng=0)
+    same = net.to("numpy")
+    for method in ("gradient", "numerical_gradient"):
+        found, expected = (host(n.backend, getattr(n, method)(x, t)) for n in (net, same))
+        for name, gradient in expected.items():
+            np.testing.assert_allclose(found[name], gradient, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("h", [1e-4, 0.1])
+@pytest.mark.parametrize("scale", [0.01, 1, 50])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_increments_of_any_size(backend, activation, scale, h):
+    """Within the bounds of the series, beyond that of the exponentials, beyond that of the activation, and beyond all."""
+    x, t = problem(7, 5, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, activation=activation, backend=backend, rng=0)
+    rng = np.random.default_rng(1)
+    net.params |= {name: backend.asarray(rng.normal(size=p.shape)) for name, p in net.params.items()}
+    net.params["W2"] *= scale
+    found, expected = (host(n.backend, n.numerical_gradient(x, t, h=h)) for n in (net, net.to("numpy")))
+    largest = max(abs(g).max() for g in expected.values())
+    for name, gradient in expected.items():
+        np.testing.assert_allclose(found[name], gradient, rtol=0, atol=1e-12 * largest)
+
+
+@pytest.mark.parametrize("kind", ["labels", "one-hot", "soft"])
+def test_a_batch_that_does_not_fit_is_taken_in_parts(backend, monkeypatch, kind):
+    x, t = problem(7, 50, 3, kind=kind)
+    net = fastnn.TwoLayerNet(12, 7, 3, 0.5, backend=backend, rng=0)
+    whole = host(backend, net.numerical_gradient(x, t))
+    for bytes_ in (0, 20_000):  # a sample at a time, and some
+        monkeypatch.setattr(cupy_kernels, "WORKSPACE_BYTES", bytes_)
+        for name, gradient in net.numerical_gradient(x, t).items():
+            np.testing.assert_allclose(backend.to_numpy(gradient), whole[name], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("samples", [100, 3000])  # one block, and several with a second kernel
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+def test_the_loss_of_many_blocks(backend, dtype, samples, loss):
+    rng = np.random.default_rng(0)
+    logits, t = rng.normal(size=(samples, 33)).astype(dtype), rng.integers(33, size=samples)
+    value, gradient = backend.loss_gradient(backend.asarray(logits), backend.asarray(t), loss)
+    y = book.LOSSES[loss][0](logits.astype(np.longdouble))
+    expected = y - book.one_hot(t, 33)
+    eps = np.finfo(dtype).eps
+    assert float(value) == pytest.approx(float(book.LOSSES[loss][1](y, book.one_hot(t, 33))), rel=16 * float(eps))
+    scale = samples if loss == "cross_entropy" else 1
+    np.testing.assert_allclose(backend.to_numpy(gradient) * scale, expected.astype(float), rtol=0, atol=32 * eps)
+
+
+def test_large_products_are_left_to_cublas(backend, monkeypatch):
+    x, t = problem(20, 30, 4)
+    net = fastnn.TwoLayerNet(12, 20, 4, 0.5, backend=backend, rng=0)
+    own = host(backend, net.gradient(x, t))
+    products = []
+    matmul = backend.xp.matmul
+    monkeypatch.setattr(backend.xp, "matmul", lambda *a, **k: products.append(1) or matmul(*a, **k), raising=False)
+    net.gradient(x, t)
+    assert not products
+    monkeypatch.setattr(cupy_backend, "LARGE_PRODUCT", 1)
+    for name, gradient in net.gradient(x, t).items():
+        np.testing.assert_allclose(backend.to_numpy(gradient), own[name], rtol=0, atol=1e-14)
+    assert len(products) == 5
+    before = host(backend, net.params)
+    fastnn.train(net, x, t, iterations=1, batch_size=30, learning_rate=0.5, rng=0)
+    assert all((before[name] != p).any() for name, p in host(backend, net.params).items())
+
+
+# -- the loop on the device ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "numerical"])
+def test_losses_are_those_of_numpy(backend, mnist, gradient):
+    (x, t), _ = mnist
+    iterations = 100 if gradient == "backprop" else 5
+    losses = []
+    for name in ("numpy", backend):
+        net = fastnn.TwoLayerNet(784, 50, 10, backend=name, rng=0)
+        options = {"iterations": iterations, "gradient": gradient, "evaluate_every": 0, "rng": 0}
+        losses.append(fastnn.train(net, x, t, **options).loss)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "numerical"])
+@pytest.mark.parametrize("kind", ["labels", "one-hot"])
+def test_every_step_is_recorded(cupy_on_the_cpu, monkeypatch, gradient, kind):
+    """What the loop does step by step when CuPy refuses to record a step does not happen."""
+    monkeypatch.setattr(Backend, "compile", lambda *_: None)
+    x, t = problem(7, 60, 3, kind=kind)
+    nets = [fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)]
+    if gradient == "backprop":  # by differences, a SimpleNet has only the loop of the book, of array operations
+        nets.append(fastnn.SimpleNet(12, 3, backend=cupy_on_the_cpu, rng=0))
+    for net in nets:
+        assert len(fastnn.train(net, x, t, iterations=70, batch_size=10, gradient=gradient, rng=0).loss) == 70
+
+
+def test_nothing_waits_inside_an_epoch(cupy_on_the_cpu):
+    x, t = problem(7, 60, 3)
+    seen = []
+    for batch_size in (10, 2):  # 6 and 30 iterations to an epoch
+        net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
+        for epochs in (1, 3):
+            cupy_on_cpu.waits.clear()
+            fastnn.train(net, x, t, x_test=x, t_test=t, iterations=epochs * len(x) // batch_size, batch_size=batch_size, rng=0)
+            seen.append(dict(cupy_on_cpu.waits))
+    short, long = seen[:2]
+    assert seen[2:] == seen[:2]  # whatever the number of iterations
+    # An epoch's row numbers go in, its losses and two accuracies come out.
+    assert {what: long.get(what, 0) - short.get(what, 0) for what in long} == dict.fromkeys(long, 0) | {"asarray": 2, "asnumpy": 6}
+
+
+def test_a_batch_of_another_size_is_recorded_anew(backend):
+    data = backend.dataset(backend.asarray(np.arange(10.0).reshape(10, 1)), backend.asarray(np.zeros(10, np.intp)))
+    one, zero = backend.asarray(np.ones((1, 1))), backend.asarray(np.zeros(1))
+
+    def step(rows):
+        x, t = data.batch(rows)
+        return backend.loss_gradient(backend.dense(x, one, zero), t, "mean_squared_error")[0]
+
+    run, losses = backend.compile(step), backend.empty(2, "float64")
+    for rows in ([[3], [4]], [[3, 4], [5, 6]], [[7], [8]]):
+        run(backend.asarray(np.array(rows)), losses)
+        x = np.array(rows, float)
+        np.testing.assert_allclose(backend.to_numpy(losses), ((x - 1) ** 2).sum(axis=1) / 2)
+
+
+# -- errors --------------------------------------------------------------------------------------------------------------
+
+
+def operations(backend, W):
+    """A call of each operation, with W among its arguments."""
+    x, b, t = backend.asarray(np.ones((3, 3))), backend.asarray(np.zeros(3)), backend.asarray(np.zeros(3, np.intp))
+    return {
+        "dense": lambda: backend.dense(x, W, b),
+        "output": lambda: backend.output(W, "cross_entropy"),
+        "loss": lambda: backend.loss(W, t, "cross_entropy"),
+        "loss_gradient": lambda: backend.loss_gradient(W, t, "cross_entropy"),
+        "count_correct": lambda: backend.count_correct(W, t),
+        "dense_backward": lambda: backend.dense_backward(x, W, x, "relu"),
+        "dense_gradient": lambda: backend.dense_gradient(x, W),
+        "dense_descent": lambda: backend.dense_descent(W, b, x, x, 0.1),
+        "descent": lambda: backend.descent(W, x, 0.1),
+        "numerical_gradient": lambda: backend.numerical_gradient(x, t, W, b, x, b, "sigmoid", "cross_entropy", 1e-4),
+    }
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_array_on_the_host_is_refused(backend, name):
+    W = np.ones((3, 3))
+    with pytest.raises(ForeignArrayError, match=r"numpy\.ndarray.*convert it first"):
+        operations(backend, W)[name]()
+    assert (W == 1).all()
+
+
+def test_an_array_on_another_device_is_refused(cupy_on_the_cpu, monkeypatch):
+    W = cupy_on_the_cpu.asarray(np.ones((3, 3)))
+    monkeypatch.setattr(W, "device", SimpleNamespace(id=1), raising=False)
+    with pytest.raises(ForeignArrayError, match="W is on CUDA device 1, but the backend works on device 0"):
+        cupy_on_the_cpu.check_arrays(W=W)
+
+
+def test_an_unknown_device_is_refused(cupy_on_the_cpu):
+    assert type(cupy_on_the_cpu).on_device(0).device == cupy_on_the_cpu.device
+    with pytest.raises(DeviceError, match="no CUDA device 1; this machine has device 0: write 'cupy:0'"):
+        type(cupy_on_the_cpu).on_device(1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        (
+            lambda c: c.runtime.CUDARuntimeError("cudaErrorIllegalAddress"),
+            DeviceError,
+            "cudaErrorIllegalAddress.*new process",
+        ),
+        (lambda c: c.driver.CUDADriverError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION"), DeviceError, "PTX.*update the driver"),
+        (lambda c: c.compiler.CompileException("no such arch"), DeviceError, "do not compile.*no such arch.*reinstall"),
+        (lambda c: c.memory.OutOfMemoryError("allocating 8,000 bytes"), DeviceMemoryError, "8,000 bytes.*0 of its.*smaller"),
+    ],
+)
+def test_a_fault_names_the_operation_and_the_remedy(cupy_on_the_cpu, monkeypatch, fault, error, message):
+    backend, W = cupy_on_the_cpu, cupy_on_the_cpu.asarray(np.ones((3, 3)))
+    calls = operations(backend, W) | {"asarray": lambda: backend.asarray([1.0]), "empty": lambda: backend.empty(3, "float32")}
+
+    def fail(*args, **kwargs):
+        raise fault(backend.xp.cuda)
+
+    for name, call in calls.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(backend.xp.cuda, "Device", fail)
+            with pytest.raises(error, match=f"(?s)^{name}: .*{message}") as caught:
+                call()
+        assert caught.value.__cause__ is not None
+        assert (backend.to_numpy(W) == 1).all()
+        assert isinstance(caught.value, MemoryError if error is DeviceMemoryError else RuntimeError)
