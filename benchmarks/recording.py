@@ -1,0 +1,207 @@
+"""What a run of the benchmarks finds out: kept as plain data, shown at its end, written with ``--results FILE``."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastnn import bench
+from fastnn.bench import Contestant, Timing, format_seconds
+
+#: About how long one entry of a benchmark group is timed, its reference included, in seconds.
+BUDGET = 0.15
+
+
+@dataclass
+class Record:
+    """Everything one run measured.
+
+    Attributes
+    ----------
+    benchmarks : list of dict
+        One entry a hot path, backend, dtype and size: its time, that of the reference kernel in the same rounds, and the
+        ratio of the two.
+    comparisons : list of dict
+        Contestants timed in turn, and the ratio that is claimed of them with the bound that it must keep.
+    curves : list of dict
+        How time and memory grow.
+    """
+
+    quick: bool
+    benchmarks: list[dict[str, Any]] = field(default_factory=list)
+    comparisons: list[dict[str, Any]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
+
+    def benchmark(
+        self,
+        fixture: Any,
+        call: Callable[..., Any],
+        reference: Callable[[], Any],
+        *,
+        fresh: Callable[[], tuple] = tuple,
+        **labels: str,
+    ) -> None:
+        """Time ``call(*fresh())`` with pytest-benchmark, and the reference once before each of its rounds.
+
+        Parameters
+        ----------
+        fixture : pytest_benchmark.fixture.BenchmarkFixture
+        call : callable
+            Must have finished its work, on a device too, when it returns.
+        reference : callable
+        fresh : callable
+            Makes the arguments of a round, outside the timing.
+        labels
+            ``group``, ``backend``, ``dtype``, ``size``.
+        """
+        fixture.group = labels["group"]
+        samples = []
+
+        def setup() -> tuple[tuple, dict]:
+            arguments = fresh()
+            started = time.perf_counter()
+            reference()
+            samples.append(time.perf_counter() - started)
+            return arguments, {}
+
+        started = time.perf_counter()
+        call(*setup()[0])
+        call(*setup()[0])
+        rounds = min(max(5, int(2 * BUDGET / (time.perf_counter() - started))), 1000)
+        samples.clear()
+        fixture.pedantic(call, setup=setup, rounds=rounds)
+        if self.quick:
+            return
+        found = fixture.stats.stats
+        timing, beside = Timing(found.median, found.q1, found.q3, found.rounds), Timing.of(samples)
+        ratio = timing.median / beside.median
+        fixture.extra_info |= {"reference": beside.median, "ratio": ratio}
+        entry = {"id": fixture.fullname} | labels | asdict(timing) | {"reference": asdict(beside), "ratio": ratio}
+        self.benchmarks.append(entry)
+
+    def compare(
+        self,
+        name: str,
+        contestants: Mapping[str, Contestant | str],
+        *,
+        unit: str,
+        ours: str,
+        others: Iterable[str] | None = None,
+        at_most: float | None = None,
+        times_faster: float | None = None,
+        seconds: float = 5.0,
+        fewest: int = 5,
+        most: int = 50,
+    ) -> dict[str, Timing]:
+        """Time contestants in turn and keep the ratio of ours to the fastest of the others, with its bound.
+
+        Parameters
+        ----------
+        contestants : mapping
+            A text in place of a contestant is the reason why it does not take part.
+        unit : str
+            What the seconds are for: ``"iteration"``, ``"gradient"``.
+        ours : str
+            The one that the claim is about.
+        others : iterable of str, optional
+            Whom it is compared with; by default everybody else.
+        at_most : float, optional
+            The bound of our time over theirs.
+        times_faster : float, optional
+            Instead: how many times our time must go into theirs.
+        """
+        running = {name: contestant for name, contestant in contestants.items() if callable(contestant)}
+        timings = bench.interleave(running, seconds=seconds, fewest=fewest, most=1 if self.quick else most)
+        rivals = [other for other in (contestants if others is None else others) if other in timings and other != ours]
+        best = min(rivals, key=lambda rival: timings[rival].median)
+        ratio = timings[ours].median / timings[best].median
+        value, bound = (ratio, at_most) if times_faster is None else (1 / ratio, times_faster)
+        met = None if bound is None else value <= bound if times_faster is None else value >= bound
+        self.comparisons.append(
+            {
+                "name": name,
+                "unit": unit,
+                "ours": ours,
+                "against": best,
+                "kind": "of the time" if times_faster is None else "times faster",
+                "value": value,
+                "bound": bound,
+                "met": met,
+                "timings": {contestant: asdict(timing) for contestant, timing in timings.items()},
+                "skipped": {name: reason for name, reason in contestants.items() if isinstance(reason, str)},
+            }
+        )
+        return timings
+
+    def statement(self, name: str, value: float, bound: float, kind: str, detail: str = "") -> None:
+        """Keep a claim that is not about two contestants: `value` must be at most `bound`; `kind` says of what."""
+        self.comparisons.append(
+            {"name": name, "kind": kind, "value": value, "bound": bound, "met": value <= bound, "detail": detail}
+        )
+
+    def curve(self, name: str, x_label: str, y_label: str, points: Iterable[Mapping[str, Any]]) -> None:
+        """Keep how something grows: each point has ``contestant``, ``x``, and a time or whatever else was measured."""
+        self.curves.append({"name": name, "x_label": x_label, "y_label": y_label, "points": list(points)})
+
+    def write(self, path: Path, versions: Mapping[str, str]) -> None:
+        """As JSON, with the machine, the versions, the commit and the date."""
+        machine = bench.machine()
+        machine["versions"] |= versions
+        content = {
+            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "commit": _commit(),
+            "machine": machine,
+            "benchmarks": self.benchmarks,
+            "comparisons": self.comparisons,
+            "curves": self.curves,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def lines(self) -> list[str]:
+        """The comparisons and curves for a person to read."""
+        lines = []
+        for c in self.comparisons:
+            bound = "" if c["bound"] is None else f" (bound {c['bound']:,g}: {'met' if c['met'] else 'NOT MET'})"
+            versus = f"{c['ours']} against {c['against']}: " if "ours" in c else ""
+            lines += ["", c["name"], f"  {versus}{c['value']:,.3g} {c['kind']}{bound}"]
+            if "detail" in c and c["detail"]:
+                lines.append(f"  {c['detail']}")
+            for name, t in c.get("timings", {}).items():
+                spread = f"[{format_seconds(t['low'])}, {format_seconds(t['high'])}]"
+                lines.append(f"    {name:<34} {format_seconds(t['median']):>9} {spread:<22} {t['rounds']} rounds")
+            lines += [f"    {name:<34} skipped: {reason}" for name, reason in c.get("skipped", {}).items()]
+        for curve in self.curves:
+            lines += ["", f"{curve['name']}: {curve['y_label']} by {curve['x_label']}"]
+            for p in curve["points"]:
+                shown = format_seconds(p["median"]) if "median" in p else ""
+                memory = f"   {p['memory_mb']:,.1f} MB" if p.get("memory_mb") is not None else ""
+                lines.append(f"    {p['contestant']:<34} {p['x']:>12,} {shown:>9}{memory}")
+        return lines
+
+
+def _commit() -> str | None:
+    """The commit of the checkout, with a plus if something in it has been changed."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")
+
+
+def _rounded(value: Any) -> Any:
+    """With floats of four significant digits: more would be noise."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return value
