@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from fastnn.backends import Backend, available_backends, get_backend
+from fastnn.bench import blas_threads
 
 from .problems import SIZES, Problem
 from .recording import Record
@@ -66,6 +68,13 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 @pytest.fixture(params=["float64", "float32"])
 def dtype(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.fixture
+def one_blas_thread() -> Iterator[None]:
+    """What is called outside the training loop, which sets the number itself, and what it is compared with, runs with one."""
+    with blas_threads(1):
+        yield
 
 
 @pytest.fixture

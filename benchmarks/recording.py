@@ -18,6 +18,45 @@ from fastnn.bench import Contestant, Timing, format_seconds
 BUDGET = 0.15
 
 
+@dataclass(frozen=True)
+class Claim:
+    """That one contestant takes at most so much of the time of the fastest of some others, or is so many times faster.
+
+    Attributes
+    ----------
+    ours : str
+    against : tuple of str
+        The others; empty for everybody else. Those that could not run are passed over.
+    at_most : float, optional
+        The bound of our time over theirs.
+    times_faster : float, optional
+        Instead: how many times our time must go into theirs.
+    """
+
+    ours: str
+    against: tuple[str, ...] = ()
+    at_most: float | None = None
+    times_faster: float | None = None
+
+    def judge(self, timings: Mapping[str, Timing]) -> dict[str, Any]:
+        """The ratio as measured, its bound, and whether that is met."""
+        rivals = [name for name in self.against or timings if name in timings and name != self.ours]
+        best = min(rivals, key=lambda rival: timings[rival].median)
+        ratio = timings[self.ours].median / timings[best].median
+        if self.times_faster is None:
+            text, value, bound, met = "of the time of", ratio, self.at_most, ratio <= self.at_most
+        else:
+            text, value, bound, met = "times faster than", 1 / ratio, self.times_faster, 1 / ratio >= self.times_faster
+        return {
+            "text": f"{self.ours}: {text} {best}",
+            "ours": self.ours,
+            "against": best,
+            "value": value,
+            "bound": bound,
+            "met": met,
+        }
+
+
 @dataclass
 class Record:
     """Everything one run measured.
@@ -28,7 +67,7 @@ class Record:
         One entry a hot path, backend, dtype and size: its time, that of the reference kernel in the same rounds, and the
         ratio of the two.
     comparisons : list of dict
-        Contestants timed in turn, and the ratio that is claimed of them with the bound that it must keep.
+        Contestants timed in turn, and the ratios that are claimed of them with the bounds that they must keep.
     curves : list of dict
         How time and memory grow.
     """
@@ -89,61 +128,43 @@ class Record:
         self,
         name: str,
         contestants: Mapping[str, Contestant | str],
+        claims: Iterable[Claim] = (),
         *,
         unit: str,
-        ours: str,
-        others: Iterable[str] | None = None,
-        at_most: float | None = None,
-        times_faster: float | None = None,
         seconds: float = 5.0,
         fewest: int = 5,
         most: int = 50,
     ) -> dict[str, Timing]:
-        """Time contestants in turn and keep the ratio of ours to the fastest of the others, with its bound.
+        """Time contestants in turn, and keep the ratios that are claimed of them with their bounds.
 
         Parameters
         ----------
+        name : str
         contestants : mapping
             A text in place of a contestant is the reason why it does not take part.
+        claims : iterable of Claim
         unit : str
             What the seconds are for: ``"iteration"``, ``"gradient"``.
-        ours : str
-            The one that the claim is about.
-        others : iterable of str, optional
-            Whom it is compared with; by default everybody else.
-        at_most : float, optional
-            The bound of our time over theirs.
-        times_faster : float, optional
-            Instead: how many times our time must go into theirs.
+        seconds, fewest, most
+            As for :func:`fastnn.bench.interleave`.
         """
         running = {name: contestant for name, contestant in contestants.items() if callable(contestant)}
         timings = bench.interleave(running, seconds=seconds, fewest=fewest, most=1 if self.quick else most)
-        rivals = [other for other in (contestants if others is None else others) if other in timings and other != ours]
-        best = min(rivals, key=lambda rival: timings[rival].median)
-        ratio = timings[ours].median / timings[best].median
-        value, bound = (ratio, at_most) if times_faster is None else (1 / ratio, times_faster)
-        met = None if bound is None else value <= bound if times_faster is None else value >= bound
         self.comparisons.append(
             {
                 "name": name,
                 "unit": unit,
-                "ours": ours,
-                "against": best,
-                "kind": "of the time" if times_faster is None else "times faster",
-                "value": value,
-                "bound": bound,
-                "met": met,
                 "timings": {contestant: asdict(timing) for contestant, timing in timings.items()},
                 "skipped": {name: reason for name, reason in contestants.items() if isinstance(reason, str)},
+                "claims": [claim.judge(timings) for claim in claims],
             }
         )
         return timings
 
-    def statement(self, name: str, value: float, bound: float, kind: str, detail: str = "") -> None:
-        """Keep a claim that is not about two contestants: `value` must be at most `bound`; `kind` says of what."""
-        self.comparisons.append(
-            {"name": name, "kind": kind, "value": value, "bound": bound, "met": value <= bound, "detail": detail}
-        )
+    def statement(self, name: str, value: float, bound: float, detail: str) -> None:
+        """Keep a claim that is not about two contestants: `value` must be at most `bound`; `detail` says what it is."""
+        claim = {"text": detail, "value": value, "bound": bound, "met": value <= bound}
+        self.comparisons.append({"name": name, "timings": {}, "skipped": {}, "claims": [claim]})
 
     def curve(self, name: str, x_label: str, y_label: str, points: Iterable[Mapping[str, Any]]) -> None:
         """Keep how something grows: each point has ``contestant``, ``x``, and a time or whatever else was measured."""
@@ -167,16 +188,16 @@ class Record:
     def lines(self) -> list[str]:
         """The comparisons and curves for a person to read."""
         lines = []
-        for c in self.comparisons:
-            bound = "" if c["bound"] is None else f" (bound {c['bound']:,g}: {'met' if c['met'] else 'NOT MET'})"
-            versus = f"{c['ours']} against {c['against']}: " if "ours" in c else ""
-            lines += ["", c["name"], f"  {versus}{c['value']:,.3g} {c['kind']}{bound}"]
-            if "detail" in c and c["detail"]:
-                lines.append(f"  {c['detail']}")
-            for name, t in c.get("timings", {}).items():
+        for comparison in self.comparisons:
+            unit = f", time per {comparison['unit']}" if "unit" in comparison else ""
+            lines += ["", comparison["name"] + unit]
+            for name, t in comparison["timings"].items():
                 spread = f"[{format_seconds(t['low'])}, {format_seconds(t['high'])}]"
                 lines.append(f"    {name:<34} {format_seconds(t['median']):>9} {spread:<22} {t['rounds']} rounds")
-            lines += [f"    {name:<34} skipped: {reason}" for name, reason in c.get("skipped", {}).items()]
+            lines += [f"    {name:<34} skipped: {reason}" for name, reason in comparison["skipped"].items()]
+            for c in comparison["claims"]:
+                verdict = "met" if c["met"] else "NOT MET"
+                lines.append(f"  {c['value']:,.3g} {c['text']} (bound {c['bound']:,g}: {verdict})")
         for curve in self.curves:
             lines += ["", f"{curve['name']}: {curve['y_label']} by {curve['x_label']}"]
             for p in curve["points"]:

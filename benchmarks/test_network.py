@@ -6,6 +6,7 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fastnn import numerical_gradient, train
 from fastnn.backends import Backend
@@ -14,6 +15,8 @@ from fastnn.training import sgd_step
 
 from . import plain
 from .problems import LEARNING_RATE, Problem, Size, assert_close, tolerance
+
+pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
 #: How many parameters the reference kernel of the numerical gradients differentiates.
 REFERENCE_PARAMETERS = 10

@@ -89,6 +89,9 @@ CASES = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("one_blas_thread")
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_operation(

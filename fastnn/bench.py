@@ -74,10 +74,9 @@ def interleave(
     ----------
     contestants : mapping of str to callable
     seconds : float
-        About how long all of it may take.
+        About how long all of it may take, a first round apart that warms up and is not counted.
     fewest, most : int
-        Rounds; a first one, which warms up and shows how many fit into the time, comes on top and is not counted, unless
-        `most` is 1.
+        Rounds to count; with a `most` of 1 the first round is the only one, and it is counted.
 
     Returns
     -------
@@ -89,16 +88,16 @@ def interleave(
     >>> 0 < timings["sum"].low <= timings["sum"].median <= timings["sum"].high
     True
     """
-    started = time.perf_counter()
-    first = {name: contestant() for name, contestant in contestants.items()}
-    if most == 1:
-        return {name: Timing.of([sample]) for name, sample in first.items()}
-    elapsed = time.perf_counter() - started
-    samples: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(min(max(fewest, math.floor(seconds / elapsed) - 1), most)):
-        for name, contestant in contestants.items():
-            time.sleep(_PAUSE)
-            samples[name].append(contestant())
+    samples = {name: [contestant()] for name, contestant in contestants.items()}
+    if most > 1:
+        samples = {name: [] for name in contestants}
+        started = time.perf_counter()
+        for i in range(most):
+            for name, contestant in contestants.items():
+                time.sleep(_PAUSE)
+                samples[name].append(contestant())
+            if i + 1 >= fewest and time.perf_counter() - started > seconds:
+                break
     return {name: Timing.of(values) for name, values in samples.items()}
 
 

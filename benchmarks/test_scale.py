@@ -1,0 +1,156 @@
+"""Scale: time and memory as the batch, the hidden layer and the data grow, and time as threads are added."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastnn import available_backends, train
+from fastnn.bench import BOOK, Contestant, machine, repeat
+
+from .peers import contestants, threads
+from .problems import Problem, Size
+from .recording import Record
+from .test_training import fastnn_steps
+
+#: Floating-point operations that a sample of training steps should come to.
+WORK = 2e9
+
+
+@pytest.mark.parametrize("dtype", ["float32"])
+@pytest.mark.parametrize(
+    ("grows", "sizes"),
+    [
+        ("batch size", [Size(784, 50, n) for n in (1, 10, 100, 1000, 10_000)]),
+        ("hidden units", [Size(784, n, 100) for n in (10, 50, 200, 1000, 4000)]),
+    ],
+)
+def test_training_step(grows: str, sizes: list[Size], dtype: str, record: Record) -> None:
+    points = []
+    for size in [s.shrunk() for s in sizes] if record.quick else sizes:
+        p = Problem(size, dtype, quick=record.quick)
+        iterations = 2 if record.quick else int(min(1000, max(2, WORK / (6 * size.parameters * size.batch))))
+        running = fastnn_steps(p, iterations) | contestants(p, iterations, (BOOK,))
+        timings = record.compare(f"training step, {size}, mnist, {dtype}, growth", running, unit="iteration", seconds=1)
+        memory = {name: _extra_memory(running[name]) for name in timings}
+        points += [
+            {
+                "contestant": name,
+                "x": size.batch if grows == "batch size" else size.hidden,
+                "median": timing.median,
+                "low": timing.low,
+                "high": timing.high,
+                "memory_mb": memory[name],
+            }
+            for name, timing in timings.items()
+        ]
+    record.curve(f"growth of a training step with {grows}", grows, "time of an iteration", points)
+
+
+def test_rows(record: Record) -> None:
+    """Up to a million samples, MNIST tiled: entering them once, and then an iteration of the book's size."""
+    points = []
+    for copies in (1,) if record.quick else (1, 4, 17):
+        p = Problem(Size(784, 50, 100), "float32", quick=record.quick)
+        rows = len(p.x) * copies
+        memory = machine()["memory_gb"]
+        if memory is not None and 4 * p.x[0].nbytes * rows > memory * 2**30:
+            continue
+        x, t = np.tile(p.x, (copies, 1)), np.tile(p.t, copies)
+        for name, found in available_backends().items():
+            if not found.available:
+                continue
+            network = p.network(name)
+            network.backend.warm_up(p.dtype)
+            iterations = 10 if record.quick else 2000
+            whole = []
+
+            def run(network: Any = network, whole: list = whole, x: Any = x, t: Any = t, iterations: int = iterations) -> float:
+                started = time.perf_counter()
+                seconds = train(network, x, t, iterations=iterations, evaluate_every=0, rng=2).seconds
+                whole.append(time.perf_counter() - started - seconds)
+                return seconds / iterations
+
+            memory_mb = _extra_memory(run)
+            samples = [run() for _ in range(1 if record.quick else 3)]
+            median = float(np.median(samples))
+            spread = {"low": min(samples), "high": max(samples), "memory_mb": memory_mb}
+            points.append({"contestant": f"fastnn {name}, iteration", "x": rows, "median": median} | spread)
+            points.append({"contestant": f"fastnn {name}, data enter", "x": rows, "median": float(np.median(whole))})
+    record.curve("growth of training with the data", "samples", "time", points)
+
+
+@pytest.mark.parametrize(
+    ("what", "size"),
+    [
+        ("training step", Size(784, 50, 100)),
+        ("training step", Size(784, 500, 1000)),
+        ("numerical gradient", Size(784, 50, 100)),
+    ],
+)
+def test_threads(what: str, size: Size, record: Record) -> None:
+    """One to all cores, in BLAS and in Numba."""
+    import numba
+
+    size = size.shrunk() if record.quick else size
+    p = Problem(size, "float32", quick=record.quick)
+    counts = sorted({1, 2, 4, 8, 16, 32, os.cpu_count() or 1} & set(range(1, numba.config.NUMBA_NUM_THREADS + 1)))
+    running: dict[str, Contestant] = {}
+    for backend in ("numba",) if what == "numerical gradient" else ("numpy", "numba"):
+        contestant = _numerical(p, backend) if what == "numerical gradient" else _step(p, backend, record.quick)
+        for count in counts:
+            running[f"{backend}, {count}"] = _limited(contestant, count)
+    timings = record.compare(f"{what}, {size}, float32, by threads", running, unit=what.split()[-1], seconds=2)
+    points = [
+        {"contestant": f"fastnn {name.split(', ')[0]}", "x": int(name.split(", ")[1])}
+        | {"median": timing.median, "low": timing.low, "high": timing.high}
+        for name, timing in timings.items()
+    ]
+    record.curve(f"{what}, {size}, by threads", "threads", f"time of a {what}", points)
+
+
+def _step(problem: Problem, backend: str, quick: bool) -> Contestant:
+    iterations = 2 if quick else int(min(1000, max(5, WORK / (6 * problem.size.parameters * problem.size.batch))))
+    return next(c for c in fastnn_steps(problem, iterations, (backend,)).values() if callable(c))
+
+
+def _numerical(problem: Problem, backend: str) -> Contestant:
+    rows = problem.rows(1)[0]
+    network = problem.network(backend)
+    return repeat(lambda: network.numerical_gradient(problem.x[rows], problem.t[rows]))
+
+
+def _limited(contestant: Contestant, count: int) -> Contestant:
+    import numba
+
+    def sample() -> float:
+        before = numba.get_num_threads()
+        numba.set_num_threads(count)
+        try:
+            with threads(count):
+                return contestant()
+        finally:
+            numba.set_num_threads(before)
+
+    return sample
+
+
+def _extra_memory(call: Callable[[], Any]) -> float | None:
+    """How many megabytes of memory the call needed at its peak beyond those in use before it; None where Linux does not tell."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return None
+    reset.write_text("5")  # sets the peak to what is in use now
+    before = _kilobytes(status, "VmRSS")
+    call()
+    return (_kilobytes(status, "VmHWM") - before) / 1024
+
+
+def _kilobytes(status: Path, entry: str) -> int:
+    return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(entry)))
