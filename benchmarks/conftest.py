@@ -15,6 +15,8 @@ from fastnn.bench import blas_threads
 from .problems import SIZES, Problem
 from .recording import Record
 
+RESULTS = Path(__file__).parent / "results"
+
 _RECORD = pytest.StashKey[Record]()
 
 #: Libraries beside fastnn's own whose versions belong to the results, where they are installed.
@@ -22,7 +24,8 @@ _PEERS = ("torch", "jax", "scikit-learn", "scipy", "numdifftools")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--results", type=Path, help="write what was measured to this JSON file")
+    parser.addoption("--results", type=Path, metavar="FILE", help="write what was measured to this JSON file")
+    parser.addoption("--record", metavar="NAME", help="write it to benchmarks/results: to cpu-NAME.json, or gpu-NAME.json")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,8 +34,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    path = session.config.getoption("results")
-    if path is None:
+    path, name = session.config.getoption("results"), session.config.getoption("record")
+    if name:
+        path = RESULTS / f"{'gpu' if available_backends()['cupy'].available else 'cpu'}-{name}.json"
+    if path is None or session.testsfailed:
         return
     versions = {}
     for package in _PEERS:

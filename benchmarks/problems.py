@@ -31,9 +31,14 @@ class Size:
         """How many there are in W1, b1, W2 and b2."""
         return (self.inputs + 1) * self.hidden + (self.hidden + 1) * OUTPUTS
 
+    def iterations(self, work: float) -> int:
+        """How many training steps come to so many floating-point operations: at least 3, at most 1000."""
+        # Two for each parameter and sample on the way forward, four on the way back.
+        return int(min(1000, max(3, work / (6 * self.parameters * self.batch))))
+
     def shrunk(self) -> Size:
         """A size for running a benchmark once without timing it."""
-        return Size(min(self.inputs, 30), min(self.hidden, 6), min(self.batch, 10))
+        return Size(min(self.inputs, 30), min(self.hidden, 6), min(self.batch, 30))
 
 
 SIZES = {"tiny": Size(784, 10, 1), "book": Size(784, 50, 100), "wide": Size(784, 500, 1000)}

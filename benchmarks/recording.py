@@ -182,8 +182,7 @@ class Record:
             "comparisons": self.comparisons,
             "curves": self.curves,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(_json(_rounded(content)), encoding="utf-8")
 
     def lines(self) -> list[str]:
         """The comparisons and curves for a person to read."""
@@ -201,9 +200,9 @@ class Record:
         for curve in self.curves:
             lines += ["", f"{curve['name']}: {curve['y_label']} by {curve['x_label']}"]
             for p in curve["points"]:
-                shown = format_seconds(p["median"]) if "median" in p else ""
+                value = format_seconds(p["median"]) if "median" in p else f"{p['ratio']:.2f}"
                 memory = f"   {p['memory_mb']:,.1f} MB" if p.get("memory_mb") is not None else ""
-                lines.append(f"    {p['contestant']:<34} {p['x']:>12,} {shown:>9}{memory}")
+                lines.append(f"    {p['contestant']:<34} {p['x']:>12,} {value:>9}{memory}")
         return lines
 
 
@@ -215,6 +214,16 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+" if changed else "")
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    """With one line for each entry of a list, so that two files can be compared line by line."""
+    parts = []
+    for key, value in content.items():
+        entries = [json.dumps(entry, ensure_ascii=False) for entry in value] if isinstance(value, list) else []
+        text = "[\n  " + ",\n  ".join(entries) + "\n ]" if entries else json.dumps(value, ensure_ascii=False)
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _rounded(value: Any) -> Any:

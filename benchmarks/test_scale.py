@@ -17,10 +17,7 @@ from fastnn.bench import BOOK, Contestant, machine, repeat
 from .peers import contestants, threads
 from .problems import Problem, Size
 from .recording import Record
-from .test_training import fastnn_steps
-
-#: Floating-point operations that a sample of training steps should come to.
-WORK = 2e9
+from .test_training import WORK, fastnn_steps
 
 
 @pytest.mark.parametrize("dtype", ["float32"])
@@ -35,7 +32,7 @@ def test_training_step(grows: str, sizes: list[Size], dtype: str, record: Record
     points = []
     for size in [s.shrunk() for s in sizes] if record.quick else sizes:
         p = Problem(size, dtype, quick=record.quick)
-        iterations = 2 if record.quick else int(min(1000, max(2, WORK / (6 * size.parameters * size.batch))))
+        iterations = 3 if record.quick else size.iterations(WORK)
         running = fastnn_steps(p, iterations) | contestants(p, iterations, (BOOK,))
         timings = record.compare(f"training step, {size}, mnist, {dtype}, growth", running, unit="iteration", seconds=1)
         memory = {name: _extra_memory(running[name]) for name in timings}
@@ -116,7 +113,7 @@ def test_threads(what: str, size: Size, record: Record) -> None:
 
 
 def _step(problem: Problem, backend: str, quick: bool) -> Contestant:
-    iterations = 2 if quick else int(min(1000, max(5, WORK / (6 * problem.size.parameters * problem.size.batch))))
+    iterations = 3 if quick else problem.size.iterations(WORK)
     return next(c for c in fastnn_steps(problem, iterations, (backend,)).values() if callable(c))
 
 

@@ -17,6 +17,10 @@ from .problems import DTYPES, LEARNING_RATE, OUTPUTS, Problem, Size, assert_clos
 from .recording import Claim, Record
 
 
+#: Floating-point operations that one sample of training steps of any size comes to, about: some hundredths of a second.
+WORK = 2e9
+
+
 def fastnn_steps(problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any) -> dict[str, Contestant | str]:
     """A contestant for each of these backends, by default for all: its training loop, or why it cannot run here."""
     result: dict[str, Contestant | str] = {}
@@ -126,10 +130,9 @@ def test_auto(record: Record) -> None:
     for j in hidden:
         for batch in batches:
             p = Problem(Size(784, j, batch), "float32", quick=record.quick)
-            iterations = max(2, min(1000, 3_000_000_000 // (784 * (j + 10) * max(batch, 30))))
             timings = record.compare(
                 f"auto, {p.size}, float32",
-                fastnn_steps(p, 2 if record.quick else iterations // 10 or 2, (*available, "auto")),
+                fastnn_steps(p, 3 if record.quick else p.size.iterations(WORK), (*available, "auto")),
                 unit="iteration",
                 seconds=1.5,
             )

@@ -74,7 +74,8 @@ def interleave(
     ----------
     contestants : mapping of str to callable
     seconds : float
-        About how long all of it may take, a first round apart that warms up and is not counted.
+        About how long all of it may take, a first round apart that warms up and is not counted; at most three times that,
+        even if it makes the rounds fewer.
     fewest, most : int
         Rounds to count; with a `most` of 1 the first round is the only one, and it is counted.
 
@@ -96,7 +97,8 @@ def interleave(
             for name, contestant in contestants.items():
                 time.sleep(_PAUSE)
                 samples[name].append(contestant())
-            if i + 1 >= fewest and time.perf_counter() - started > seconds:
+            elapsed = time.perf_counter() - started
+            if elapsed > (seconds if i + 1 >= fewest else 3 * seconds):
                 break
     return {name: Timing.of(values) for name, values in samples.items()}
 
