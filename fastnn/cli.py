@@ -56,7 +56,7 @@ def train_command(
     rng = generator(seed)
     chosen = get_backend(backend)
     (x_train, t_train), (x_test, t_test) = load_mnist(directory=data)
-    classes = max(10, int(t_train.max()) + 1)
+    classes = max(10, int(t_train.max()) + 1) if t_train.dtype.kind in "iu" else 10
     network = TwoLayerNet(x_train.shape[1], hidden, classes, backend=chosen, dtype=dtype, rng=rng)
     history = train(
         network,
@@ -116,11 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         code = cli.main(args=arguments, prog_name="fastnn", standalone_mode=False)
-        sys.stdout.flush()  # so that a full disk or a closed pipe shows here
+        if sys.stdout is not None:
+            sys.stdout.flush()  # so that a full disk or a closed pipe shows here
     except click.ClickException as error:
         _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
+    except MemoryError as error:
+        _fail(f"not enough memory: {error}")
     except FastnnError as error:
         _fail(str(error))
     except OSError as error:

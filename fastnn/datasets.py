@@ -74,14 +74,20 @@ def load_mnist(
         if directory is None and hashlib.sha256(raw).hexdigest() != sha256:
             raise DataFileError(f"{path} has been altered since fastnn was packaged (SHA-256 differs); reinstall fastnn")
         arrays.append(_parse_idx(raw, path))
+    folder = path.parent
+    if arrays[0].shape[1:] != arrays[2].shape[1:]:
+        raise DataFileError(
+            f"in {folder}, the training images are of shape {arrays[0].shape[1:]} and the test images of {arrays[2].shape[1:]}"
+        )
+    classes = max((int(labels.max()) + 1 for labels in arrays[1::2] if labels.size and labels.dtype.kind in "iu"), default=0)
     pairs = []
     for name, images, labels in zip(("train", "t10k"), arrays[::2], arrays[1::2], strict=True):
-        if images.ndim < 2 or labels.ndim != 1 or len(images) != len(labels):
+        if images.ndim < 2 or labels.ndim != 1 or len(images) != len(labels) or not len(images):
             raise DataFileError(
-                f"the {name} images have shape {images.shape} and the labels {labels.shape}; they must be as many, with one "
-                "label an image"
+                f"in {folder}, the {name} images have shape {images.shape} and the labels {labels.shape}; there must be some, "
+                "and as many labels as images"
             )
-        pairs.append((_prepare_images(images, normalize, flatten), _prepare_labels(labels, one_hot_label)))
+        pairs.append((_prepare_images(images, normalize, flatten), _prepare_labels(labels, one_hot_label, max(10, classes))))
     return pairs[0], pairs[1]
 
 
@@ -142,7 +148,10 @@ def _parse_idx(raw: bytes, path: Path) -> np.ndarray:
             f"{path} is {fault}: shape {shape} of {dtype.name} takes {expected} bytes, and the file has {len(raw)}"
         )
     values = np.frombuffer(raw, dtype, offset=start)
-    return values.reshape(shape).astype(dtype.newbyteorder("="))
+    try:
+        return values.reshape(shape).astype(dtype.newbyteorder("="))
+    except ValueError as error:
+        raise DataFileError(f"{path} has dimensions that no array can have: {error}") from error
 
 
 def _prepare_images(images: np.ndarray, normalize: bool, flatten: bool) -> np.ndarray:
@@ -155,10 +164,9 @@ def _prepare_images(images: np.ndarray, normalize: bool, flatten: bool) -> np.nd
     return images.reshape(len(images), -1) if flatten else images[:, np.newaxis]
 
 
-def _prepare_labels(labels: np.ndarray, one_hot: bool) -> np.ndarray:
+def _prepare_labels(labels: np.ndarray, one_hot: bool, classes: int) -> np.ndarray:
     if not one_hot:
         return labels
     if labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
         raise DataFileError(f"labels of dtype {labels.dtype} cannot be made one-hot; they must be integers from 0")
-    classes = max(10, int(labels.max(initial=0)) + 1)
     return (labels[:, np.newaxis] == np.arange(classes)).astype(np.float32)

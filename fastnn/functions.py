@@ -46,8 +46,8 @@ def step_function(x: Array) -> Array:
 def sigmoid(x: Array, *, out: Array | None = None) -> Array:
     """The logistic function 1 / (1 + exp(-x)).
 
-    Accurate to rounding for every argument: where exp(-x) overflows, the true value is below the smallest normal
-    number and 1 / inf = 0 is its right rounding, so that overflow is no reason for a warning.
+    Accurate to rounding wherever the result is a normal number. Where exp(-x) overflows, the true value is smaller than
+    that and 1 / inf = 0 is near enough, so that overflow is no reason for a warning.
 
     >>> sigmoid(np.array([-1e4, 0.0, 1e4]))
     array([0. , 0.5, 1. ])
@@ -60,7 +60,7 @@ def sigmoid(x: Array, *, out: Array | None = None) -> Array:
         xp.exp(out, out=out)
         out += 1
         xp.reciprocal(out, out=out)
-    return out[()]
+    return out if out.ndim else out[()]
 
 
 def sigmoid_grad(x: Array) -> Array:
@@ -206,7 +206,7 @@ def _outputs_and_targets(y: Array, t: Array) -> tuple[Array, Array]:
     y = y.reshape(1, -1) if single else y
     t = check_targets(t, y.shape[0], y.shape[1], single=single)
     get_array_module(y, t)
-    return y, t
+    return y, t if t.ndim == 1 else t.astype(y.dtype, copy=False)
 
 
 def one_hot(t: Array, classes: int, dtype: np.dtype) -> Array:

@@ -196,15 +196,25 @@ class Network:
     def _enter(self, x: Any, name: str = "x") -> tuple[Array, bool]:
         """Samples as a checked 2-D array of the backend and dtype, and whether they were a single sample."""
         self._check_params()
-        x = self.backend.asarray(x)
+        x = self.backend.asarray(x, name=name)
         checked = check_samples(x, self._features, name)
-        return self.backend.asarray(checked, self.dtype), x.ndim == 1
+        return self._convert(checked, name), x.ndim == 1
+
+    def _convert(self, a: Array, name: str) -> Array:
+        """Checked numbers in the network's dtype, unless that cannot hold them."""
+        with np.errstate(over="ignore"):
+            converted = self.backend.asarray(a, self.dtype)
+        if not all_finite(converted):
+            raise InputError(
+                f"{name} holds values beyond the range of {self.dtype}; scale them, or use a network of dtype 'float64'"
+            )
+        return converted
 
     def _enter_pair(self, x: Any, t: Any, name: str = "", *, allow_single: bool = True) -> tuple[Array, Array]:
         x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
         x, single = self._enter(x, x_name)
-        t = check_targets(self.backend.asarray(t), len(x), self._outputs, t_name, single=single and allow_single)
-        return x, t if t.ndim == 1 else self.backend.asarray(t, self.dtype)
+        t = check_targets(self.backend.asarray(t, name=t_name), len(x), self._outputs, t_name, single=single and allow_single)
+        return x, t if t.ndim == 1 else self._convert(t, t_name)
 
     @property
     def _features(self) -> int:
@@ -226,6 +236,8 @@ class Network:
                 raise DtypeError(f"params[{name!r}] is of dtype {parameter.dtype}; {fix}")
             if parameter.shape != shape:
                 raise InputError(f"params[{name!r}] has shape {parameter.shape}; in this network it is {shape}")
+            if not getattr(parameter.flags, "writeable", True):
+                raise InputError(f"params[{name!r}] is read-only; assign a copy: params[{name!r}].copy()")
 
 
 class SimpleNet(Network):
@@ -265,6 +277,11 @@ class SimpleNet(Network):
         super().__init__({"W": shape}, loss=loss, backend=backend, dtype=dtype)
         self.params = {"W": self.backend.asarray(generator(rng).standard_normal(shape), self.dtype)}
         self._no_bias = self.backend.asarray(np.zeros(shape[1]), self.dtype)
+
+    def to(self, backend: str | Backend) -> Self:
+        moved = super().to(backend)
+        moved._no_bias = moved.backend.asarray(np.zeros(self._outputs), self.dtype)
+        return moved
 
     @property
     def W(self) -> Array:
@@ -361,12 +378,12 @@ class TwoLayerNet(Network):
         self.params = {name: self.backend.asarray(value, self.dtype) for name, value in host.items()}
 
     def _logits(self, x: Array) -> Array:
-        W1, b1, W2, b2 = self.params.values()
+        W1, b1, W2, b2 = (self.params[name] for name in self._shapes)
         z1 = self.backend.dense(x, W1, b1, self.activation)
         return self.backend.dense(z1, W2, b2)
 
     def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
-        W1, b1, W2, b2 = self.params.values()
+        W1, b1, W2, b2 = (self.params[name] for name in self._shapes)
         z1 = self.backend.dense(x, W1, b1, self.activation, out=out.get("z1"))
         logits = self.backend.dense(z1, W2, b2, out=out.get("logits"))
         value, delta2 = self.backend.loss_gradient(logits, t, self.loss_name, out=out.get("delta2"))

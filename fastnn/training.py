@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .backends.base import Dataset
-from .errors import DivergenceError
+from .errors import DivergenceError, InputError
 from .networks import Network
 from .validation import choice, generator, positive_int, real_number
 
@@ -114,6 +114,8 @@ def train(
     choice(gradient, "gradient", GRADIENTS)
     rng = generator(rng)
     data = network.dataset(x_train, t_train, "train")
+    if (x_test is None) != (t_test is None):
+        raise InputError("x_test and t_test belong together; give both or neither")
     test = None if x_test is None and t_test is None else network.dataset(x_test, t_test, "test")
     epoch = max(len(data) // batch_size, 1)
     interval = epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
@@ -122,7 +124,8 @@ def train(
     backend.warm_up(network.dtype)
     step = backend.compile(sgd_step(network, data, batch_size, learning_rate))
     history = History(loss=np.empty(iterations, network.dtype))
-    with _progress_bar(iterations, progress) as bar:
+    # Divergence is told from the losses; a warning from the middle of an operation would only come first.
+    with _progress_bar(iterations, progress) as bar, np.errstate(over="ignore", invalid="ignore"):
         backend.synchronize()
         started = time.perf_counter()
         for first in range(0, iterations, epoch):

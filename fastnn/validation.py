@@ -32,7 +32,7 @@ def get_array_module(*arrays: Array) -> ModuleType:
         If NumPy and CuPy arrays are mixed: nothing is copied between host and device silently.
     """
     cupy = sys.modules.get("cupy")
-    if cupy is None or not any(isinstance(a, cupy.ndarray) for a in arrays):
+    if not hasattr(cupy, "ndarray") or not any(isinstance(a, cupy.ndarray) for a in arrays):
         return np
     for a in arrays:
         if isinstance(a, np.ndarray):
@@ -74,7 +74,10 @@ def real_number(value: Any, name: str, *, minimum: float = -math.inf, above: flo
     """`value` as a finite float, at least `minimum` and, if given, greater than `above`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise DtypeError(f"{name}={value!r} is a {type(value).__name__}; give a number")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
     if not math.isfinite(result):
         raise InputError(f"{name}={value!r} is not finite; give a finite number")
     if result < minimum:
@@ -102,7 +105,7 @@ def generator(rng: Any) -> np.random.Generator:
 
 def real_array(a: Array, name: str) -> Array:
     """`a` as an array of real numbers (any integer, float or bool dtype), not copied if it is one already."""
-    if not hasattr(a, "dtype") or not hasattr(a, "shape"):
+    if not isinstance(a, np.ndarray | np.generic) and get_array_module(a) is np:
         try:
             a = np.asarray(a)
         except ValueError as error:
@@ -172,7 +175,7 @@ def check_targets(t: Array, samples: int, classes: int, name: str = "t", *, sing
 def check_labels(t: Array, classes: int, name: str = "t") -> Array:
     """1-D labels as ``intp``; refused unless of an integer dtype and within 0 … classes - 1."""
     if t.dtype.kind not in "iu":
-        fractional = [v for v in t[:1000].tolist() if v != v or v != int(v)] if t.dtype.kind == "f" else []
+        fractional = [v for v in t[:1000].tolist() if v != v or v % 1 != 0] if t.dtype.kind == "f" else []
         detail = f" and {name} holds {fractional[0]}" if fractional else f"; convert with {name}.astype(int)"
         raise DtypeError(f"labels must be of an integer dtype, not {t.dtype}{detail}")
     low, high = int(t.min()), int(t.max())

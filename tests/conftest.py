@@ -1,0 +1,76 @@
+"""What the tests share: the backends they run over, both dtypes, the data, and fresh processes."""
+
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import fastnn
+from fastnn.backends import availability
+from fastnn.backends.base import Backend
+
+collect_ignore = ["plugin"]  # a package that a test installs; some of its modules fail on purpose
+
+settings.register_profile("fastnn", deadline=None, max_examples=40)
+settings.register_profile("fastnn-ci", settings.get_profile("fastnn"), derandomize=True, print_blob=True)
+settings.load_profile("fastnn-ci" if os.environ.get("CI") else "fastnn")
+
+
+class ReferenceBackend(Backend):
+    """The reference implementation of the contract over NumPy, with nothing overridden."""
+
+    name = "reference"
+    xp = np
+
+
+@pytest.fixture(
+    scope="session", params=["reference", "numpy", "numba", pytest.param("cupy", marks=pytest.mark.gpu)], ids=lambda name: name
+)
+def backend(request):
+    """Each backend, and the reference that all of them start from. Only the one for GPUs may be missing."""
+    if request.param == "reference":
+        return ReferenceBackend()
+    if request.param == "cupy" and not (found := availability("cupy")).available:
+        pytest.skip(f"{found.reason}; {found.remedy}")
+    return fastnn.get_backend(request.param)
+
+
+@pytest.fixture(scope="session", params=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """(x_train, t_train), (x_test, t_test), with labels."""
+    return fastnn.load_mnist()
+
+
+class Finished(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run Python in a fresh process, with directories to put before its path, and return exit code and output."""
+
+    def run(*arguments, path=(), stdout=subprocess.PIPE):
+        paths = [str(entry) for entry in path] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1"}
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=tmp_path,
+            env=variables,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return Finished(done.returncode, done.stdout or "", done.stderr)
+
+    return run

@@ -24,6 +24,7 @@ _log = logging.getLogger("fastnn")
 #: The group of entry points under which other packages register a backend.
 ENTRY_POINT_GROUP = "fastnn.backends"
 
+#: Our own backends: where their classes are.
 _BUILTIN = {
     "numpy": "fastnn.backends.numpy_backend:NumpyBackend",
     "numba": "fastnn.backends.numba_backend:NumbaBackend",
@@ -66,7 +67,11 @@ def availability(name: str) -> Availability:
         cls = _backend_class(name)
     except BackendImportError as error:
         return Availability(False, "", str(error), "reinstall or remove the package that registers it", error)
-    return cls.probe()
+    try:
+        return cls.probe()
+    except Exception as error:
+        reason = f"probing the backend {name!r} failed ({type(error).__name__}: {error})"
+        return Availability.refused(BackendImportError, reason, "reinstall or remove the package that registers it", error)
 
 
 def available_backends() -> dict[str, Availability]:

@@ -101,7 +101,7 @@ class Backend:
     @classmethod
     def probe(cls) -> Availability:
         """Whether this backend can run here. Must not raise; imports what it needs to know, but starts no work."""
-        raise NotImplementedError
+        return Availability(True, "this machine")
 
     @classmethod
     def on_device(cls, number: int) -> Self:
@@ -124,7 +124,7 @@ class Backend:
 
     # -- arrays --------------------------------------------------------------------------------------------------------
 
-    def asarray(self, a: Any, dtype: Any = None) -> Array:
+    def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
         """The public door in: an array_like from the user as a C-contiguous array of this backend, of `dtype`.
 
         The array is copied only if it is not that already.
@@ -137,7 +137,7 @@ class Backend:
             If it does not hold real numbers.
         """
         self._refuse_device_array(a)
-        return np.ascontiguousarray(real_array(np.asarray(a), "array"), dtype=dtype)
+        return np.asarray(real_array(a, name), dtype, order="C")
 
     def to_numpy(self, a: Array) -> np.ndarray:
         """The public door out: an array of this backend as a NumPy array on the host."""

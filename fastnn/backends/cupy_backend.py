@@ -31,22 +31,24 @@ class CupyBackend(Backend):
             return Availability.refused(BackendNotInstalledError, "CuPy is not installed", _INSTALL)
         try:
             import cupy
+
+            failure = cupy.cuda.runtime.CUDARuntimeError  # not there if some folder happens to be called cupy
         except Exception as error:  # a CuPy without its CUDA libraries fails in many ways
             reason = f"CuPy is installed but does not import ({type(error).__name__}: {error})"
             return Availability.refused(BackendImportError, reason, f"reinstall it: {_INSTALL}", error)
         try:
             count = cupy.cuda.runtime.getDeviceCount()
             name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode() if count else ""
-        except cupy.cuda.runtime.CUDARuntimeError as error:
+        except failure as error:
             reason = f"CuPy finds no CUDA device ({error})"
             return Availability.refused(DeviceError, reason, "install an NVIDIA driver, or use backend='numba'", error)
         if not count:
             return Availability.refused(DeviceError, "there is no CUDA device", "use backend='numba'")
         return Availability(True, name)
 
-    def asarray(self, a: Any, dtype: Any = None) -> Array:
+    def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
         a = a if isinstance(a, self.array_type) else np.asarray(a)
-        return self.xp.ascontiguousarray(self.xp.asarray(real_array(a, "array"), dtype=dtype))
+        return self.xp.asarray(real_array(a, name), dtype, order="C")
 
     def to_numpy(self, a: Array) -> np.ndarray:
         return self.xp.asnumpy(a)

@@ -1,0 +1,1 @@
+"""Backends that live outside fastnn."""

@@ -1,0 +1,347 @@
+"""The registry: names, errors, the choice of "auto", and plug-ins from other packages."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.backends import availability
+from fastnn.backends.base import Backend
+
+PLUGIN = Path(__file__).parent / "plugin"
+
+#: What a fake `cupy` package holds, by what is the matter with it.
+FAKE_CUPY = {
+    "broken": "raise ImportError('libcublas.so.12: cannot open shared object file')",
+    "half installed": "import cupy._core",
+    "no driver": """
+        class ndarray: pass
+        class cuda:
+            class runtime:
+                class CUDARuntimeError(RuntimeError): pass
+                @staticmethod
+                def getDeviceCount():
+                    raise cuda.runtime.CUDARuntimeError("cudaErrorInsufficientDriver")
+    """,
+    "no device": """
+        class ndarray: pass
+        class cuda:
+            class runtime:
+                class CUDARuntimeError(RuntimeError): pass
+                @staticmethod
+                def getDeviceCount():
+                    return 0
+    """,
+    "one device": """
+        class ndarray: pass
+        class cuda:
+            class runtime:
+                class CUDARuntimeError(RuntimeError): pass
+                @staticmethod
+                def getDeviceCount():
+                    return 1
+                @staticmethod
+                def getDeviceProperties(number):
+                    return {"name": b"Fake GPU", "totalGlobalMem": 1 << 30, "major": 9, "minor": 0}
+    """,
+}
+
+
+@pytest.fixture
+def fake_cupy(tmp_path):
+    def write(kind):
+        package = tmp_path / "fake" / "cupy"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(dedent(FAKE_CUPY[kind]))
+        return package.parent
+
+    return write
+
+
+def script(body):
+    return "import json, sys\nimport fastnn\n" + dedent(body)
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_three_backends_are_registered():
+    assert list(fastnn.available_backends())[:3] == ["numpy", "numba", "cupy"]
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba"])
+def test_what_can_run_everywhere_names_its_device(name):
+    found = fastnn.available_backends()[name]
+    assert found.available
+    assert found.device
+    assert not found.reason
+    assert not found.remedy
+
+
+def test_every_backend_can_run_or_says_why_not_and_what_to_do():
+    for found in fastnn.available_backends().values():
+        assert found.available == bool(found.device)
+        assert found.available == (not found.reason)
+        assert found.available == (not found.remedy)
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba"])
+def test_a_name_gives_the_same_instance_each_time(name):
+    backend = fastnn.get_backend(name)
+    assert backend.name == name
+    assert fastnn.get_backend(name) is backend
+    assert fastnn.get_backend(backend) is backend
+    assert repr(backend) == f"<fastnn backend {name!r} on {backend.device}>"
+
+
+def test_an_instance_is_returned_as_it_is(backend):
+    assert fastnn.get_backend(backend) is backend
+
+
+def test_a_subclass_that_sets_name_and_xp_is_a_working_backend():
+    class Minimal(Backend):
+        name = "minimal"
+        xp = np
+
+    backend = Minimal()
+    assert "minimal" in repr(backend)
+    assert backend.device
+    assert fastnn.TwoLayerNet(2, 3, 4, backend=backend).predict([0.0, 1.0]).shape == (4,)
+
+
+# -- refused by name ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["torch", "NumPy", "", "numpy ", "auto:0"])
+def test_an_unknown_name_lists_the_names(name):
+    with pytest.raises(fastnn.UnknownBackendError, match="auto, numpy, numba, cupy") as caught:
+        fastnn.get_backend(name)
+    assert repr(name) in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("backend", [None, 1, np, Backend, b"numpy", ["numpy"]], ids=repr)
+def test_what_is_no_name_is_refused(backend):
+    with pytest.raises(fastnn.DtypeError, match="neither a name nor an instance"):
+        fastnn.get_backend(backend)
+
+
+@pytest.mark.parametrize("name", ["numpy:0", "numba:1"])
+def test_the_host_has_no_numbered_devices(name):
+    with pytest.raises(fastnn.DeviceError, match="no numbered devices"):
+        fastnn.get_backend(name)
+
+
+@pytest.mark.parametrize("device", ["", "x", "-1", "1.5", "²"])
+def test_a_device_is_a_number(device):
+    with pytest.raises(fastnn.InputError, match="not a number"):
+        fastnn.get_backend(f"numpy:{device}")
+
+
+REFUSED = """
+    try:
+        fastnn.get_backend(sys.argv[1])
+    except fastnn.BackendError as error:
+        found = fastnn.available_backends()[sys.argv[1]]
+        print(json.dumps({
+            "kind": type(error).__name__, "message": str(error), "cause": repr(error.__cause__),
+            "available": found.available, "reason": found.reason, "remedy": found.remedy,
+            "auto": fastnn.get_backend("auto").name, "softmax": fastnn.functions.softmax([0.0]).tolist(),
+        }))
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "message", "cause"),
+    [
+        ("broken", "BackendImportError", "libcublas.so.12", "ImportError("),
+        ("half installed", "BackendImportError", "_core", "Error("),
+        ("no driver", "DeviceError", "cudaErrorInsufficientDriver", None),
+        ("no device", "DeviceError", "no CUDA device", "None"),
+    ],
+)
+def test_a_cupy_that_cannot_run_is_refused(python, fake_cupy, kind, error, message, cause):
+    done = python("-c", script(REFUSED), "cupy", path=[fake_cupy(kind)])
+    assert done.code == 0, done.err
+    seen = json.loads(done.out)
+    assert seen["kind"] == error
+    assert message in seen["message"]
+    assert cause is None or cause in seen["cause"]
+    assert not seen["available"]
+    assert seen["reason"] in seen["message"]
+    assert seen["remedy"] in seen["message"]
+    assert seen["auto"] == "numba"
+
+
+def test_a_missing_cupy_names_the_extra(python):
+    done = python("-c", "import sys; sys.modules['cupy'] = None\n" + script(REFUSED), "cupy")
+    assert done.code == 0, done.err
+    seen = json.loads(done.out)
+    assert seen["kind"] == "BackendNotInstalledError"
+    assert "fastnn[cuda12]" in seen["message"]
+    assert "fastnn[cuda13]" in seen["message"]
+    assert not seen["available"]
+    assert seen["auto"] == "numba"
+
+
+def test_a_missing_numba_is_refused_and_passed_over(python):
+    done = python("-c", "import sys; sys.modules['numba'] = sys.modules['cupy'] = None\n" + script(REFUSED), "numba")
+    assert done.code == 0, done.err
+    seen = json.loads(done.out)
+    assert seen["kind"] == "BackendNotInstalledError"
+    assert "pip install" in seen["message"]
+    assert seen["auto"] == "numpy"
+
+
+def test_a_folder_called_cupy_is_not_cupy(python, tmp_path):
+    (tmp_path / "cupy").mkdir()  # an empty folder imports, as a namespace package
+    done = python("-c", script(REFUSED), "cupy", path=[tmp_path])
+    assert done.code == 0, done.err
+    seen = json.loads(done.out)
+    assert seen["kind"] in {"BackendNotInstalledError", "BackendImportError"}
+    assert seen["auto"] == "numba"
+    assert seen["softmax"] == [1.0]
+
+
+def test_an_error_is_the_same_the_second_time(python, fake_cupy):
+    body = """
+        import traceback
+        texts = []
+        for _ in range(3):
+            try:
+                fastnn.get_backend("cupy")
+            except fastnn.BackendImportError:
+                texts.append(traceback.format_exc())
+        assert len(set(texts)) == 1, texts
+    """
+    done = python("-c", script(body), path=[fake_cupy("broken")])
+    assert done.code == 0, done.err
+
+
+# -- auto --------------------------------------------------------------------------------------------------------------
+
+
+def test_auto_chooses_what_can_run_and_logs_it(caplog):
+    with caplog.at_level(logging.INFO, logger="fastnn"):
+        backend = fastnn.get_backend("auto")
+    assert backend is fastnn.get_backend(backend.name)
+    assert f"'auto' is {backend.name!r}" in caplog.text
+    assert backend.device in caplog.text
+    if not availability("cupy").available:
+        assert backend.name == "numba"
+        assert f"passes over 'cupy': {availability('cupy').reason}" in caplog.text
+
+
+def test_auto_prefers_a_gpu(python, fake_cupy):
+    body = """
+        found = fastnn.available_backends()["cupy"]
+        assert found.available and "Fake GPU" in found.device, found
+        assert fastnn.get_backend("auto").name == "cupy"
+    """
+    done = python("-c", script(body), path=[fake_cupy("one device")])
+    assert done.code == 0, done.err
+
+
+def test_auto_is_the_default_of_get_backend():
+    assert fastnn.get_backend() is fastnn.get_backend("auto")
+
+
+# -- imports -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "extra", ["", "fastnn.TwoLayerNet(2, 3, 4, rng=0).gradient([1.0, 2.0], 3)"], ids=["import", "numpy net"]
+)
+def test_import_loads_nothing_heavy(python, fake_cupy, extra):
+    heavy = ["numba", "llvmlite", "cupy", "scipy", "tqdm", "click", "typer", "matplotlib", "sklearn"]
+    body = f"{extra}\nprint(json.dumps([name for name in {heavy} if name in sys.modules]))"
+    done = python("-c", script(body), path=[fake_cupy("one device")])
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == []
+
+
+def test_the_public_names_are_there():
+    for name in fastnn.__all__:
+        assert getattr(fastnn, name) is not None
+    assert sorted(fastnn.__all__) == fastnn.__all__
+
+
+# -- plug-ins ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory):
+    """The folder in which the package of tests/plugin is installed."""
+    target = tmp_path_factory.mktemp("plugin")
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(PLUGIN)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def test_a_plug_in_trains(python, plugin):
+    body = """
+        import numpy as np
+        from fastnn_mirror.backend import CALLS
+        assert "mirror" in fastnn.available_backends()
+        x, t = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), [0, 1, 1, 0]
+        nets = [fastnn.TwoLayerNet(2, 8, 2, 1.0, backend=name, rng=1) for name in ("mirror", "numpy")]
+        losses = [fastnn.train(net, x, t, iterations=50, batch_size=4, rng=1).loss for net in nets]
+        assert nets[0].backend.name == "mirror" and nets[0].backend is fastnn.get_backend("mirror")
+        assert len(CALLS) >= 2 * 50 and (losses[0] == losses[1]).all()
+        print(fastnn.available_backends()["mirror"].device)
+    """
+    done = python("-c", script(body), path=[plugin])
+    assert done.code == 0, done.err
+    assert done.out == "a mirror\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("broken", "libmirror.so.3 is missing"),
+        ("misspelt", "MirorBackend"),
+        ("odd", "not a subclass"),
+        ("nervous", "the driver hung up"),
+    ],
+)
+def test_a_broken_plug_in_shows_up_with_its_reason(python, plugin, name, message):
+    done = python("-c", script(REFUSED), name, path=[plugin])
+    assert done.code == 0, done.err
+    seen = json.loads(done.out)
+    assert message in seen["message"]
+    assert message in seen["reason"]
+    assert seen["remedy"]
+    assert not seen["available"]
+
+
+def test_a_plug_in_cannot_replace_a_backend_of_fastnn(python, plugin):
+    body = """
+        import logging
+        logging.basicConfig()
+        print(type(fastnn.get_backend("numpy")).__module__)
+    """
+    done = python("-c", script(body), path=[plugin])
+    assert done.code == 0, done.err
+    assert done.out == "fastnn.backends.numpy_backend\n"
+    assert "'numpy'" in done.err
+    assert "fastnn_mirror" in done.err
+
+
+def test_an_unknown_name_lists_plug_ins(python, plugin):
+    body = """
+        try:
+            fastnn.get_backend("nope")
+        except fastnn.UnknownBackendError as error:
+            print(error)
+    """
+    done = python("-c", script(body), path=[plugin])
+    assert done.code == 0, done.err
+    assert "mirror" in done.out
