@@ -1,1 +1,1 @@
-"""Benchmarks of fastnn: ``nox -s bench``, beside its peers ``nox -s bench-peers``, as a regression guard ``nox -s bench-check``."""
+"""Benchmarks of fastnn (``nox -s bench``), beside its peers (``bench-peers``), and a regression guard (``bench-check``)."""

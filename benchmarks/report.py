@@ -71,7 +71,10 @@ def draw(kind: str, ours: Results, peers: Results | None, folder: Path = FOLDER)
     _draw_lines(
         folder / f"{kind}-steps.png",
         "Training step of 784-50-10, MNIST, float32",
-        [("samples in a batch", curve(ours, step)), ("hidden units, batches of 100", curve(ours, step.replace("batch size", "hidden units")))],
+        [
+            ("samples in a batch", curve(ours, step)),
+            ("hidden units, batches of 100", curve(ours, step.replace("batch size", "hidden units"))),
+        ],
         "time of an iteration [s]",
         ours,
     )
@@ -141,7 +144,9 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
     if ours is None:
         return
     machine = ours["machine"]
-    versions = {name: number for results in (ours, peers) if results for name, number in results["machine"]["versions"].items()}
+    versions = {
+        name: number for results in (ours, peers) if results for name, number in results["machine"]["versions"].items()
+    }
     yield (
         f"Measured {ours['date'][:10]} on {'; '.join(dict.fromkeys([machine['cpu'], *machine['devices'].values()]))}, "
         f"{machine['memory_gb']} GB, {machine['system']}, with {', '.join(f'{name} {v}' for name, v in versions.items())}. "
@@ -162,7 +167,10 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
     for results in (ours, peers):
         for found in results["comparisons"] if results else ():
             for claim in found["claims"]:
-                value, bound = (format_factor(claim[key]) if "times faster" in claim["text"] else f"{claim[key]:.3g}" for key in ("value", "bound"))
+                value, bound = (
+                    format_factor(claim[key]) if "times faster" in claim["text"] else f"{claim[key]:.3g}"
+                    for key in ("value", "bound")
+                )
                 yield f"| {value} | {claim['text']}; {found['name']} | {bound} | {'met' if claim['met'] else 'not met'} |"
 
 

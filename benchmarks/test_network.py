@@ -100,7 +100,7 @@ def test_numerical_gradient_incremental(backend: Backend, dtype: str, benchmark:
     _numerical_gradient("incremental", backend, benchmark, record, problem("book", dtype))
 
 
-def test_numerical_gradient_full(backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:
+def test_numerical_gradient_full(backend: Backend, dtype: str, benchmark: Any, record: Any) -> None:
     """The book's loop, on a network that is small enough to wait for it."""
     _numerical_gradient("full", backend, benchmark, record, Problem(Size(36, 6, 20), dtype, quick=True))
 
@@ -154,7 +154,13 @@ def test_numerical_gradient_generic(backend: Backend, dtype: str, benchmark: Any
             f(host)
 
     record.benchmark(
-        benchmark, call, reference, group="numerical gradient, generic", backend=backend.name, dtype=dtype, size="1000 variables"
+        benchmark,
+        call,
+        reference,
+        group="numerical gradient, generic",
+        backend=backend.name,
+        dtype=dtype,
+        size="1000 variables",
     )
 
 

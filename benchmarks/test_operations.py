@@ -32,7 +32,7 @@ class Arrays:
     y: Any
     delta2: Any
     delta1: Any
-    dW1: Any
+    gradient: Any
 
     @classmethod
     def of(cls, problem: Problem, rows: np.ndarray) -> Arrays:
@@ -44,8 +44,8 @@ class Arrays:
         logits = plain.dense(z1, W2, b2, "identity")
         delta2 = plain.loss_gradient(logits, t)[1]
         delta1 = plain.dense_backward(delta2, W2, z1)
-        dW1 = plain.dense_gradient(x, delta1)[0]
-        return cls(x, t, W1, b1, W2, b2, z1, logits, plain.softmax(logits), delta2, delta1, dW1)
+        gradient = plain.dense_gradient(x, delta1)[0]
+        return cls(x, t, W1, b1, W2, b2, z1, logits, plain.softmax(logits), delta2, delta1, gradient)
 
     def on(self, backend: Backend, data: Any, rows: np.ndarray) -> Arrays:
         """New copies of these arrays on a backend, with the batch as its own data set hands it out."""
@@ -65,9 +65,7 @@ class Case:
 
 
 CASES = {
-    "dense": Case(
-        lambda a: (a.x, a.W1, a.b1, "sigmoid"), lambda a: plain.dense(a.x, a.W1, a.b1, "sigmoid"), out="delta1"
-    ),
+    "dense": Case(lambda a: (a.x, a.W1, a.b1, "sigmoid"), lambda a: plain.dense(a.x, a.W1, a.b1, "sigmoid"), out="delta1"),
     "output": Case(lambda a: (a.logits, "cross_entropy"), lambda a: plain.softmax(a.logits), out="delta2"),
     "loss": Case(lambda a: (a.y, a.t, "cross_entropy"), lambda a: plain.cross_entropy(a.y, a.t)),
     "loss_gradient": Case(
@@ -83,9 +81,7 @@ CASES = {
         lambda a: plain.dense_descent(a.W1, a.b1, a.x, a.delta1),
         changes=("W1", "b1"),
     ),
-    "descent": Case(
-        lambda a: (a.W1, a.dW1, LEARNING_RATE), lambda a: plain.descent(a.W1, a.dW1), changes=("W1",)
-    ),
+    "descent": Case(lambda a: (a.W1, a.gradient, LEARNING_RATE), lambda a: plain.descent(a.W1, a.gradient), changes=("W1",)),
 }
 
 
@@ -94,9 +90,7 @@ pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_operation(
-    operation: str, size: str, backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any
-) -> None:
+def test_operation(operation: str, size: str, backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:
     assert operation in CASES, f"the operation {operation!r} of the contract has no benchmark: add it to CASES"
     case = CASES[operation]
     batches = _batches(problem(size, dtype), backend)

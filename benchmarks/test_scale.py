@@ -68,7 +68,9 @@ def test_rows(record: Record) -> None:
             iterations = 10 if record.quick else 2000
             whole = []
 
-            def run(network: Any = network, whole: list = whole, x: Any = x, t: Any = t, iterations: int = iterations) -> float:
+            def run(
+                network: Any = network, whole: list = whole, x: Any = x, t: Any = t, iterations: int = iterations
+            ) -> float:
                 started = time.perf_counter()
                 seconds = train(network, x, t, iterations=iterations, evaluate_every=0, rng=2).seconds
                 whole.append(time.perf_counter() - started - seconds)
@@ -139,7 +141,7 @@ def _limited(contestant: Contestant, count: int) -> Contestant:
 
 
 def _extra_memory(call: Callable[[], Any]) -> float | None:
-    """How many megabytes of memory the call needed at its peak beyond those in use before it; None where Linux does not tell."""
+    """By how many megabytes the memory in use grew at its peak during the call; None where there is no Linux to tell."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None

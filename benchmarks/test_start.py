@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
 
 from fastnn.bench import Contestant
 
@@ -34,7 +33,7 @@ def test_import(record: Record) -> None:
     )
 
 
-def test_first_iteration(record: Record, problem: Any) -> None:
+def test_first_iteration(record: Record) -> None:
     """From the import to the end of the first iteration, with Numba's code in its cache on disk, data apart."""
     code = """
 import time

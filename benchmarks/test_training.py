@@ -16,12 +16,13 @@ from .peers import contestants
 from .problems import DTYPES, LEARNING_RATE, OUTPUTS, Problem, Size, assert_close, tolerance
 from .recording import Claim, Record
 
-
 #: Floating-point operations that one sample of training steps of any size comes to, about: some hundredths of a second.
 WORK = 2e9
 
 
-def fastnn_steps(problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any) -> dict[str, Contestant | str]:
+def fastnn_steps(
+    problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any
+) -> dict[str, Contestant | str]:
     """A contestant for each of these backends, by default for all: its training loop, or why it cannot run here."""
     result: dict[str, Contestant | str] = {}
     for name in backends or available_backends():
@@ -139,7 +140,12 @@ def test_auto(record: Record) -> None:
             best = min((name for name in timings if name != "fastnn auto"), key=lambda name: timings[name].median)
             ratio = timings["fastnn auto"].median / timings[best].median
             points.append(
-                {"contestant": f"auto / best, {j} hidden units", "x": batch, "ratio": ratio, "best": best.removeprefix("fastnn ")}
+                {
+                    "contestant": f"auto / best, {j} hidden units",
+                    "x": batch,
+                    "ratio": ratio,
+                    "best": best.removeprefix("fastnn "),
+                }
             )
             if ratio > worst:
                 worst, where = ratio, f"{p.size}, where the best is {best.removeprefix('fastnn ')}"

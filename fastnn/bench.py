@@ -65,9 +65,7 @@ class Timing:
         return Timing(self.median * factor, self.low * factor, self.high * factor, self.rounds)
 
 
-def interleave(
-    contestants: Mapping[str, Contestant], *, seconds: float, fewest: int = 5, most: int = 50
-) -> dict[str, Timing]:
+def interleave(contestants: Mapping[str, Contestant], *, seconds: float, fewest: int = 5, most: int = 50) -> dict[str, Timing]:
     """Time contestants in turn, round after round, so that whatever else the machine does meets all of them alike.
 
     Parameters
@@ -237,7 +235,10 @@ def machine() -> dict[str, Any]:
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "devices": {name: found.device for name, found in available_backends().items() if found.available},
-        "blas": [f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads" for pool in blas],
+        "blas": [
+            f"{pool['internal_api']} {pool['version']} for {pool.get('architecture', '?')}, {pool['num_threads']} threads"
+            for pool in blas
+        ],
         "numba_threads": numba.get_num_threads() if numba else None,
         "versions": versions,
     }
@@ -289,8 +290,7 @@ def measure(*, dtype: Any = "float64", hidden_size: int = 50, batch_size: int = 
             return (time.perf_counter() - started) / iterations
 
     steps = {BOOK: book_steps} | {
-        name: training_steps(network, x, t, iterations=iterations, batch_size=batch_size)
-        for name, network in networks.items()
+        name: training_steps(network, x, t, iterations=iterations, batch_size=batch_size) for name, network in networks.items()
     }
     training_step = interleave(steps, seconds=seconds / 2)
 
@@ -349,12 +349,13 @@ def table(measured: Mapping[str, Any]) -> str:
         lines += ["", f"{title.replace('_', ' '):<20} {'time':>9}  {'':<20} {'vs numpy':>10} {'vs book':>10}"]
         for name, row in measured[title].items():
             spread = f"[{format_seconds(row['low'])}, {format_seconds(row['high'])}]"
-            lines.append(
-                f"  {name:<18} {format_seconds(row['median']):>9}  {spread:<20} {format_factor(row['speedup_over_numpy']):>10} "
-                f"{format_factor(row['speedup_over_book']):>10}"
-            )
+            factors = f"{format_factor(row['speedup_over_numpy']):>10} {format_factor(row['speedup_over_book']):>10}"
+            lines.append(f"  {name:<18} {format_seconds(row['median']):>9}  {spread:<20} {factors}")
         lines += [f"  {name:<18} not run: {reason}" for name, reason in measured["unavailable"].items()]
-    lines += ["", f"The book's loop runs with one BLAS thread; its numerical gradient is timed on {BOOK_PARAMETERS} parameters."]
+    lines += [
+        "",
+        f"The book's loop runs with one BLAS thread; its numerical gradient is timed on {BOOK_PARAMETERS} parameters.",
+    ]
     return "\n".join(lines)
 
 
@@ -364,11 +365,9 @@ def format_seconds(seconds: float) -> str:
     >>> format_seconds(0.000123456), format_seconds(12.3456)
     ('123 µs', '12.3 s')
     """
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= scale:
-            break
+    unit, scale = next((u, s) for u, s in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if seconds >= 0.9995 * s or s == 1e-6)
     value = seconds / scale
-    return f"{value:.{max(0, 2 - int(math.log10(max(value, 1))))}f} {unit}"
+    return f"{value:,.0f} {unit}" if value >= 1000 else f"{f'{value:#.3g}'.rstrip('.')} {unit}"
 
 
 def format_factor(factor: float) -> str:
@@ -400,7 +399,9 @@ def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         axes.set(xscale="log", xlabel="seconds", title=title.replace("_", " "))
         axes.margins(x=0.25)
         axes.invert_yaxis()
-    figure.suptitle(f"{measured['network']}, batch {measured['batch_size']}, {measured['dtype']}: {measured['machine']['cpu']}")
+    figure.suptitle(
+        f"{measured['network']}, batch {measured['batch_size']}, {measured['dtype']}: {measured['machine']['cpu']}"
+    )
     try:
         figure.savefig(Path(path))
     except (ValueError, OSError) as error:

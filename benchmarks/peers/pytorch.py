@@ -73,10 +73,9 @@ class ByHand:
         self._step = _step
 
     def run(self, rows: np.ndarray) -> None:
-        losses = []
+        losses: list[torch.Tensor] = []
         with torch.no_grad():
-            for batch in torch.from_numpy(rows):
-                losses.append(self._step(self._x, self._t, batch, *self._params.values()))
+            losses.extend(self._step(self._x, self._t, batch, *self._params.values()) for batch in torch.from_numpy(rows))
 
     def params(self) -> dict[str, np.ndarray]:
         return {name: value.cpu().numpy() for name, value in self._params.items()}

@@ -46,36 +46,36 @@ class Loss:
         return plain.gradient(double, self.x.astype(np.float64), self.t)["W1"][self._where]
 
 
-def _fastnn(f: Loss, dtype: str) -> Callable[[], np.ndarray]:
+def _fastnn(f: Loss) -> Callable[[], np.ndarray]:
     return lambda: fastnn.numerical_gradient(f, f.start, h=STEP)
 
 
-def _jax(f: Loss, dtype: str) -> Callable[[], np.ndarray]:
+def _jax(f: Loss) -> Callable[[], np.ndarray]:
     from .jax_numpy import central_differences
 
     return central_differences(f.params, f.x, f.t, f.indices, STEP)
 
 
-def _scipy_forward(f: Loss, dtype: str) -> Callable[[], np.ndarray]:
+def _scipy_forward(f: Loss) -> Callable[[], np.ndarray]:
     from scipy.optimize import approx_fprime
 
     return lambda: approx_fprime(f.start, f, STEP)
 
 
-def _scipy_jacobian(f: Loss, dtype: str) -> Callable[[], np.ndarray]:
+def _scipy_jacobian(f: Loss) -> Callable[[], np.ndarray]:
     from scipy.differentiate import jacobian
 
     return lambda: jacobian(f.vectorized, f.start, initial_step=STEP, order=2, maxiter=1).df
 
 
-def _numdifftools(f: Loss, dtype: str) -> Callable[[], np.ndarray]:
+def _numdifftools(f: Loss) -> Callable[[], np.ndarray]:
     from numdifftools import Gradient
 
     return lambda: Gradient(f, step=STEP, method="central", order=2)(f.start)
 
 
 #: name → (what makes the function to time, on how many parameters it is timed)
-PEERS: dict[str, tuple[Callable[[Loss, str], Callable[[], np.ndarray]], int]] = {
+PEERS: dict[str, tuple[Callable[[Loss], Callable[[], np.ndarray]], int]] = {
     "fastnn.numerical_gradient": (_fastnn, 200),
     "JAX vmap": (_jax, 500),
     "SciPy approx_fprime (forward)": (_scipy_forward, 200),
@@ -105,7 +105,7 @@ def test_numerical_gradient(dtype: str, record: Record, problem: Any) -> None:
 
 
 def _contestant(make: Callable, f: Loss, problem: Problem, name: str) -> Contestant:
-    call = make(f, problem.dtype)
+    call = make(f)
     if problem.dtype == "float64":  # in float32, differences of losses in float32 are noise
         assert_close(call(), f.gradient(), 1e-2 if "forward" in name else 1e-4, name)
 
