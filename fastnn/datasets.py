@@ -118,9 +118,7 @@ def _find(directory: Path, name: str) -> Path:
     for candidate in (directory / f"{name}.gz", directory / name, directory / name.replace("-idx", ".idx")):
         if candidate.is_file():
             return candidate
-    raise DataFileError(
-        f"{directory / name} is missing, with or without .gz; the directory must hold {', '.join(_MNIST_SHA256)}"
-    )
+    raise DataFileError(f"{directory / name} is missing, with or without .gz; the directory must hold {', '.join(_MNIST_SHA256)}")
 
 
 def _read(path: Path) -> bytes:
@@ -144,9 +142,7 @@ def _parse_idx(raw: bytes, path: Path) -> np.ndarray:
     expected = start + math.prod(shape) * dtype.itemsize
     if len(raw) != expected:
         fault = "truncated" if len(raw) < expected else "too long"
-        raise DataFileError(
-            f"{path} is {fault}: shape {shape} of {dtype.name} takes {expected} bytes, and the file has {len(raw)}"
-        )
+        raise DataFileError(f"{path} is {fault}: shape {shape} of {dtype.name} takes {expected} bytes, and the file has {len(raw)}")
     values = np.frombuffer(raw, dtype, offset=start)
     try:
         return values.reshape(shape).astype(dtype.newbyteorder("="))
@@ -157,9 +153,7 @@ def _parse_idx(raw: bytes, path: Path) -> np.ndarray:
 def _prepare_images(images: np.ndarray, normalize: bool, flatten: bool) -> np.ndarray:
     if normalize:
         if images.dtype != np.uint8:
-            raise DtypeError(
-                f"images of dtype {images.dtype} have no known range; pass normalize=False and scale them yourself"
-            )
+            raise DtypeError(f"images of dtype {images.dtype} have no known range; pass normalize=False and scale them yourself")
         images = images.astype(np.float32) / np.float32(255)
     return images.reshape(len(images), -1) if flatten else images[:, np.newaxis]
 

@@ -218,12 +218,10 @@ def one_hot(t: Array, classes: int, dtype: np.dtype) -> Array:
 
 def _cross_entropy(y: Array, t: Array) -> Array:
     xp = get_array_module(y)
-    # Row by row first, then over the rows: a one-hot row adds only zeros, so both kinds of target agree to the last bit.
     if t.ndim == 1:
-        rows = xp.log(y[xp.arange(len(t)), t] + LOG_GUARD)
-    else:
-        rows = (t * xp.log(y + LOG_GUARD)).sum(axis=1, dtype=y.dtype)
-    return -rows.sum() / len(y)
+        return -xp.log(y[xp.arange(len(t)), t] + LOG_GUARD).sum() / len(y)
+    # Row by row first, then over the rows: a one-hot row adds only zeros, so both kinds of target agree to the last bit.
+    return -(t * xp.log(y + LOG_GUARD)).sum(axis=1, dtype=y.dtype).sum() / len(y)
 
 
 def _squared_error(y: Array, t: Array) -> Array:
@@ -253,15 +251,41 @@ def _identity_out(x: Array, *, out: Array | None = None) -> Array:
     return out
 
 
+# -- increments of activations -----------------------------------------------------------------------------------------
+
+
+def _sigmoid_increment(a: Array, u: Array) -> Array:
+    """s·(1 − s)·E / (1 + s·E) with s = sigmoid(a) and E = expm1(u).
+
+    Written with 1 − s = sigmoid(−a) and, for positive u, divided through by e^u, so that it holds for saturated units and large u.
+    """
+    xp = get_array_module(a, u)
+    s, opposite = sigmoid(a), sigmoid(-a)
+    decay = xp.exp(-abs(u))
+    change = xp.copysign(-xp.expm1(-abs(u)), u)
+    above, below = xp.where(u > 0, 1, decay), xp.where(u > 0, decay, 1)
+    return (s * opposite) * change / (above * s + below * opposite)
+
+
+def _relu_increment(a: Array, u: Array) -> Array:
+    xp = get_array_module(a, u)
+    return xp.where(a > 0, xp.maximum(u, -a), xp.maximum(a + u, 0))
+
+
 # -- what a network is made of -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation z = f(a) and its derivative, expressed in z because that is what a forward pass leaves behind."""
+    """An activation z = f(a), its derivative, and its increment.
+
+    The derivative is expressed in z, because that is what a forward pass leaves behind. The increment is f(a + u) − f(a) for any
+    u, computed without subtracting nearly equal numbers; a and u are broadcast against each other.
+    """
 
     function: Callable[..., Array]  # (a, *, out) -> z; out may be a
     derivative: Callable[[Array], Array]  # z -> df/da
+    increment: Callable[[Array, Array], Array]  # (a, u) -> f(a + u) - f(a)
 
 
 @dataclass(frozen=True)
@@ -275,10 +299,10 @@ class Loss:
 
 #: Every activation of the hidden layer, by the name that a network takes.
 ACTIVATIONS = {
-    "sigmoid": Activation(sigmoid, lambda z: z * (1 - z)),
-    "tanh": Activation(tanh, lambda z: 1 - z * z),
-    "relu": Activation(relu, lambda z: (z > 0).astype(z.dtype)),
-    "identity": Activation(_identity_out, lambda z: get_array_module(z).ones_like(z)),
+    "sigmoid": Activation(sigmoid, lambda z: z * (1 - z), _sigmoid_increment),
+    "tanh": Activation(tanh, lambda z: 1 - z * z, lambda a, u: 2 * _sigmoid_increment(2 * a, 2 * u)),
+    "relu": Activation(relu, lambda z: (z > 0).astype(z.dtype), _relu_increment),
+    "identity": Activation(_identity_out, lambda z: get_array_module(z).ones_like(z), lambda a, u: u + 0 * a),
 }
 
 #: Every loss, by the name that a network takes. The gradient of the cross-entropy is the book's y − t over the number of

@@ -7,7 +7,7 @@ between devices any more.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from .functions import ACTIVATIONS, LOSSES
 from .validation import (
     Array,
     all_finite,
+    check_finite,
     check_samples,
     check_targets,
     choice,
@@ -129,8 +130,9 @@ class Network:
             As for :meth:`loss`.
         h : float
             The step.
-        method : {"full"}
-            ``"full"`` is the book's loop: two evaluations of the loss on all samples for each parameter.
+        method : {"full", "incremental"}
+            ``"full"`` is the book's loop: two evaluations of the loss on all samples for each parameter. ``"incremental"``,
+            which a :class:`TwoLayerNet` has, evaluates again only what each parameter changes, and is exact to rounding.
 
         Returns
         -------
@@ -144,16 +146,25 @@ class Network:
             parameter is not finite. The parameters are as before then, as they are when the loss raises.
         """
         h = real_number(h, "h", above=0)
-        choice(method, "method", ("full",))
+        choice(method, "method", self._methods)
         x, t = self._enter_pair(x, t)
         for name, parameter in self.params.items():
-            if not all_finite(parameter):
-                raise InputError(f"the parameter {name} holds NaN or infinity, so the loss has no gradient there")
+            check_finite(parameter, f"params[{name!r}]")
             if bool((parameter + h == parameter).any()):
                 raise InputError(f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {self.dtype}")
-        return {
-            name: numerical_gradient(lambda _: self._loss(x, t), parameter, h=h) for name, parameter in self.params.items()
-        }
+        return self._methods[method](self, x, t, h)[1]
+
+    def _full_differences(self, x: Array, t: Array, h: float) -> tuple[Array, dict[str, Array]]:
+        """The loss and its central differences by the book's loop; the parameters are restored whatever happens."""
+
+        def loss(_: Array) -> Array:
+            return self._loss(x, t)
+
+        value = self._loss(x, t)
+        return value, {name: numerical_gradient(loss, parameter, h=h) for name, parameter in self.params.items()}
+
+    #: The loss and its central differences, (network, x, t, h) → (loss, gradients), by the name of the method; fastest last.
+    _methods: ClassVar[dict[str, Any]] = {"full": _full_differences}
 
     def to(self, backend: str | Backend) -> Self:
         """A copy of the network on another backend, with copies of its parameters."""
@@ -177,6 +188,14 @@ class Network:
         for suffix, entering, delta in layers:
             W, b = self.params["W" + suffix], self.params["b" + suffix]
             self.backend.dense_descent(W, b, entering, delta, learning_rate)
+        return value
+
+    def descend_numerically(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
+        """What :meth:`descend` does, with the numerical gradient in place of backpropagation."""
+        *_, fastest = self._methods.values()
+        value, gradients = fastest(self, x, t, DEFAULT_STEP)
+        for name, gradient in gradients.items():
+            self.backend.descent(self.params[name], gradient, learning_rate)
         return value
 
     def count_correct(self, x: Array, t: Array) -> Array:
@@ -389,6 +408,16 @@ class TwoLayerNet(Network):
         value, delta2 = self.backend.loss_gradient(logits, t, self.loss_name, out=out.get("delta2"))
         delta1 = self.backend.dense_backward(delta2, W2, z1, self.activation, out=out.get("delta1"))
         return value, [("1", x, delta1), ("2", z1, delta2)]
+
+    def numerical_gradient(self, x: Any, t: Any, h: float = DEFAULT_STEP, method: str = "incremental") -> dict[str, Array]:
+        return super().numerical_gradient(x, t, h, method)
+
+    def _incremental_differences(self, x: Array, t: Array, h: float) -> tuple[Array, dict[str, Array]]:
+        W1, b1, W2, b2 = (self.params[name] for name in self._shapes)
+        value, gradients = self.backend.numerical_gradient(x, t, W1, b1, W2, b2, self.activation, self.loss_name, h)
+        return value, dict(zip(self._shapes, gradients, strict=True))
+
+    _methods: ClassVar[dict[str, Any]] = {**Network._methods, "incremental": _incremental_differences}
 
     def buffers(self, batch_size: int) -> dict[str, Array]:
         _, j = self._shapes["W1"]

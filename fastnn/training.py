@@ -19,7 +19,8 @@ _log = logging.getLogger("fastnn")
 #: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of the hidden layer.
 EVALUATION_CHUNK = 2000
 
-GRADIENTS = ("backprop",)
+#: How a step computes its gradient: the name of the network's method.
+GRADIENTS = {"backprop": "descend", "numerical": "descend_numerically"}
 
 
 @dataclass
@@ -78,8 +79,8 @@ def train(
     iterations, batch_size : int
     learning_rate : float
         At least 0.
-    gradient : {"backprop"}
-        How the gradient is computed.
+    gradient : {"backprop", "numerical"}
+        How the gradient is computed: by backpropagation, or by central differences alone.
     evaluate_every : int, optional
         Every how many iterations, the first included, the accuracies are evaluated (after the update). By default once an
         epoch, which is the number of whole batches in the training set, at least one; 0 never evaluates, for timing.
@@ -121,8 +122,9 @@ def train(
     interval = epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
 
     backend = network.backend
-    backend.warm_up(network.dtype)
-    step = backend.compile(sgd_step(network, data, batch_size, learning_rate))
+    # On a copy, so that compiling and loading is over before the clock starts, and for exactly the types at hand.
+    sgd_step(network.to(backend), data, gradient, batch_size, learning_rate)(backend.asarray(np.zeros(batch_size, np.intp)))
+    step = backend.compile(sgd_step(network, data, gradient, batch_size, learning_rate))
     history = History(loss=np.empty(iterations, network.dtype))
     # Divergence is told from the losses; a warning from the middle of an operation would only come first.
     with _progress_bar(iterations, progress) as bar, np.errstate(over="ignore", invalid="ignore"):
@@ -148,13 +150,14 @@ def train(
     return history
 
 
-def sgd_step(network: Network, data: Dataset, batch_size: int, learning_rate: float) -> Any:
+def sgd_step(network: Network, data: Dataset, gradient: str, batch_size: int, learning_rate: float) -> Any:
     """A function of row numbers that does one iteration and returns the loss, with its buffers allocated once."""
+    descend = getattr(network, GRADIENTS[gradient])
     buffers = network.buffers(batch_size)
 
     def step(rows: Any) -> Any:
         x, t = data.batch(rows, out=buffers.get("x"))
-        return network.descend(x, t, learning_rate, buffers)
+        return descend(x, t, learning_rate, buffers)
 
     return step
 

@@ -32,7 +32,7 @@ def get_array_module(*arrays: Array) -> ModuleType:
         If NumPy and CuPy arrays are mixed: nothing is copied between host and device silently.
     """
     cupy = sys.modules.get("cupy")
-    if not hasattr(cupy, "ndarray") or not any(isinstance(a, cupy.ndarray) for a in arrays):
+    if cupy is None or not hasattr(cupy, "ndarray") or not any(isinstance(a, cupy.ndarray) for a in arrays):
         return np
     for a in arrays:
         if isinstance(a, np.ndarray):

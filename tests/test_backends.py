@@ -255,9 +255,7 @@ def test_auto_is_the_default_of_get_backend():
 # -- imports -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "extra", ["", "fastnn.TwoLayerNet(2, 3, 4, rng=0).gradient([1.0, 2.0], 3)"], ids=["import", "numpy net"]
-)
+@pytest.mark.parametrize("extra", ["", "fastnn.TwoLayerNet(2, 3, 4, rng=0).gradient([1.0, 2.0], 3)"], ids=["import", "numpy net"])
 def test_import_loads_nothing_heavy(python, fake_cupy, extra):
     heavy = ["numba", "llvmlite", "cupy", "scipy", "tqdm", "click", "typer", "matplotlib", "sklearn"]
     body = f"{extra}\nprint(json.dumps([name for name in {heavy} if name in sys.modules]))"

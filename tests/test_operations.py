@@ -39,9 +39,7 @@ class Drawn:
         labels = self.rng.integers(k, size=n)
         if kind == "labels":
             return self.enter(labels.astype(np.intp))[0], book.one_hot(labels, k).astype(np.longdouble)
-        return self.enter(
-            (book.one_hot(labels, k) if kind == "one-hot" else self.rng.dirichlet([1.0] * k, n)).astype(self.dtype)
-        )
+        return self.enter((book.one_hot(labels, k) if kind == "one-hot" else self.rng.dirichlet([1.0] * k, n)).astype(self.dtype))
 
     def enter(self, host):
         device = self.backend.asarray(host.copy())
@@ -128,9 +126,7 @@ def test_loss_gradient(backend, draw, n, k, loss, kind, seed, use_out):
     value, gradient = backend.loss_gradient(logits, t, loss, out=out)
     assert out is None or gradient is out
     y = book.LOSSES[loss][0](wide)
-    expected, spread = (
-        (y - wide_t, 0) if loss == "mean_squared_error" else ((y - wide_t) / n, np.ptp(wide, axis=1, keepdims=True))
-    )
+    expected, spread = (y - wide_t, 0) if loss == "mean_squared_error" else ((y - wide_t) / n, np.ptp(wide, axis=1, keepdims=True))
     d.assert_close(gradient, expected, (y * (1 + spread) if loss == "cross_entropy" else np.abs(y)) + np.abs(wide_t), k + 12)
     d.assert_close(
         value, backend.to_numpy(backend.loss(backend.output(logits, loss), t, loss)), 1 + np.abs(wide).max() ** 2, n * k + 16

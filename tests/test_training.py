@@ -217,9 +217,7 @@ def test_evaluations_come_when_they_should(backend, batch_size, evaluate_every, 
 def test_accuracies_are_those_after_the_update(backend):
     """Of all samples, also when they are more than are evaluated at a time."""
     x, t = np.tile(X, (90, 1)), np.tile(LABELS, 90)  # 4500 samples
-    history = train(
-        small(backend), x, t, x_test=X, t_test=T, iterations=6, batch_size=8, learning_rate=2, evaluate_every=1, rng=0
-    )
+    history = train(small(backend), x, t, x_test=X, t_test=T, iterations=6, batch_size=8, learning_rate=2, evaluate_every=1, rng=0)
     for iteration in range(6):
         net = small(backend)
         train(net, x, t, iterations=iteration + 1, batch_size=8, learning_rate=2, evaluate_every=0, rng=0)

@@ -26,6 +26,7 @@ import numpy as np
 from ..errors import BackendError, DeviceError, ForeignArrayError
 from ..functions import ACTIVATIONS, LOSSES
 from ..validation import Array, real_array
+from . import incremental
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,16 @@ class Backend:
         self.descent(W, dW, learning_rate)
         self.descent(b, db, learning_rate)
 
+    def numerical_gradient(
+        self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
+    ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
+        """The loss of a two-layer network and its central differences (L(w + h) − L(w − h)) / 2h for every parameter w.
+
+        Shapes (n, i), (n,) or (n, k), (i, j), (j,), (j, k), (k,). Returns the loss and the gradients of W1, b1, W2 and b2, exact
+        to rounding: see :mod:`fastnn.backends.incremental` for how. The parameters are not touched.
+        """
+        return incremental.numerical_gradient(self.xp, x, t, W1, b1, W2, b2, activation, loss, h)
+
     def descent(self, parameter: Array, gradient: Array, learning_rate: float) -> None:
         """parameter -= learning_rate · gradient, in place; `gradient` is scratch space afterwards."""
         gradient *= learning_rate
@@ -244,4 +255,5 @@ OPERATIONS = (
     "dense_gradient",
     "dense_descent",
     "descent",
+    "numerical_gradient",
 )
