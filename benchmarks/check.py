@@ -51,9 +51,7 @@ def main() -> int:
     for attempt in range(1, ATTEMPTS + 1):
         measured = measure(*selection)
         worse = regressions(committed, measured)
-        print(
-            f"attempt {attempt}: {len(worse)} of {len(measured)} ratios are more than {TOLERANCE:g} times the committed ones"
-        )
+        print(f"attempt {attempt}: {len(worse)} of {len(measured)} ratios are more than {TOLERANCE:g} times the committed ones")
         for name, change in sorted(worse.items(), key=lambda item: -item[1]):
             print(f"  {change:6.2f} times: {name}")
         if not worse:

@@ -92,7 +92,7 @@ def step(params: Params, x: np.ndarray, t: np.ndarray) -> None:
         descent(params[name], values)
 
 
-def numerical_gradient(params: Params, name: str, indices: list, x: np.ndarray, t: np.ndarray, h: float = 1e-4) -> np.ndarray:
+def numerical_gradient(params: Params, name: str, indices: list, x: np.ndarray, t: np.ndarray, h: float) -> np.ndarray:
     """Central differences for these entries of a parameter, two losses for each."""
     parameter = params[name]
     result = []

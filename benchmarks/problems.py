@@ -10,6 +10,14 @@ import numpy as np
 from fastnn import TwoLayerNet, load_mnist
 
 LEARNING_RATE = 0.1
+
+#: Of the central differences: the book's.
+STEP = 1e-4
+
+#: How many parameters the reference kernel of a numerical gradient differentiates, and so how many losses it evaluates: twice
+#: that, whatever the size of the network.
+REFERENCE_PARAMETERS = 10
+
 OUTPUTS = 10
 
 DTYPES = ("float64", "float32")

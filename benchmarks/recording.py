@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import json
 import subprocess
@@ -44,17 +45,10 @@ class Claim:
         best = min(rivals, key=lambda rival: timings[rival].median)
         ratio = timings[self.ours].median / timings[best].median
         if self.times_faster is None:
-            text, value, bound, met = "of the time of", ratio, self.at_most, ratio <= self.at_most
-        else:
-            text, value, bound, met = "times faster than", 1 / ratio, self.times_faster, 1 / ratio >= self.times_faster
-        return {
-            "text": f"{self.ours}: {text} {best}",
-            "ours": self.ours,
-            "against": best,
-            "value": value,
-            "bound": bound,
-            "met": met,
-        }
+            text = f"{self.ours} takes at most {self.at_most:g} of the time of {best}"
+            return {"text": text, "measured": ratio, "bound": self.at_most, "met": ratio <= self.at_most}
+        text = f"{self.ours} is at least {self.times_faster:,g} times as fast as {best}"
+        return {"text": text, "measured": 1 / ratio, "bound": self.times_faster, "met": 1 / ratio >= self.times_faster}
 
 
 @dataclass
@@ -112,7 +106,7 @@ class Record:
         started = time.perf_counter()
         call(*setup()[0])
         call(*setup()[0])
-        rounds = min(max(5, int(2 * BUDGET / (time.perf_counter() - started))), 1000)
+        rounds = min(max(3, int(2 * BUDGET / (time.perf_counter() - started))), 1000)
         samples.clear()
         fixture.pedantic(call, setup=setup, rounds=rounds)
         if self.quick:
@@ -161,9 +155,9 @@ class Record:
         )
         return timings
 
-    def statement(self, name: str, value: float, bound: float, detail: str) -> None:
-        """Keep a claim that is not about two contestants: `value` must be at most `bound`; `detail` says what it is."""
-        claim = {"text": detail, "value": value, "bound": bound, "met": value <= bound}
+    def statement(self, name: str, text: str, measured: float, bound: float) -> None:
+        """Keep a claim that is not about two contestants: that something is at most `bound`."""
+        claim = {"text": text, "measured": measured, "bound": bound, "met": measured <= bound}
         self.comparisons.append({"name": name, "timings": {}, "skipped": {}, "claims": [claim]})
 
     def curve(self, name: str, x_label: str, y_label: str, points: Iterable[Mapping[str, Any]]) -> None:
@@ -194,9 +188,9 @@ class Record:
                 spread = f"[{format_seconds(t['low'])}, {format_seconds(t['high'])}]"
                 lines.append(f"    {name:<34} {format_seconds(t['median']):>9} {spread:<22} {t['rounds']} rounds")
             lines += [f"    {name:<34} skipped: {reason}" for name, reason in comparison["skipped"].items()]
-            for c in comparison["claims"]:
-                verdict = "met" if c["met"] else "NOT MET"
-                lines.append(f"  {c['value']:,.3g} {c['text']} (bound {c['bound']:,g}: {verdict})")
+            for claim in comparison["claims"]:
+                verdict = "met" if claim["met"] else "NOT MET"
+                lines.append(f"  {verdict}: {claim['text']}; measured {format_number(claim['measured'])}")
         for curve in self.curves:
             lines += ["", f"{curve['name']}: {curve['y_label']} by {curve['x_label']}"]
             for p in curve["points"]:
@@ -206,12 +200,31 @@ class Record:
         return lines
 
 
+def extra_memory(call: Callable[[], Any]) -> float | None:
+    """By how many megabytes the memory in use grew at its peak during the call; None where there is no Linux to tell."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return None
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed before goes back to the system, so that it is not reused unseen
+    reset.write_text("5")  # sets the peak to what is in use now
+    before = _kilobytes(status, "VmRSS")
+    call()
+    return (_kilobytes(status, "VmHWM") - before) / 1024
+
+
+def _kilobytes(status: Path, entry: str) -> int:
+    return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(entry)))
+
+
+def format_number(value: float) -> str:
+    """Three significant digits, or more for an integral part that has more."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _commit() -> str | None:
     """The commit of the checkout, with a plus if something in it has been changed."""
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fastnn.bench import format_factor, format_seconds
+from fastnn.bench import format_seconds
+
+from .recording import format_number
 
 FOLDER = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
@@ -75,7 +77,7 @@ def draw(kind: str, ours: Results, peers: Results | None, folder: Path = FOLDER)
             ("samples in a batch", curve(ours, step)),
             ("hidden units, batches of 100", curve(ours, step.replace("batch size", "hidden units"))),
         ],
-        "time of an iteration [s]",
+        "time of an iteration",
         ours,
     )
     gradient = "growth of the numerical gradient"
@@ -86,7 +88,7 @@ def draw(kind: str, ours: Results, peers: Results | None, folder: Path = FOLDER)
             ("parameters, batches of 100", curve(ours, gradient, "parameters", batch=100)),
             ("samples in a batch, 784-50-10", curve(ours, gradient, "batch", parameters=39_760)),
         ],
-        "time of a gradient [s]",
+        "time of a gradient",
         ours,
     )
     if peers:
@@ -95,12 +97,15 @@ def draw(kind: str, ours: Results, peers: Results | None, folder: Path = FOLDER)
 
 def _draw_lines(path: Path, title: str, panels: list, y_label: str, results: Results) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axes, (x_label, lines) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
         for name, points in lines.items():
             axes.plot(*zip(*points, strict=True), "o-", label=name, color=COLOURS.get(name))
         axes.set(xscale="log", yscale="log", xlabel=x_label)
+        axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=EngFormatter(), minor_locator=NullLocator())
+        axes.yaxis.set(major_formatter=EngFormatter("s"), minor_locator=NullLocator())
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel(y_label)
     figure.axes[0].legend()
@@ -110,6 +115,7 @@ def _draw_lines(path: Path, title: str, panels: list, y_label: str, results: Res
 
 def _draw_peers(path: Path, peers: Results) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, MaxNLocator
 
     panels = comparisons(peers, "training step beside the peers, ")
     problems = list(dict.fromkeys(name.rpartition(", ")[0] for name in panels))
@@ -124,7 +130,8 @@ def _draw_peers(path: Path, peers: Results) -> None:
             )
             axes.bar_label(bars, [f" {format_seconds(t['median'])}" for t in timings.values()], fontsize=8)
             axes.set_yticks(range(len(timings)), list(timings))
-        axes.set(xscale="log", xlabel="time of an iteration [s]", title=problem)
+        axes.set(xlabel="time of an iteration", title=problem)
+        axes.xaxis.set(major_formatter=EngFormatter("s"), major_locator=MaxNLocator(5))
         axes.margins(x=0.2, y=0.02)
     figure.axes[0].invert_yaxis()
     figure.suptitle(f"Training step, float32 (full colour) and float64 (pale): {peers['machine']['cpu']}")
@@ -144,9 +151,7 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
     if ours is None:
         return
     machine = ours["machine"]
-    versions = {
-        name: number for results in (ours, peers) if results for name, number in results["machine"]["versions"].items()
-    }
+    versions = {name: number for results in (ours, peers) if results for name, number in results["machine"]["versions"].items()}
     yield (
         f"Measured {ours['date'][:10]} on {'; '.join(dict.fromkeys([machine['cpu'], *machine['devices'].values()]))}, "
         f"{machine['memory_gb']} GB, {machine['system']}, with {', '.join(f'{name} {v}' for name, v in versions.items())}. "
@@ -162,16 +167,13 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
         yield f"\n![Numerical gradient](benchmarks/results/{kind}-numerical-gradient.png)\n"
     yield f"![Training step by batch size and hidden units](benchmarks/results/{kind}-steps.png)\n"
     yield "**What is claimed**, and what was measured:\n"
-    yield "| measured | of what | bound | |"
-    yield "|---|---|---|---|"
+    yield "| where | claim | measured | |"
+    yield "|---|---|---:|---|"
     for results in (ours, peers):
         for found in results["comparisons"] if results else ():
             for claim in found["claims"]:
-                value, bound = (
-                    format_factor(claim[key]) if "times faster" in claim["text"] else f"{claim[key]:.3g}"
-                    for key in ("value", "bound")
-                )
-                yield f"| {value} | {claim['text']}; {found['name']} | {bound} | {'met' if claim['met'] else 'not met'} |"
+                measured, verdict = format_number(claim["measured"]), "met" if claim["met"] else "**not met**"
+                yield f"| {found['name']} | {claim['text']} | {measured} | {verdict} |"
 
 
 def _table(corner: str, columns: dict[str, dict[str, dict[str, float]]]) -> Iterable[str]:

@@ -14,12 +14,9 @@ from fastnn.bench import sampled_indices
 from fastnn.training import sgd_step
 
 from . import plain
-from .problems import LEARNING_RATE, Problem, Size, assert_close, tolerance
+from .problems import LEARNING_RATE, REFERENCE_PARAMETERS, STEP, Problem, Size, assert_close, tolerance
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
-
-#: How many parameters the reference kernel of the numerical gradients differentiates.
-REFERENCE_PARAMETERS = 10
 
 
 def test_gradient(backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:
@@ -50,7 +47,7 @@ def test_training_step(backend: Backend, dtype: str, benchmark: Any, record: Any
     p = problem("book", dtype)
     network, params = p.network(backend.name), p.params
     data = network.dataset(p.x, p.t)
-    step = backend.compile(sgd_step(network, data, p.size.batch, LEARNING_RATE))
+    step = backend.compile(sgd_step(network, data, "backprop", p.size.batch, LEARNING_RATE))
     rows = p.rows(100)
     on_backend = cycle([backend.asarray(batch) for batch in rows])
 
@@ -127,7 +124,7 @@ def _numerical_gradient(method: str, backend: Backend, benchmark: Any, record: A
     record.benchmark(
         benchmark,
         call,
-        lambda: plain.numerical_gradient(params, "W1", indices, x, t),
+        lambda: plain.numerical_gradient(params, "W1", indices, x, t, STEP),
         **_labels(f"numerical gradient, {method}", backend, p),
     )
 

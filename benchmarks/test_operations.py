@@ -12,9 +12,10 @@ import pytest
 
 from fastnn.backends import Backend
 from fastnn.backends.base import OPERATIONS
+from fastnn.bench import sampled_indices
 
 from . import plain
-from .problems import LEARNING_RATE, SIZES, Problem, assert_close, tolerance
+from .problems import LEARNING_RATE, REFERENCE_PARAMETERS, SIZES, STEP, Problem, assert_close, tolerance
 
 
 @dataclass
@@ -33,6 +34,11 @@ class Arrays:
     delta2: Any
     delta1: Any
     gradient: Any
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Under the book's names."""
+        return {name: getattr(self, name) for name in ("W1", "b1", "W2", "b2")}
 
     @classmethod
     def of(cls, problem: Problem, rows: np.ndarray) -> Arrays:
@@ -56,21 +62,35 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Case:
-    """How an operation is called, what it comes to when written plainly, and which arguments it changes."""
+    """How an operation is called, and what it comes to when written plainly.
+
+    Attributes
+    ----------
+    arguments, plain : callable
+        From the arrays: the arguments, and the result, which is also the reference kernel.
+    out : str, optional
+        Which of the arrays to write to.
+    changes : tuple of str
+        Which of them the operation changes, where it has no result.
+    expected : callable, optional
+        The result, where that is more than what the reference kernel computes.
+    tolerance : float
+        How far the expected result is from the true one, relative to its largest entry.
+    """
 
     arguments: Callable[[Arrays], tuple]
     plain: Callable[[Arrays], Any]
     out: str | None = None
     changes: tuple[str, ...] = ()
+    expected: Callable[[Arrays], Any] | None = None
+    tolerance: float = 0.0
 
 
 CASES = {
     "dense": Case(lambda a: (a.x, a.W1, a.b1, "sigmoid"), lambda a: plain.dense(a.x, a.W1, a.b1, "sigmoid"), out="delta1"),
     "output": Case(lambda a: (a.logits, "cross_entropy"), lambda a: plain.softmax(a.logits), out="delta2"),
     "loss": Case(lambda a: (a.y, a.t, "cross_entropy"), lambda a: plain.cross_entropy(a.y, a.t)),
-    "loss_gradient": Case(
-        lambda a: (a.logits, a.t, "cross_entropy"), lambda a: plain.loss_gradient(a.logits, a.t), out="delta2"
-    ),
+    "loss_gradient": Case(lambda a: (a.logits, a.t, "cross_entropy"), lambda a: plain.loss_gradient(a.logits, a.t), out="delta2"),
     "count_correct": Case(lambda a: (a.logits, a.t), lambda a: plain.count_correct(a.logits, a.t)),
     "dense_backward": Case(
         lambda a: (a.delta2, a.W2, a.z1, "sigmoid"), lambda a: plain.dense_backward(a.delta2, a.W2, a.z1), out="delta1"
@@ -82,6 +102,12 @@ CASES = {
         changes=("W1", "b1"),
     ),
     "descent": Case(lambda a: (a.W1, a.gradient, LEARNING_RATE), lambda a: plain.descent(a.W1, a.gradient), changes=("W1",)),
+    "numerical_gradient": Case(
+        lambda a: (a.x, a.t, *a.params.values(), "sigmoid", "cross_entropy", STEP),
+        lambda a: plain.numerical_gradient(a.params, "W1", sampled_indices(a.W1, REFERENCE_PARAMETERS), a.x, a.t, STEP),
+        expected=lambda a: (plain.loss(a.params, a.x, a.t), *plain.gradient(a.params, a.x, a.t).values()),
+        tolerance=1e-5,  # backpropagation leaves the 1e-7 in the loss out
+    ),
 }
 
 
@@ -126,9 +152,14 @@ def _batches(problem: Problem, backend: Backend) -> Iterator[tuple[Arrays, Array
 
 def _check(case: Case, call: Any, host: Arrays, arrays: Arrays, backend: Backend, tolerance: float) -> None:
     result = call(arrays)
-    expected = Arrays(**{name: a.copy() for name, a in vars(host).items()})
-    values = case.plain(expected)
+    copies = Arrays(**{name: a.copy() for name, a in vars(host).items()})
+    values = (case.expected or case.plain)(copies)
     if case.changes:
-        result, values = ([getattr(a, name) for name in case.changes] for a in (arrays, expected))
-    for found, value in zip(*(v if isinstance(v, tuple | list) else (v,) for v in (result, values)), strict=True):
-        assert_close(backend.to_numpy(found), np.asarray(value), tolerance, call.__qualname__)
+        result, values = ([getattr(a, name) for name in case.changes] for a in (arrays, copies))
+    for found, value in zip(_flat(result), _flat(values), strict=True):
+        assert_close(backend.to_numpy(found), np.asarray(value), max(tolerance, case.tolerance), "the result")
+
+
+def _flat(result: Any) -> list[Any]:
+    """The arrays of a result, however its tuples are nested."""
+    return [a for part in result for a in _flat(part)] if isinstance(result, tuple | list) else [result]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from fastnn.bench import BOOK, Contestant, machine, repeat
 
 from .peers import contestants, threads
 from .problems import Problem, Size
-from .recording import Record
+from .recording import Record, extra_memory
 from .test_training import WORK, fastnn_steps
 
 
@@ -35,7 +33,7 @@ def test_training_step(grows: str, sizes: list[Size], dtype: str, record: Record
         iterations = 3 if record.quick else size.iterations(WORK)
         running = fastnn_steps(p, iterations) | contestants(p, iterations, (BOOK,))
         timings = record.compare(f"training step, {size}, mnist, {dtype}, growth", running, unit="iteration", seconds=1)
-        memory = {name: _extra_memory(running[name]) for name in timings}
+        memory = {name: extra_memory(running[name]) for name in timings}
         points += [
             {
                 "contestant": name,
@@ -53,7 +51,7 @@ def test_training_step(grows: str, sizes: list[Size], dtype: str, record: Record
 def test_rows(record: Record) -> None:
     """Up to a million samples, MNIST tiled: entering them once, and then an iteration of the book's size."""
     points = []
-    for copies in (1,) if record.quick else (1, 4, 17):
+    for copies in (1,) if record.quick else (1, 4, 17):  # the last is a million rows
         p = Problem(Size(784, 50, 100), "float32", quick=record.quick)
         rows = len(p.x) * copies
         memory = machine()["memory_gb"]
@@ -64,19 +62,16 @@ def test_rows(record: Record) -> None:
             if not found.available:
                 continue
             network = p.network(name)
-            network.backend.warm_up(p.dtype)
-            iterations = 10 if record.quick else 2000
+            iterations = 10 if record.quick else 500
             whole = []
 
-            def run(
-                network: Any = network, whole: list = whole, x: Any = x, t: Any = t, iterations: int = iterations
-            ) -> float:
+            def run(network: Any = network, whole: list = whole, x: Any = x, t: Any = t, iterations: int = iterations) -> float:
                 started = time.perf_counter()
                 seconds = train(network, x, t, iterations=iterations, evaluate_every=0, rng=2).seconds
                 whole.append(time.perf_counter() - started - seconds)
                 return seconds / iterations
 
-            memory_mb = _extra_memory(run)
+            memory_mb = extra_memory(run)
             samples = [run() for _ in range(1 if record.quick else 3)]
             median = float(np.median(samples))
             spread = {"low": min(samples), "high": max(samples), "memory_mb": memory_mb}
@@ -138,18 +133,3 @@ def _limited(contestant: Contestant, count: int) -> Contestant:
             numba.set_num_threads(before)
 
     return sample
-
-
-def _extra_memory(call: Callable[[], Any]) -> float | None:
-    """By how many megabytes the memory in use grew at its peak during the call; None where there is no Linux to tell."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return None
-    reset.write_text("5")  # sets the peak to what is in use now
-    before = _kilobytes(status, "VmRSS")
-    call()
-    return (_kilobytes(status, "VmHWM") - before) / 1024
-
-
-def _kilobytes(status: Path, entry: str) -> int:
-    return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(entry)))

@@ -20,9 +20,7 @@ from .recording import Claim, Record
 WORK = 2e9
 
 
-def fastnn_steps(
-    problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any
-) -> dict[str, Contestant | str]:
+def fastnn_steps(problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any) -> dict[str, Contestant | str]:
     """A contestant for each of these backends, by default for all: its training loop, or why it cannot run here."""
     result: dict[str, Contestant | str] = {}
     for name in backends or available_backends():
@@ -63,7 +61,7 @@ def test_dispatch(dtype: str, record: Record, problem: Any) -> None:
     p = problem("tiny", dtype)
     rows = p.rows(3 if record.quick else 2000)
     network = p.network("numpy")
-    step = sgd_step(network, network.dataset(p.x, p.t), p.size.batch, LEARNING_RATE)
+    step = sgd_step(network, network.dataset(p.x, p.t), "backprop", p.size.batch, LEARNING_RATE)
     calls = _array_calls(p)
     losses = [(float(step(batch)), float(calls(batch))) for batch in rows[:3]]
     assert_close(np.array([a for a, _ in losses]), np.array([b for _, b in losses]), tolerance(dtype), "the loss")
@@ -150,4 +148,5 @@ def test_auto(record: Record) -> None:
             if ratio > worst:
                 worst, where = ratio, f"{p.size}, where the best is {best.removeprefix('fastnn ')}"
     record.curve("what auto chooses", "batch size", "time of auto over that of the best backend", points)
-    record.statement("auto over the best backend, worst of the grid", worst, 1.10, f"of the best time at {where}")
+    text = f"auto takes at most 1.1 of the time of the best backend; worst at {where}"
+    record.statement("auto on a grid of sizes", text, worst, 1.10)

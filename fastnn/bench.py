@@ -11,7 +11,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -38,10 +38,12 @@ BOOK_PARAMETERS = 500
 #: A contestant does some of its work and returns the seconds that one unit of it took.
 Contestant = Callable[[], float]
 
-# How long a sample of repeated calls lasts at least, and the pause before it, in which the threads of the contestant
-# before it, which wait for more work in a busy loop, give up: both in seconds.
+# How long a sample of repeated calls lasts at least, in seconds.
 _SAMPLE = 0.005
-_PAUSE = 0.005
+
+# The pause before each sample, in seconds: OpenBLAS's threads wait about 0.1 s for more work in a busy loop before they sleep,
+# and would take the processor from whoever comes next.
+_PAUSE = 0.12
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,25 @@ def sampled_indices(a: np.ndarray, count: int) -> list[tuple[int, ...]]:
     return [tuple(map(int, index)) for index in zip(*np.unravel_index(flat, a.shape), strict=True)]
 
 
+def timed_with_threads(name: str, call: Callable[[], Any], units: float, counts: Sequence[int] = (1, 2)) -> dict[str, Contestant]:
+    """A contestant for each of these numbers of BLAS threads, as far as the machine has cores: `call` does so many units."""
+    return {
+        f"{name}, {count} thread{'s' if count > 1 else ''}": _with_threads(call, units, count)
+        for count in counts
+        if count == 1 or count <= (os.cpu_count() or 1)
+    }
+
+
+def _with_threads(call: Callable[[], Any], units: float, count: int) -> Contestant:
+    def sample() -> float:
+        with blas_threads(count):
+            started = time.perf_counter()
+            call()
+            return (time.perf_counter() - started) / units
+
+    return sample
+
+
 @contextmanager
 def blas_threads(count: int) -> Iterator[None]:
     """Give the BLAS behind NumPy so many threads for a while."""
@@ -239,9 +260,16 @@ def machine() -> dict[str, Any]:
             f"{pool['internal_api']} {pool['version']} for {pool.get('architecture', '?')}, {pool['num_threads']} threads"
             for pool in blas
         ],
-        "numba_threads": numba.get_num_threads() if numba else None,
+        "numba_threads": f"{numba.get_num_threads()}, {_threading_layer(numba)}" if numba else None,
         "versions": versions,
     }
+
+
+def _threading_layer(numba: Any) -> str:
+    try:
+        return numba.threading_layer()
+    except ValueError:
+        return "none started"
 
 
 def _memory_gb() -> int | None:
@@ -282,14 +310,7 @@ def measure(*, dtype: Any = "float64", hidden_size: int = 50, batch_size: int = 
         if found.available
     }
     book = BookNet(networks["numpy"].params)
-
-    def book_steps() -> float:
-        with blas_threads(1):
-            started = time.perf_counter()
-            book.train(x, targets, rows)
-            return (time.perf_counter() - started) / iterations
-
-    steps = {BOOK: book_steps} | {
+    steps = timed_with_threads(BOOK, lambda: book.train(x, targets, rows), iterations) | {
         name: training_steps(network, x, t, iterations=iterations, batch_size=batch_size) for name, network in networks.items()
     }
     training_step = interleave(steps, seconds=seconds / 2)
@@ -297,14 +318,7 @@ def measure(*, dtype: Any = "float64", hidden_size: int = 50, batch_size: int = 
     x_batch, t_batch, targets_batch = x[rows[0]], t[rows[0]], targets[rows[0]]
     parameters = sum(p.size for p in book.params.values())
     sample = min(BOOK_PARAMETERS, book.params["W1"].size)
-
-    def book_numerical_gradient() -> float:
-        with blas_threads(1):
-            started = time.perf_counter()
-            book.numerical_gradient(x_batch, targets_batch, sample)
-            return (time.perf_counter() - started) * parameters / sample
-
-    gradients = {BOOK: book_numerical_gradient} | {
+    gradients = timed_with_threads(BOOK, lambda: book.numerical_gradient(x_batch, targets_batch, sample), sample / parameters) | {
         name: repeat(_numerical_gradient(network, x_batch, t_batch), network.backend.synchronize)
         for name, network in networks.items()
     }
@@ -327,11 +341,12 @@ def _numerical_gradient(network: TwoLayerNet, x: np.ndarray, t: np.ndarray) -> C
 
 
 def _with_speedups(timings: Mapping[str, Timing]) -> dict[str, dict[str, Any]]:
+    book = min(timing.median for name, timing in timings.items() if name.startswith(BOOK))
     return {
         name: asdict(timing)
         | {
             "speedup_over_numpy": timings["numpy"].median / timing.median,
-            "speedup_over_book": timings[BOOK].median / timing.median,
+            "speedup_over_book": book / timing.median,
         }
         for name, timing in timings.items()
     }
@@ -346,15 +361,15 @@ def table(measured: Mapping[str, Any]) -> str:
         "quartiles in brackets",
     ]
     for title in ("training_step", "numerical_gradient"):
-        lines += ["", f"{title.replace('_', ' '):<20} {'time':>9}  {'':<20} {'vs numpy':>10} {'vs book':>10}"]
+        lines += ["", f"{title.replace('_', ' '):<24} {'time':>9}  {'':<20} {'vs numpy':>10} {'vs book':>10}"]
         for name, row in measured[title].items():
             spread = f"[{format_seconds(row['low'])}, {format_seconds(row['high'])}]"
             factors = f"{format_factor(row['speedup_over_numpy']):>10} {format_factor(row['speedup_over_book']):>10}"
-            lines.append(f"  {name:<18} {format_seconds(row['median']):>9}  {spread:<20} {factors}")
-        lines += [f"  {name:<18} not run: {reason}" for name, reason in measured["unavailable"].items()]
+            lines.append(f"  {name:<22} {format_seconds(row['median']):>9}  {spread:<20} {factors}")
+        lines += [f"  {name:<22} not run: {reason}" for name, reason in measured["unavailable"].items()]
     lines += [
         "",
-        f"The book's loop runs with one BLAS thread; its numerical gradient is timed on {BOOK_PARAMETERS} parameters.",
+        f"vs book: against the faster of the book's loops, whose numerical gradient is timed on {BOOK_PARAMETERS} parameters.",
     ]
     return "\n".join(lines)
 
@@ -380,7 +395,7 @@ def format_factor(factor: float) -> str:
 
 
 def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Draw what :func:`measure` returned, as two bar charts on logarithmic axes; the file's suffix is its format.
+    """Draw what :func:`measure` returned, as two bar charts, the second on a logarithmic axis; the file's suffix is its format.
 
     Raises
     ------
@@ -389,6 +404,7 @@ def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import EngFormatter
     except ImportError as error:
         raise InputError("drawing needs matplotlib; install it with pip install 'fastnn[plot]'") from error
     figure = Figure(figsize=(10, 3.2), layout="constrained")
@@ -396,12 +412,11 @@ def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         rows = measured[title]
         bars = axes.barh(list(rows), [row["median"] for row in rows.values()], color="tab:blue")
         axes.bar_label(bars, [f" {format_seconds(row['median'])}" for row in rows.values()])
-        axes.set(xscale="log", xlabel="seconds", title=title.replace("_", " "))
+        axes.set(xscale="linear" if title == "training_step" else "log", title=title.replace("_", " "))
+        axes.xaxis.set_major_formatter(EngFormatter("s"))
         axes.margins(x=0.25)
         axes.invert_yaxis()
-    figure.suptitle(
-        f"{measured['network']}, batch {measured['batch_size']}, {measured['dtype']}: {measured['machine']['cpu']}"
-    )
+    figure.suptitle(f"{measured['network']}, batch {measured['batch_size']}, {measured['dtype']}: {measured['machine']['cpu']}")
     try:
         figure.savefig(Path(path))
     except (ValueError, OSError) as error:

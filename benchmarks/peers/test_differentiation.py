@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.bench import BOOK, Contestant, blas_threads, sampled_indices
+from fastnn.bench import Contestant, blas_threads, sampled_indices
 
 from .. import plain
-from ..problems import DTYPES, Problem, assert_close
+from ..problems import DTYPES, STEP, Problem, assert_close
 from ..recording import Claim, Record
-from ..test_numerical_gradient import book_gradient, fastnn_gradients
-
-STEP = 1e-4
+from ..test_numerical_gradient import book_gradients, fastnn_gradients
 
 
 class Loss:
@@ -88,7 +86,7 @@ PEERS: dict[str, tuple[Callable[[Loss], Callable[[], np.ndarray]], int]] = {
 def test_numerical_gradient(dtype: str, record: Record, problem: Any) -> None:
     """Times are for all parameters; what differentiates one entry at a time is timed on some and scaled."""
     p = problem("book", dtype)
-    running: dict[str, Contestant | str] = fastnn_gradients(p) | {BOOK: book_gradient(p, 100)}
+    running: dict[str, Contestant | str] = fastnn_gradients(p) | book_gradients(p, 100)
     for name, (make, parameters) in PEERS.items():
         try:
             running[name] = _contestant(make, Loss(p, parameters), p, name)
