@@ -47,6 +47,8 @@ def main() -> int:
     committed: dict[str, float] = {}
     for path in sorted((FOLDER / "results").glob("*-fastnn.json"), reverse=True):  # where both have an entry: the CPU's
         committed |= ratios(path)
+    if not committed:
+        raise SystemExit("there is nothing to compare with: nox -s bench -- --record writes it to benchmarks/results")
     selection = ["test_operations.py", "test_network.py", "-k", "not wide and not tiny"]
     for attempt in range(1, ATTEMPTS + 1):
         measured = measure(*selection)

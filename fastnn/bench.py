@@ -388,10 +388,23 @@ def format_seconds(seconds: float) -> str:
 def format_factor(factor: float) -> str:
     """How many times faster, to two or more digits.
 
-    >>> format_factor(3.14159), format_factor(21234.5)
-    ('3.1 ×', '21,234 ×')
+    >>> format_factor(3.14159), format_factor(21234.5), format_factor(0.000123)
+    ('3.1 ×', '21,234 ×', '0.00012 ×')
     """
-    return f"{factor:,.1f} ×" if factor < 100 else f"{factor:,.0f} ×"
+    return f"{factor:,.0f} ×" if factor >= 100 else f"{factor:.1f} ×" if factor >= 1 else f"{factor:.2g} ×"
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Raise InputError unless :func:`plot` can write this file: better before measuring than after."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError("drawing needs matplotlib; install it with pip install 'fastnn[plot]'") from error
+    path, formats = Path(path), Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise InputError(f"the picture {path} is of no known format; end its name with one of .{', .'.join(formats)}")
+    if not path.parent.is_dir():
+        raise InputError(f"the picture {path} cannot be written: there is no directory {path.parent}")
 
 
 def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -400,13 +413,12 @@ def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     Raises
     ------
     InputError
-        If matplotlib is not installed, or cannot write such a file.
+        If matplotlib is not installed, or knows no such format, or the directory does not exist.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import EngFormatter
-    except ImportError as error:
-        raise InputError("drawing needs matplotlib; install it with pip install 'fastnn[plot]'") from error
+    check_picture(path)
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
     figure = Figure(figsize=(10, 3.2), layout="constrained")
     for axes, title in zip(figure.subplots(1, 2), ("training_step", "numerical_gradient"), strict=True):
         rows = measured[title]
@@ -417,7 +429,4 @@ def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         axes.margins(x=0.25)
         axes.invert_yaxis()
     figure.suptitle(f"{measured['network']}, batch {measured['batch_size']}, {measured['dtype']}: {measured['machine']['cpu']}")
-    try:
-        figure.savefig(Path(path))
-    except (ValueError, OSError) as error:
-        raise InputError(f"the picture {path} cannot be written: {error}") from error
+    figure.savefig(path)

@@ -119,6 +119,8 @@ def backends_command() -> None:
 @click.option("--plot", "picture", metavar="FILE", help="Draw it, too: a PNG, SVG or PDF file.")
 def bench_command(dtype: str, hidden: int, batch_size: int, as_json: bool, picture: str | None) -> None:
     """Time a training step and a numerical gradient here, on every backend and with the book's loop."""
+    if picture is not None:
+        bench.check_picture(picture)
     measured = bench.measure(dtype=dtype, hidden_size=hidden, batch_size=batch_size)
     if picture is not None:
         bench.plot(measured, picture)

@@ -1,15 +1,19 @@
 """The benchmarks run, cover the contract, and the README shows what they measured."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import book
+import numpy as np
 import pytest
 
 from benchmarks import check, report
 from fastnn import bench
 from fastnn.backends.base import OPERATIONS
+from fastnn.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,6 +72,65 @@ class TestCheck:
 
     def test_better_is_no_regression(self):
         assert check.regressions(COMMITTED_RATIOS, {"a": 0.1, "b": 0.5}) == {}
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A measurement that takes no time to speak of."""
+    return bench.measure(dtype="float32", hidden_size=2, batch_size=10, seconds=0.1)
+
+
+class TestMeasure:
+    @pytest.mark.parametrize("what", ["training_step", "numerical_gradient"])
+    def test_every_backend_and_the_book(self, measured, what):
+        rows = measured[what]
+        loops = {name: row for name, row in rows.items() if name.startswith("book's loop")}
+        assert loops
+        assert {*rows, *measured["unavailable"]} >= {"numpy", "numba", "cupy"}
+        fastest = min(row["median"] for row in loops.values())
+        for row in rows.values():
+            assert 0 < row["low"] <= row["median"] <= row["high"]
+            assert row["speedup_over_book"] == pytest.approx(fastest / row["median"])
+            assert row["speedup_over_numpy"] == pytest.approx(rows["numpy"]["median"] / row["median"])
+
+    def test_is_plain_data(self, measured):
+        assert json.loads(json.dumps(measured)) == measured
+
+    def test_table_shows_everything(self, measured):
+        shown = bench.table(measured)
+        for name in (*measured["training_step"], *measured["unavailable"], measured["machine"]["cpu"], measured["network"]):
+            assert name in shown
+
+    @pytest.mark.parametrize("suffix", ["png", "svg"])
+    def test_plot(self, measured, tmp_path, suffix):
+        pytest.importorskip("matplotlib")
+        bench.plot(measured, tmp_path / f"bench.{suffix}")
+        assert (tmp_path / f"bench.{suffix}").stat().st_size > 1000
+
+    @pytest.mark.parametrize("path", ["bench.nothing", "bench", "nowhere/bench.png"])
+    def test_plot_to_an_impossible_file(self, tmp_path, path):
+        pytest.importorskip("matplotlib")
+        with pytest.raises(InputError, match="picture"):
+            bench.check_picture(tmp_path / path)
+
+    def test_plot_without_matplotlib(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+        with pytest.raises(InputError, match=r"fastnn\[plot\]"):
+            bench.check_picture("bench.png")
+
+
+def test_the_books_loop_is_the_oracle():
+    rng = np.random.default_rng(0)
+    params = {"W1": rng.normal(size=(4, 3)), "b1": rng.normal(size=3), "W2": rng.normal(size=(3, 2)), "b2": rng.normal(size=2)}
+    x, t, rows = rng.normal(size=(9, 4)), book.one_hot(rng.integers(2, size=9), 2), rng.integers(9, size=(5, 3))
+    network = bench.BookNet(params)
+    assert network.loss(x, t) == pytest.approx(book.loss(params, x, t), rel=1e-12)
+    every = network.numerical_gradient(x, t, parameters=12).reshape(4, 3)
+    np.testing.assert_allclose(every, book.gradient(params, x, t)["W1"], atol=1e-6)
+    network.train(x, t, rows, 0.1)
+    book.train(params, x, t, rows, 0.1)
+    for name, value in network.params.items():
+        np.testing.assert_allclose(value, params[name], rtol=1e-12)
 
 
 class TestBench:
