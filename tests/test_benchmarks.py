@@ -9,10 +9,12 @@ from pathlib import Path
 import book
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from benchmarks import check, report
 from fastnn import bench
 from fastnn.backends.base import OPERATIONS
+from fastnn.cli import cli
 from fastnn.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -112,6 +114,13 @@ class TestMeasure:
         pytest.importorskip("matplotlib")
         with pytest.raises(InputError, match="picture"):
             bench.check_picture(tmp_path / path)
+
+    def test_command(self, measured, monkeypatch):
+        monkeypatch.setattr(bench, "measure", lambda **options: measured | {"options": options})
+        shown = CliRunner().invoke(cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10"])
+        assert shown.output == bench.table(measured) + "\n"
+        shown = CliRunner().invoke(cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10", "--json"])
+        assert json.loads(shown.output)["options"] == {"dtype": "float32", "hidden_size": 2, "batch_size": 10}
 
     def test_plot_without_matplotlib(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
