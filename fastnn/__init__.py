@@ -6,7 +6,7 @@ Importing it loads NumPy and nothing heavier: Numba and CuPy are imported when a
 from . import functions
 from .backends import available_backends, get_backend
 from .datasets import load_idx, load_mnist
-from .differentiation import numerical_gradient
+from .differentiation import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_rows
 from .errors import (
     BackendError,
     BackendImportError,
@@ -20,6 +20,7 @@ from .errors import (
     InputError,
     UnknownBackendError,
 )
+from .gradient_check import GradientReport, gradient_check
 from .networks import SimpleNet, TwoLayerNet
 from .training import History, train
 
@@ -35,6 +36,7 @@ __all__ = [
     "DtypeError",
     "FastnnError",
     "ForeignArrayError",
+    "GradientReport",
     "History",
     "InputError",
     "SimpleNet",
@@ -43,8 +45,12 @@ __all__ = [
     "available_backends",
     "functions",
     "get_backend",
+    "gradient_check",
+    "gradient_descent",
     "load_idx",
     "load_mnist",
+    "numerical_diff",
     "numerical_gradient",
+    "numerical_gradient_rows",
     "train",
 ]

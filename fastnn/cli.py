@@ -15,9 +15,10 @@ from . import __version__, bench
 from .backends import available_backends, get_backend
 from .datasets import load_mnist
 from .errors import FastnnError
+from .gradient_check import METHODS, gradient_check
 from .networks import TwoLayerNet
 from .training import GRADIENTS, train
-from .validation import generator
+from .validation import generator, positive_int
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -125,6 +126,37 @@ def bench_command(dtype: str, hidden: int, batch_size: int, as_json: bool, pictu
     if picture is not None:
         bench.plot(measured, picture)
     click.echo(json.dumps(measured) if as_json else bench.table(measured))
+
+
+@cli.command("gradcheck")
+@click.option("--backend", default="auto", show_default=True, help="numpy, numba, cupy, cupy:1, ...; auto chooses.")
+@click.option("--dtype", default="float64", show_default=True, help="float64 or float32.")
+@click.option("--method", default=METHODS[0], show_default=True, help=f"The other gradient: {', '.join(METHODS)}.")
+@click.option("--activation", default="sigmoid", show_default=True, help="Of the hidden layer: sigmoid, tanh, relu, identity.")
+@click.option("--loss", default="cross_entropy", show_default=True, help="cross_entropy or mean_squared_error.")
+@click.option("--hidden", default=50, show_default=True, help="Units of the hidden layer.")
+@click.option("--samples", default=3, show_default=True, help="Training samples of MNIST to compute the loss on.")
+@click.option("--tolerance", type=float, help="Largest relative error that passes.  [default: by dtype]")
+@click.option("--seed", default=0, show_default=True, help="Of the weights, and the directions of the projection.")
+def gradcheck_command(
+    backend: str,
+    dtype: str,
+    method: str,
+    activation: str,
+    loss: str,
+    hidden: int,
+    samples: int,
+    tolerance: float | None,
+    seed: int,
+) -> int:
+    """Check backpropagation against the numerical gradient; exit code 1 if they differ."""
+    rng = generator(seed)
+    (x, t), _ = load_mnist()
+    x, t = x[: positive_int(samples, "samples")], t[:samples]
+    network = TwoLayerNet(x.shape[1], hidden, 10, activation=activation, loss=loss, backend=backend, dtype=dtype, rng=rng)
+    report = gradient_check(network, x, t, method=method, tolerance=tolerance, rng=rng)
+    click.echo(f"{x.shape[1]}-{hidden}-10, {network.dtype}, on {network.backend.name}; {len(x)} samples of MNIST\n\n{report}")
+    return 0 if report.passed else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -53,13 +53,8 @@ def sigmoid(x: Array, *, out: Array | None = None) -> Array:
     array([0. , 0.5, 1. ])
     """
     x = _float_array(x)
-    xp = get_array_module(x)
-    out = xp.empty_like(x) if out is None else out
-    with np.errstate(over="ignore", under="ignore"):
-        xp.negative(x, out=out)
-        xp.exp(out, out=out)
-        out += 1
-        xp.reciprocal(out, out=out)
+    out = get_array_module(x).empty_like(x) if out is None else out
+    _sigmoid(x, out=out)
     return out if out.ndim else out[()]
 
 
@@ -130,13 +125,40 @@ def softmax(x: Array, *, out: Array | None = None) -> Array:
     array([0.5, 0.5, 0. ])
     """
     x = _float_array(x)
-    xp = get_array_module(x)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise InputError(f"x has shape {x.shape}; softmax needs at least one value on the last axis")
-    with np.errstate(under="ignore"):  # exp(-large) is 0, as it should be
-        out = xp.subtract(x, x.max(axis=-1, keepdims=True), out=out)
-        xp.exp(out, out=out)
-        out /= out.sum(axis=-1, keepdims=True)
+    return _softmax(x, out=out)
+
+
+# -- the same without checks, for operations whose callers have checked ----------------------------------------------------
+
+#: exp of a large negative number is 0, and the sigmoid of one 1/inf: an overflow or underflow that gives the right result.
+_flow_ignored = np.errstate(over="ignore", under="ignore")
+
+
+@_flow_ignored
+def _sigmoid(x: Array, *, out: Array | None = None) -> Array:
+    xp = get_array_module(x)
+    out = xp.negative(x, out=out)
+    xp.exp(out, out=out)
+    out += 1
+    return xp.reciprocal(out, out=out)
+
+
+def _tanh(x: Array, *, out: Array | None = None) -> Array:
+    return get_array_module(x).tanh(x, out=out)
+
+
+def _relu(x: Array, *, out: Array | None = None) -> Array:
+    return get_array_module(x).maximum(x, 0, out=out)
+
+
+@_flow_ignored
+def _softmax(x: Array, *, out: Array | None = None) -> Array:
+    xp = get_array_module(x)
+    out = xp.subtract(x, x.max(axis=-1, keepdims=True), out=out)
+    xp.exp(out, out=out)
+    out /= out.sum(axis=-1, keepdims=True)
     return out
 
 
@@ -299,9 +321,9 @@ class Loss:
 
 #: Every activation of the hidden layer, by the name that a network takes.
 ACTIVATIONS = {
-    "sigmoid": Activation(sigmoid, lambda z: z * (1 - z), _sigmoid_increment),
-    "tanh": Activation(tanh, lambda z: 1 - z * z, lambda a, u: 2 * _sigmoid_increment(2 * a, 2 * u)),
-    "relu": Activation(relu, lambda z: (z > 0).astype(z.dtype), _relu_increment),
+    "sigmoid": Activation(_sigmoid, lambda z: z * (1 - z), _sigmoid_increment),
+    "tanh": Activation(_tanh, lambda z: 1 - z * z, lambda a, u: 2 * _sigmoid_increment(2 * a, 2 * u)),
+    "relu": Activation(_relu, lambda z: (z > 0).astype(z.dtype), _relu_increment),
     "identity": Activation(_identity_out, lambda z: get_array_module(z).ones_like(z), lambda a, u: u + 0 * a),
 }
 
@@ -309,6 +331,6 @@ ACTIVATIONS = {
 #: samples: the derivative without the 1e-7 guard, which differs from that of the guarded loss by a factor p / (p + 1e-7)
 #: in each target probability p.
 LOSSES = {
-    "cross_entropy": Loss(softmax, _cross_entropy, _cross_entropy_with_softmax_grad),
+    "cross_entropy": Loss(_softmax, _cross_entropy, _cross_entropy_with_softmax_grad),
     "mean_squared_error": Loss(_identity_out, _squared_error, _subtract_targets),
 }

@@ -7,6 +7,7 @@ between devices any more.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -201,6 +202,11 @@ class Network:
     def count_correct(self, x: Array, t: Array) -> Array:
         """How many of these samples of this network's dataset are classified right; stays with the backend."""
         return self.backend.count_correct(self._logits(x), t)
+
+    @property
+    def size(self) -> int:
+        """The number of parameters, and so of the multiplications that one sample takes."""
+        return sum(math.prod(shape) for shape in self._shapes.values())
 
     def dataset(self, x: Any, t: Any, name: str = "") -> Dataset:
         """Samples and targets, checked once and kept the way the backend likes them; `name` is for error messages."""

@@ -122,12 +122,17 @@ def train(
     interval = epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
 
     backend = network.backend
-    # On a copy, so that compiling and loading is over before the clock starts, and for exactly the types at hand.
-    sgd_step(network.to(backend), data, gradient, batch_size, learning_rate)(backend.asarray(np.zeros(batch_size, np.intp)))
     step = backend.compile(sgd_step(network, data, gradient, batch_size, learning_rate))
     history = History(loss=np.empty(iterations, network.dtype))
     # Divergence is told from the losses; a warning from the middle of an operation would only come first.
-    with _progress_bar(iterations, progress) as bar, np.errstate(over="ignore", invalid="ignore"):
+    with (
+        _progress_bar(iterations, progress) as bar,
+        backend.limit_threads(batch_size * network.size),
+        np.errstate(over="ignore", under="ignore", invalid="ignore"),
+    ):
+        # One step on a copy, so that for exactly these types everything is compiled and loaded before the clock starts.
+        rehearsal = sgd_step(network.to(backend), data, gradient, batch_size, learning_rate)
+        rehearsal(backend.asarray(np.zeros(batch_size, np.intp)))
         backend.synchronize()
         started = time.perf_counter()
         for first in range(0, iterations, epoch):
@@ -153,10 +158,10 @@ def train(
 def sgd_step(network: Network, data: Dataset, gradient: str, batch_size: int, learning_rate: float) -> Any:
     """A function of row numbers that does one iteration and returns the loss, with its buffers allocated once."""
     descend = getattr(network, GRADIENTS[gradient])
-    buffers = network.buffers(batch_size)
+    buffers = network.buffers(batch_size) | {"x": data.buffer(batch_size)}
 
     def step(rows: Any) -> Any:
-        x, t = data.batch(rows, out=buffers.get("x"))
+        x, t = data.batch(rows, out=buffers["x"])
         return descend(x, t, learning_rate, buffers)
 
     return step

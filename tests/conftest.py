@@ -13,7 +13,7 @@ import fastnn
 from fastnn.backends import availability
 from fastnn.backends.base import Backend
 
-collect_ignore = ["plugin"]  # a package that a test installs; some of its modules fail on purpose
+collect_ignore = ["book_scripts", "plugin"]  # scripts of the book's kind, and a package that a test installs
 
 settings.register_profile("fastnn", deadline=None, max_examples=40)
 settings.register_profile("fastnn-ci", settings.get_profile("fastnn"), derandomize=True, print_blob=True)

@@ -159,6 +159,7 @@ def test_predict_loss_and_accuracy_match_the_book(backend, dtype, activation, lo
     assert net.accuracy(X, T) == book.accuracy(parameters, x, T, activation)
 
 
+@pytest.mark.filterwarnings("ignore:the derivative is noisy")
 def test_the_kind_of_target_makes_no_difference(make, dtype):
     """Seven samples and, the trap of the book's code, as many samples as classes."""
     for loss, samples in itertools.product(LOSSES, (7, 3)):
@@ -317,6 +318,7 @@ def test_missing_and_unknown_parameters_are_noticed(make):
 # -- gradients ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:the derivative is noisy")
 def test_gradient_has_the_keys_of_params(make, dtype):
     net = make(dtype=dtype)
     for gradient in (net.gradient(X, T), net.numerical_gradient(X, T)):

@@ -16,6 +16,7 @@ A backend holds no state of a computation: one instance serves any number of net
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
@@ -74,6 +75,10 @@ class Dataset:
         mode = {"mode": "clip"} if xp is np else {}
         return xp.take(self.x, rows, axis=0, out=out, **mode), self.t[rows]
 
+    def buffer(self, size: int) -> Array | None:
+        """An array for the samples of a batch, to hand to :meth:`batch`, if that can use one."""
+        return self.backend.empty((size, self.x.shape[1]), self.x.dtype)
+
     def chunks(self, size: int) -> Iterator[tuple[Array, Array]]:
         """All rows in order, `size` at a time."""
         for start in range(0, len(self), size):
@@ -116,6 +121,10 @@ class Backend:
 
     def warm_up(self, dtype: Any = "float64") -> None:
         """Do now, for networks of this dtype, what would otherwise delay the first operations: compile, load, allocate."""
+
+    def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
+        """For a loop whose steps take this many multiplications: use as many threads as pay, until the context is left."""
+        return nullcontext()
 
     def synchronize(self) -> None:
         """Wait until everything that was asked of the device is done, and report what went wrong there."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .base import Availability, Backend
+
+#: Below how many multiplications in its largest product a step runs on one BLAS thread: some 100 µs of work.
+SMALL = 16_000_000
 
 
 @cache
@@ -33,3 +38,11 @@ class NumpyBackend(Backend):
     @classmethod
     def probe(cls) -> Availability:
         return Availability(True, cpu_name())
+
+    def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
+        """One BLAS thread for small matrices: two of them spend more time waiting for each other than working."""
+        if multiplications >= SMALL:
+            return nullcontext()
+        from threadpoolctl import threadpool_limits  # looks at every library that is loaded, so only when needed
+
+        return threadpool_limits(1, user_api="blas")

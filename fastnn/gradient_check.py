@@ -1,0 +1,209 @@
+"""Checking the gradient that backpropagation gives against one that needs no derivation: the numerical gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .functions import LOG_GUARD
+from .networks import Network
+from .validation import choice, generator, real_number
+
+METHODS = ("incremental", "full", "projection")
+
+#: How many random directions the projection takes for each parameter.
+DIRECTIONS = 10
+
+#: What a right gradient may differ by, relative to the largest entry of the parameter's gradient: truncation and rounding at
+#: the step taken, ε^(1/3), with a wide margin.
+TOLERANCE = {np.dtype(np.float64): 1e-5, np.dtype(np.float32): 1e-2}
+
+
+class ParameterCheck(NamedTuple):
+    """How the two gradients of one parameter compare.
+
+    Attributes
+    ----------
+    maximum_difference, mean_difference : float
+        Of the absolute differences.
+    relative_error : float
+        The maximum difference over the largest absolute value in either gradient of this parameter.
+    worst_index : tuple of int
+        Where the maximum difference is: an index of the parameter, or with ``"projection"`` the number of the direction.
+    passed : bool
+    """
+
+    maximum_difference: float
+    mean_difference: float
+    relative_error: float
+    worst_index: tuple[int, ...]
+    passed: bool
+
+
+class GradientReport(NamedTuple):
+    """The outcome of :func:`gradient_check`; ``print(report)`` shows it as a table.
+
+    Attributes
+    ----------
+    parameters : dict of str to ParameterCheck
+    method : str
+    h : float
+        The step of the numerical gradient.
+    tolerance : float
+        The largest relative error that passes.
+    noise : float
+        The difference that rounding of the loss explains, which passes always.
+    """
+
+    parameters: dict[str, ParameterCheck]
+    method: str
+    h: float
+    tolerance: float
+    noise: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether every parameter passed."""
+        return all(check.passed for check in self.parameters.values())
+
+    def __str__(self) -> str:
+        rows = [("parameter", "max difference", "mean difference", "relative error", "worst at", "")]
+        for name, check in self.parameters.items():
+            index = ", ".join(map(str, check.worst_index))
+            rows.append(
+                (
+                    name,
+                    f"{check.maximum_difference:.3e}",
+                    f"{check.mean_difference:.3e}",
+                    f"{check.relative_error:.3e}",
+                    f"direction {index}" if self.method == "projection" else f"[{index}]",
+                    "pass" if check.passed else "FAIL",
+                )
+            )
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        verdict = "pass" if self.passed else "FAIL"
+        lines.append(
+            f"{verdict}: method {self.method}, h = {self.h:.2g}, relative error allowed {self.tolerance:.2g}, "
+            f"difference explained by rounding {self.noise:.2g}"
+        )
+        return "\n".join(lines)
+
+
+def gradient_check(
+    network: Network,
+    x: Any,
+    t: Any,
+    *,
+    method: str = "incremental",
+    tolerance: float | None = None,
+    rng: Any = 0,
+) -> GradientReport:
+    """Compare a network's gradient by backpropagation with the numerical one.
+
+    Parameters
+    ----------
+    network : Network
+        Its parameters are as before afterwards.
+    x, t : array_like
+        Samples and targets, as for :meth:`TwoLayerNet.loss`; a few samples will do.
+    method : {"incremental", "full", "projection"}
+        ``"incremental"`` and ``"full"`` compare every entry with :meth:`TwoLayerNet.numerical_gradient` of that method.
+        ``"projection"`` compares the derivatives along ten random directions of unit length in each parameter, with two
+        evaluations of the loss for each: an error in any entry shows with probability one, if it is well above rounding.
+    tolerance : float, optional
+        The largest relative error that passes. By default 1e-5 in float64 and 1e-2 in float32; and for the cross-entropy
+        1e-7 / (p + 1e-7) more, p being the smallest probability of a target class, because the gradient by
+        backpropagation leaves out the 1e-7 that the loss adds to p (see :meth:`TwoLayerNet.gradient`).
+    rng : None, int or numpy.random.Generator
+        Where the directions come from.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    InputError, DtypeError
+        If the data do not fit the network, or an argument is impossible.
+
+    Notes
+    -----
+    The step is ε^(1/3) of the network's dtype: 6e-6, or 5e-3 in float32. A difference passes, too, if the rounding of
+    the loss L explains it: 3 · ε · max(|L|, 1) / h. Where an activation has a kink, as relu has, a hidden unit within h
+    of it makes the two gradients differ although both are right.
+
+    Examples
+    --------
+    >>> from fastnn import TwoLayerNet
+    >>> network = TwoLayerNet(4, 3, 2, rng=0)
+    >>> report = gradient_check(network, np.eye(4), [0, 1, 1, 0], method="full")
+    >>> report.passed
+    True
+    """
+    choice(method, "method", METHODS)
+    loss = network.loss(x, t)
+    tolerance = _tolerance(network, x, t) if tolerance is None else real_number(tolerance, "tolerance", minimum=0)
+    epsilon = float(np.finfo(network.dtype).eps)
+    h = epsilon ** (1 / 3)
+    noise = 3 * epsilon * max(abs(loss), 1.0) / h
+
+    to_numpy = network.backend.to_numpy
+    backprop = {name: to_numpy(g).astype(np.float64) for name, g in network.gradient(x, t).items()}
+    if method == "projection":
+        pairs = _projections(network, x, t, h, backprop, generator(rng))
+    else:
+        numerical = network.numerical_gradient(x, t, h, method)
+        pairs = ((name, g, to_numpy(numerical[name]).astype(np.float64)) for name, g in backprop.items())
+    checks = {name: _compare(expected, found, tolerance, noise) for name, expected, found in pairs}
+    return GradientReport(checks, method, h, tolerance, noise)
+
+
+def _compare(backprop: np.ndarray, numerical: np.ndarray, tolerance: float, noise: float) -> ParameterCheck:
+    difference = abs(backprop - numerical)
+    worst = np.unravel_index(difference.argmax(), difference.shape)
+    maximum, scale = float(difference[worst]), float(max(abs(numerical).max(), abs(backprop).max()))
+    return ParameterCheck(
+        maximum_difference=maximum,
+        mean_difference=float(difference.mean()),
+        relative_error=maximum / scale if scale else 0.0,
+        worst_index=tuple(map(int, worst)),
+        passed=maximum <= tolerance * scale + noise,  # False for NaN
+    )
+
+
+def _projections(
+    network: Network, x: Any, t: Any, h: float, backprop: dict[str, np.ndarray], rng: np.random.Generator
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """For each parameter, the derivatives along random directions: by backpropagation, and by central differences."""
+    for name, gradient in backprop.items():
+        parameter = network.params[name]
+        expected, found = np.empty(DIRECTIONS), np.empty(DIRECTIONS)
+        for i in range(DIRECTIONS):
+            direction = rng.standard_normal(gradient.shape)
+            direction /= np.linalg.norm(direction)
+            step = network.backend.asarray(h * direction, network.dtype)
+            try:
+                network.params[name] = parameter + step
+                above = network.loss(x, t)
+                network.params[name] = parameter - step
+                below = network.loss(x, t)
+            finally:
+                network.params[name] = parameter
+            expected[i] = (gradient * direction).sum()
+            found[i] = (above - below) / (2 * h)
+        yield name, expected, found
+
+
+def _tolerance(network: Network, x: Any, t: Any) -> float:
+    """The default: what a right gradient may differ by, and what the guard of the logarithm adds to that."""
+    tolerance = TOLERANCE[network.dtype]
+    if network.loss_name != "cross_entropy":
+        return tolerance
+    backend = network.backend
+    x, t = network._enter_pair(x, t)
+    y, t = backend.to_numpy(backend.output(network._logits(x), network.loss_name)), backend.to_numpy(t)
+    targeted = y[np.arange(len(t)), t] if t.ndim == 1 else y[t > 0]
+    return tolerance + LOG_GUARD / (float(targeted.min(initial=1)) + LOG_GUARD)

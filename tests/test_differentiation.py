@@ -1,0 +1,539 @@
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numba
+import numdifftools
+import numpy as np
+import pytest
+import scipy.differentiate
+import scipy.optimize
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from smooth_functions import CASES
+
+from fastnn import (
+    DivergenceError,
+    DtypeError,
+    InputError,
+    gradient_descent,
+    numerical_diff,
+    numerical_gradient,
+    numerical_gradient_rows,
+)
+from fastnn.differentiation import SCHEMES
+from fastnn.perturbation import _compiled_loop
+
+CASES_BY_NAME = {f.__name__: (partial(f, xp=np), x) for f, x in CASES.items()}
+EPSILON = np.finfo(float).eps
+
+
+def book_gradient(f, x, h=1e-4):
+    """The book's loop, as the definition of what the result is."""
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        original = x[index]
+        x[index] = float(original) + h
+        above = f(x)
+        x[index] = float(original) - h
+        below = f(x)
+        x[index] = original
+        gradient[index] = (above - below) / (2 * h)
+    return gradient
+
+
+def sum_of_squares(x):
+    return (x * x).sum()
+
+
+@numba.njit
+def compiled_rosenbrock(x):
+    total = x.dtype.type(0)
+    for i in range(x.size - 1):
+        total += 100 * (x[i + 1] - x[i] ** 2) ** 2 + (1 - x[i]) ** 2
+    return total
+
+
+def vectorized_rosenbrock(x):
+    return (100 * (x[..., 1:] - x[..., :-1] ** 2) ** 2 + (1 - x[..., :-1]) ** 2).sum(axis=-1)
+
+
+@pytest.fixture(scope="session")
+def true_gradients(tmp_path_factory):
+    """The gradients of all the cases by JAX."""
+    path = tmp_path_factory.mktemp("jax") / "gradients.npz"
+    subprocess.run([sys.executable, str(Path(__file__).with_name("smooth_functions.py")), str(path)], check=True)
+    with np.load(path) as gradients:
+        return dict(gradients)
+
+
+@pytest.fixture
+def point():
+    return np.random.default_rng(3).uniform(-1, 1, 12)
+
+
+# -- the book's function -----------------------------------------------------------------------------------------------
+
+
+@given(arrays(np.float64, array_shapes(min_dims=0, max_dims=3, max_side=4), elements=st.floats(-1e3, 1e3)))
+def test_default_is_the_books_loop_to_the_last_bit(x):
+    def f(_):  # ignores its argument and reads the array, as the book's functions do
+        return np.sin(x).sum() + sum_of_squares(x)
+
+    before = x.tobytes()
+    expected = book_gradient(f, x)
+    np.testing.assert_array_equal(numerical_gradient(f, x), expected)
+    assert x.tobytes() == before
+
+
+def test_known_values_of_the_book():
+    def function_2(x):
+        return x[0] ** 2 + x[1] ** 2
+
+    for at, expected in (([3.0, 4.0], [6.0, 8.0]), ([0.0, 2.0], [0.0, 4.0]), ([3.0, 0.0], [6.0, 0.0])):
+        np.testing.assert_allclose(numerical_gradient(function_2, np.array(at)), expected, atol=1e-9)
+    assert numerical_diff(lambda x: 0.01 * x**2 + 0.1 * x, 5) == 0.1999999999990898
+    assert numerical_diff(lambda x: 0.01 * x**2 + 0.1 * x, 10) == 0.2999999999986347
+
+
+@pytest.mark.parametrize("view", [lambda a: a[::2, 1::3], lambda a: a.T, lambda a: np.asfortranarray(a), lambda a: a[::-1, ::-1]])
+@pytest.mark.parametrize("options", [{}, {"vectorized": True}, {"workers": map}, {"scheme": "complex", "h": "auto"}])
+def test_views_of_any_strides(view, options):
+    x = view(np.random.default_rng(0).uniform(-1, 1, (6, 9)))
+    axes = (-2, -1) if options.get("vectorized") else None
+    gradient = numerical_gradient(lambda x: np.sin(x).sum(axis=axes), x, **options)
+    np.testing.assert_allclose(gradient, np.cos(x), atol=1e-8)
+    assert gradient.shape == x.shape
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+@pytest.mark.parametrize("scheme", ["central", "forward", "backward"])
+def test_array_is_restored_when_f_raises(call, scheme):
+    x = np.array([-0.0, np.nan, 1 / 3, 5e-324])[::-1]
+    before, calls = x.tobytes(), []
+
+    def f(x):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return sum_of_squares(x)
+
+    if call <= (8 if scheme == "central" else 5):
+        with pytest.raises(KeyboardInterrupt):
+            numerical_gradient(f, x, scheme=scheme)
+    else:
+        numerical_gradient(f, x, scheme=scheme)
+    assert x.tobytes() == before
+
+
+def test_f_gets_the_callers_memory_by_default_and_copies_otherwise(point):
+    for options, shared in (({}, True), ({"workers": map}, False), ({"vectorized": True}, False)):
+        seen = []
+
+        def f(x, seen=seen):
+            seen.append(np.shares_memory(x, point))
+            return (x * x).sum(axis=-1)
+
+        numerical_gradient(f, point, **options)
+        assert set(seen) == {shared}
+
+
+# -- accuracy, against other implementations ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CASES_BY_NAME)
+@pytest.mark.parametrize("h", [1e-4, 1e-6, 1e-8])
+def test_forward_difference_is_as_accurate_as_scipys(name, h, true_gradients):
+    f, x = CASES_BY_NAME[name]
+    ours = abs(numerical_gradient(f, x.copy(), h=h, scheme="forward") - true_gradients[name])
+    theirs = abs(scipy.optimize.approx_fprime(x, f, h) - true_gradients[name])
+    assert (ours <= theirs).all()
+
+
+@pytest.mark.parametrize("name", CASES_BY_NAME)
+@pytest.mark.parametrize("h", [1e-2, 1e-4])
+def test_central_difference_is_as_accurate_as_numdifftools(name, h, true_gradients):
+    f, x = CASES_BY_NAME[name]
+    ours = abs(numerical_gradient(f, x.copy(), h=h) - true_gradients[name])
+    theirs = abs(numdifftools.Gradient(f, step=h, order=2)(x) - true_gradients[name])
+    rounding = EPSILON * abs(f(x)) / h  # of f, different in each: their x + h is not the same to the last bit
+    assert (ours <= theirs + rounding).all()
+
+
+@pytest.mark.parametrize("f", [np.sin, np.exp, np.arctan, np.tanh, lambda x: x**5, lambda x: 1 / (1 + x * x)])
+@pytest.mark.parametrize("h", [1e-2, 1e-4])
+def test_derivative_is_as_accurate_as_scipys(f, h):
+    x = np.linspace(-2, 2, 9)
+    true = numdifftools.Derivative(f, order=8, method="complex")(x)
+    ours = abs(numerical_diff(f, x, h) - true)
+    theirs = scipy.differentiate.derivative(f, x, initial_step=h, order=2, maxiter=1)
+    assert (ours <= abs(theirs.df - true) + 2 * EPSILON * abs(f(x)) / h).all()
+
+
+@pytest.mark.parametrize("name", CASES_BY_NAME)
+@pytest.mark.parametrize("scheme", ["central", "forward", "backward"])
+def test_automatic_step_and_error_estimate(name, scheme, true_gradients):
+    f, x = CASES_BY_NAME[name]
+    gradient, estimate = numerical_gradient(f, x.copy(), h="auto", scheme=scheme, return_error=True)
+    error = abs(gradient - true_gradients[name])
+    assert (error <= 4 * estimate).all()
+    # Neither is the estimate so large that it says nothing, nor the error: not much above what ε^(2/3) or ε^(1/2) allow.
+    limit = 1e-8 if scheme == "central" else 1e-5
+    size = abs(true_gradients[name]).max() + abs(f(x)) + 1
+    assert error.max() <= limit * size
+    assert estimate.max() <= 10 * limit * size
+
+
+@pytest.mark.parametrize("name", sorted(CASES_BY_NAME.keys() - {"logsumexp", "network_loss"}))  # whose max is not analytic
+def test_complex_step_is_exact_to_rounding(name, true_gradients):
+    f, x = CASES_BY_NAME[name]
+    gradient, estimate = numerical_gradient(f, x, h="auto", scheme="complex", return_error=True)
+    np.testing.assert_allclose(gradient, true_gradients[name], rtol=1e-13, atol=1e-13 * abs(true_gradients[name]).max())
+    assert (estimate <= 1e-14 * abs(gradient) + 1e-300).all()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_float32_with_the_automatic_step(scheme):
+    x = np.linspace(-1, 1, 7, dtype=np.float32)
+    gradient = numerical_gradient(lambda x: np.exp(x).sum(), x, h="auto", scheme=scheme)
+    assert gradient.dtype == np.float32
+    np.testing.assert_allclose(gradient, np.exp(x), rtol=3e-3 if scheme in ("forward", "backward") else 3e-4)
+
+
+def test_derivative_error_estimate():
+    derivative, estimate = numerical_diff(np.exp, np.linspace(-1, 1, 5), h=1e-3, return_error=True)
+    error = abs(derivative - np.exp(np.linspace(-1, 1, 5)))
+    np.testing.assert_allclose(error, estimate, rtol=0.01)  # truncation alone at this step, which two steps reveal
+
+
+# -- vectorized, compiled, workers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    ("f", "options"),
+    [
+        (vectorized_rosenbrock, {"vectorized": True}),
+        (compiled_rosenbrock, {}),
+        (compiled_rosenbrock, {"workers": 2}),
+        (compiled_rosenbrock, {"workers": map}),
+        (vectorized_rosenbrock, {"workers": map}),
+    ],
+)
+def test_every_way_gives_the_same(f, options, scheme, point):
+    expected = numerical_gradient(vectorized_rosenbrock, point, scheme=scheme)
+    before = point.tobytes()
+    point.flags.writeable = False  # copies are perturbed
+    np.testing.assert_allclose(numerical_gradient(f, point, scheme=scheme, **options), expected, rtol=1e-8, atol=1e-8)
+    assert point.tobytes() == before
+
+
+@pytest.mark.parametrize("size", [1, 129, 1000])  # one block, more tasks than 128, blocks of a few points
+def test_blocks_and_tasks_cover_every_element(size):
+    x = np.linspace(-1, 1, size)
+    compiled = numba.njit(lambda x: (x**3).sum())
+    for gradient in (
+        numerical_gradient(lambda x: (x**3).sum(axis=1), x, vectorized=True),
+        numerical_gradient(lambda x: (x**3).sum(), x, workers=map),
+        numerical_gradient(compiled, x),
+    ):
+        np.testing.assert_allclose(gradient, 3 * x**2, atol=1e-7)
+
+
+def test_blocks_are_of_bounded_size():
+    lengths = []
+
+    def f(x):
+        lengths.append(len(x))
+        return x.sum(axis=(1, 2))
+
+    numerical_gradient(f, np.zeros((30, 40)), vectorized=True)
+    assert sum(lengths) == 2 * 1200
+    assert max(lengths) * 1200 * 8 <= 2**17
+
+
+def test_compiled_once_for_each_function():
+    f = numba.njit(lambda x: (x * x * x).sum())
+    numerical_gradient(f, np.ones(2))
+    compiled = len(_compiled_loop().signatures)
+    for size in (3, 100):
+        for scheme in ("central", "forward"):
+            numerical_gradient(f, np.ones(size), scheme=scheme)
+    numerical_gradient_rows(f, np.ones((3, 4)))
+    assert len(_compiled_loop().signatures) == compiled
+
+
+def test_exception_in_a_compiled_function_arrives(point):
+    @numba.njit
+    def f(x):
+        if x[3] > 0.5:
+            raise ValueError("too large")
+        return x[0]
+
+    point[3] = 0.49999
+    with pytest.raises(ValueError, match="too large"):
+        numerical_gradient(f, point)
+
+
+def test_compiled_functions_in_many_threads(point):
+    expected = numerical_gradient(vectorized_rosenbrock, point)
+    with ThreadPoolExecutor(4) as pool:
+        for gradient in pool.map(lambda _: numerical_gradient(compiled_rosenbrock, point), range(20)):
+            np.testing.assert_allclose(gradient, expected, rtol=1e-8)
+
+
+def test_a_parallel_compiled_function():
+    @numba.njit(parallel=True)
+    def f(x):
+        total = 0.0
+        for i in numba.prange(x.size):
+            total += x[i] ** 3
+        return total
+
+    x = np.linspace(-1, 1, 200)
+    np.testing.assert_allclose(numerical_gradient(f, x), 3 * x**2, atol=1e-7)
+
+
+def test_processes(python, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import os
+import numpy as np
+from fastnn import numerical_gradient
+
+def f(x):
+    return (x**3).sum() + 0 * os.getpid()
+
+def pid(x):
+    return float(os.getpid())
+
+if __name__ == "__main__":
+    x = np.linspace(-1, 1, 20)
+    for workers in (2, -1):
+        np.testing.assert_allclose(numerical_gradient(f, x, workers=workers), 3 * x**2, atol=1e-7)
+    assert abs(numerical_gradient(pid, x, workers=2, scheme="forward")).max() > 0  # f ran elsewhere
+    try:
+        numerical_gradient(lambda x: 0.0, x, workers=2)
+    except ValueError as error:
+        print(error)
+"""
+    )
+    code, out, err = python("-W", "ignore::DeprecationWarning", script)
+    assert code == 0, err
+    assert "define it with def" in out
+
+
+def test_vectorized_and_workers_exclude_each_other(point):
+    with pytest.raises(InputError, match="exclude"):
+        numerical_gradient(vectorized_rosenbrock, point, vectorized=True, workers=2)
+
+
+@pytest.mark.parametrize(("workers", "error"), [(0, InputError), (1.5, DtypeError), (True, DtypeError)])
+def test_workers_must_be_a_count_or_a_map(point, workers, error):
+    with pytest.raises(error, match="workers"):
+        numerical_gradient(sum_of_squares, point, workers=workers)
+
+
+# -- what x, h and f may be --------------------------------------------------------------------------------------------
+
+
+def test_integers_are_refused_with_the_fix():
+    for x in (np.array([1, 2]), [1, 2], np.array([True])):
+        with pytest.raises(TypeError, match=re.escape("x.astype(float)")):
+            numerical_gradient(sum_of_squares, x)
+    with pytest.raises(DtypeError, match=re.escape("init_x.astype(float)")):
+        gradient_descent(sum_of_squares, np.array([1, 2]))
+    assert numerical_diff(lambda x: x * x, np.array([1, 2])) == pytest.approx([2, 4])  # makes new points: no harm done
+
+
+def test_float32_with_the_books_step_warns_of_noise():
+    x = np.linspace(0, 1, 5, dtype=np.float32)
+    with pytest.warns(RuntimeWarning, match=r"float32.*0\.001 of f.*h='auto'.*astype\(float\)") as caught:
+        numerical_gradient(sum_of_squares, x)
+    assert caught[0].filename == __file__
+    with pytest.warns(RuntimeWarning, match="noisy") as caught:
+        numerical_diff(np.sin, x)
+    assert caught[0].filename == __file__
+    numerical_gradient(sum_of_squares, x, h=5e-3)  # no warning
+
+
+def test_a_step_lost_in_a_large_element_warns():
+    with pytest.warns(RuntimeWarning, match=r"h=0.0001 is lost.*3e\+13.*h='auto'"):
+        gradient = numerical_gradient(sum_of_squares, np.array([1.0, 3e13]))
+    np.testing.assert_array_equal(gradient[1], 0)
+    np.testing.assert_allclose(numerical_gradient(sum_of_squares, np.array([3e13]), h="auto"), [6e13], rtol=1e-8)
+
+
+def test_read_only_arrays():
+    x = np.array([3.0, 4.0])
+    x.flags.writeable = False
+    with pytest.raises(InputError, match=re.escape("x.copy()")):
+        numerical_gradient(sum_of_squares, x)
+    with pytest.raises(InputError, match=re.escape("X.copy()")):
+        numerical_gradient_rows(sum_of_squares, x[None])
+    for options in ({"vectorized": True}, {"workers": map}):
+        gradient = numerical_gradient(lambda x: (x * x).sum(axis=-1), x, **options)
+        np.testing.assert_allclose(gradient, [6, 8])
+    np.testing.assert_allclose(gradient_descent(sum_of_squares, x, lr=0.5, step_num=1), [0, 0], atol=1e-8)
+
+
+@pytest.mark.parametrize("x", [np.array(3.0), np.float64(3.0), 3.0])
+def test_zero_dimensions(x):
+    gradient = numerical_gradient(lambda x: x**2, x)
+    assert gradient.shape == ()
+    assert float(gradient) == pytest.approx(6)
+    compiled = numerical_gradient(numba.njit(lambda x: x[()] ** 2), x)
+    assert float(compiled) == pytest.approx(6)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("options", [{}, {"vectorized": True}, {"workers": map}])
+def test_empty_arrays(scheme, options):
+    gradient, error = numerical_gradient(pytest.fail, np.empty((3, 0)), scheme=scheme, return_error=True, **options)
+    assert gradient.shape == error.shape == (3, 0)
+    assert numerical_gradient_rows(pytest.fail, np.empty((0, 3)), scheme=scheme).shape == (0, 3)
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward", "backward"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_of_f_that_are_not_finite_show_in_the_gradient(bad, scheme):
+    x = np.array([0.0, 2.0])
+    gradient = numerical_gradient(lambda x: bad if x[1] != 2 else x[0], x, scheme=scheme)
+    assert gradient[0] == pytest.approx(1)
+    assert not np.isfinite(gradient[1])
+
+
+@pytest.mark.parametrize("returned", [1, np.float32(1), np.int64(1), True, np.array(1.0), np.array([1.0]), np.ones((1, 1))])
+def test_f_may_return_any_single_number(returned):
+    np.testing.assert_array_equal(numerical_gradient(lambda _: returned, np.ones(3)), np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (np.ones(3), InputError, r"shape \(3,\).*sum.*numerical_diff.*numerical_gradient_rows"),
+        ([1.0, 2.0], InputError, r"shape \(2,\)"),
+        (np.empty(0), InputError, r"shape \(0,\)"),
+        (1j, InputError, "complex128"),
+        (None, DtypeError, "NoneType"),
+        ("1", DtypeError, "str"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"workers": map}])
+def test_f_must_return_a_number(returned, error, message, options):
+    x = np.ones(3)
+    with pytest.raises(error, match=message):
+        numerical_gradient(lambda _: returned, x, **options)
+    assert (x == 1).all()
+
+
+def test_a_compiled_function_must_return_a_number(point):
+    with pytest.raises(InputError, match=r"shape \(12,\)"):
+        numerical_gradient(numba.njit(lambda x: 2 * x), point)
+
+
+@pytest.mark.parametrize("returned", [np.ones(()), np.ones((1, 1)), [None]])
+def test_a_vectorized_function_must_return_one_number_for_each_point(returned):
+    with pytest.raises(InputError, match="one number for each"):
+        numerical_gradient(lambda _: returned, np.ones(3), vectorized=True)
+
+
+def test_a_complex_step_needs_complex_arithmetic(point):
+    for f in (lambda x: abs(x).sum(), lambda _: sum_of_squares(point)):
+        with pytest.raises(InputError, match="scheme='complex'"):
+            numerical_gradient(f, point, scheme="complex")
+
+
+@pytest.mark.parametrize("h", [0, -1e-4, np.nan, np.inf, "automatic"])
+def test_impossible_steps(h):
+    for call in (partial(numerical_gradient, sum_of_squares), partial(numerical_diff, np.sin)):
+        with pytest.raises(InputError, match="h="):
+            call(np.ones(2), h=h)
+
+
+def test_impossible_arguments():
+    with pytest.raises(InputError, match="central"):
+        numerical_gradient(sum_of_squares, np.ones(2), scheme="centre")
+    with pytest.raises(DtypeError, match="complex128"):
+        numerical_gradient(sum_of_squares, np.ones(2, complex))
+    with pytest.raises(InputError, match="numerical_gradient"):
+        numerical_diff(sum_of_squares, np.ones(2))
+
+
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_rows_are_points_by_themselves(scheme):
+    X = np.random.default_rng(1).uniform(-1, 1, (5, 4))
+    expected = np.array([numerical_gradient(vectorized_rosenbrock, row, scheme=scheme) for row in X])
+    before = X.tobytes()
+    for f, options in ((vectorized_rosenbrock, {}), (vectorized_rosenbrock, {"vectorized": True}), (compiled_rosenbrock, {})):
+        gradient = numerical_gradient_rows(f, X, scheme=scheme, **options)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-8, atol=1e-8)
+    assert X.tobytes() == before
+
+
+def test_rows_of_images():
+    X = np.random.default_rng(1).uniform(-1, 1, (3, 2, 4))
+    for options in ({}, {"vectorized": True}):
+        gradient, _ = numerical_gradient_rows(lambda x: np.sin(x).sum(axis=(-2, -1)), X, return_error=True, **options)
+        np.testing.assert_allclose(gradient, np.cos(X), atol=1e-8)
+
+
+def test_vectorized_rows_take_two_calls_a_column():
+    calls = []
+    numerical_gradient_rows(lambda X: calls.append(len(X)) or X.sum(axis=1), np.zeros((1000, 3)), vectorized=True)
+    assert calls == [1000] * 6
+
+
+def test_a_single_point_is_not_rows():
+    with pytest.raises(InputError, match="numerical_gradient"):
+        numerical_gradient_rows(sum_of_squares, np.ones(3))
+
+
+# -- descent -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("lr", "expected"), [(0.1, [-6.11110793e-10, 8.14814391e-10]), (1e-10, [-2.99999994, 3.99999992])])
+def test_descent_gives_the_books_results(lr, expected):
+    init_x = np.array([-3.0, 4.0])
+    np.testing.assert_allclose(gradient_descent(sum_of_squares, init_x, lr, 100), expected, rtol=2e-9)
+    np.testing.assert_array_equal(init_x, [-3, 4])
+
+
+@pytest.mark.filterwarnings("ignore:h=0.0001 is lost")
+def test_descent_with_too_large_a_rate_ends_where_the_books_does():
+    x = gradient_descent(lambda x: x[0] ** 2 + x[1] ** 2, np.array([-3.0, 4.0]), lr=10.0)
+    np.testing.assert_allclose(x, [-2.58983747e13, -1.29524862e12], rtol=1e-8)
+
+
+def test_path_holds_every_point_and_the_last():
+    x, path = gradient_descent(sum_of_squares, np.array([-3.0, 4.0]), lr=0.1, step_num=20, return_path=True)
+    assert path.shape == (21, 2)
+    np.testing.assert_array_equal(path[0], [-3, 4])
+    np.testing.assert_array_equal(path[-1], x)
+    np.testing.assert_allclose(path[1:], 0.8 * path[:-1], rtol=1e-9)
+    assert gradient_descent(sum_of_squares, np.ones(2), step_num=0, return_path=True)[1].shape == (1, 2)
+
+
+def test_descent_of_a_compiled_function_in_float32():
+    x = gradient_descent(compiled_rosenbrock, np.array([0.9, 0.9], np.float32), lr=0.001, step_num=2000)
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x, [1, 1], atol=0.07)
+
+
+def test_diverging_descent_stops():
+    with pytest.raises(DivergenceError, match=r"after step 2 of 100.*lr smaller than 1"), np.errstate(over="ignore"):
+        gradient_descent(lambda x: np.exp(x * x).sum(), np.array([3.0]), lr=1.0)
+
+
+@pytest.mark.parametrize(("lr", "step_num", "name"), [(-1, 1, "lr"), (np.nan, 1, "lr"), (0.1, -1, "step_num")])
+def test_impossible_descents(lr, step_num, name):
+    with pytest.raises(InputError, match=name):
+        gradient_descent(sum_of_squares, np.ones(2), lr, step_num)

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+
+from fastnn import InputError, SimpleNet, TwoLayerNet, gradient_check
+from fastnn.cli import main
+from fastnn.networks import Network
+
+METHODS = ["full", "projection"]
+
+
+def samples(size, features, classes, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0, 1, (size, features)), rng.integers(classes, size=size)
+
+
+def small_network(backend, dtype="float64", **options):
+    return TwoLayerNet(7, 5, 3, weight_init_std=0.5, backend=backend, dtype=dtype, rng=1, **options)
+
+
+@pytest.fixture
+def broken_gradient(monkeypatch):
+    """Make every network's backpropagation wrong in one way."""
+
+    def break_it(change):
+        right = Network.gradient
+
+        def wrong(self, x, t):
+            gradients = right(self, x, t)
+            change(gradients)
+            return gradients
+
+        monkeypatch.setattr(Network, "gradient", wrong)
+
+    return break_it
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "identity"])
+def test_right_gradients_pass(backend, dtype, method, loss, activation):
+    network = small_network(backend, dtype, loss=loss, activation=activation)
+    before = {name: (p, backend.to_numpy(p).tobytes()) for name, p in network.params.items()}
+    report = gradient_check(network, *samples(6, 7, 3), method=method)
+    assert report.passed, str(report)
+    assert list(report.parameters) == ["W1", "b1", "W2", "b2"]
+    for name, (parameter, values) in before.items():
+        assert network.params[name] is parameter
+        assert backend.to_numpy(parameter).tobytes() == values
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_simple_net_passes(backend, method):
+    network = SimpleNet(rng=0, backend=backend)
+    assert gradient_check(network, np.array([0.6, 0.9]), 2, method=method).passed
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("targets", ["labels", "one-hot", "soft"])
+def test_every_kind_of_target(method, targets):
+    x, t = samples(6, 7, 3)
+    t = {"labels": t, "one-hot": np.eye(3)[t], "soft": np.full((6, 3), [0.5, 0.5, 0.0])}[targets]
+    assert gradient_check(small_network("numpy"), x, t, method=method).passed
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["W1", "b1", "W2", "b2"])
+def test_one_wrong_entry_fails_and_is_named(broken_gradient, method, name):
+    def change(gradients):
+        gradients[name][(-1,) * gradients[name].ndim] *= 1.01
+
+    broken_gradient(change)
+    report = gradient_check(small_network("numpy"), *samples(6, 7, 3), method=method)
+    assert not report.passed
+    assert [key for key, check in report.parameters.items() if not check.passed] == [name]
+    if method == "full":
+        wrong = report.parameters[name].worst_index
+        assert wrong == tuple(size - 1 for size in small_network("numpy").params[name].shape)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("factor", [0, 2, np.nan])
+def test_wrong_gradients_fail_in_float32(broken_gradient, method, factor):
+    def change(gradients):
+        gradients["W1"] *= factor
+
+    broken_gradient(change)
+    report = gradient_check(small_network("numpy", "float32"), *samples(6, 7, 3), method=method)
+    assert not report.parameters["W1"].passed
+    assert report.parameters["b2"].passed
+
+
+def test_numbers_of_the_report(broken_gradient):
+    network, (x, t) = small_network("numpy"), samples(6, 7, 3)
+    right, change_by = network.gradient(x, t)["b2"], np.array([0.0, 0.3, -0.6])
+
+    def change(gradients):
+        gradients["b2"] += change_by
+
+    broken_gradient(change)
+    check = gradient_check(network, x, t, method="full").parameters["b2"]
+    assert check.worst_index == (2,)
+    assert check.maximum_difference == pytest.approx(0.6, rel=1e-5)
+    assert check.mean_difference == pytest.approx(0.3, rel=1e-5)
+    assert check.relative_error == pytest.approx(0.6 / max(abs(right).max(), abs(right + change_by).max()), rel=1e-5)
+
+
+def test_printed_table():
+    report = gradient_check(small_network("numpy"), *samples(6, 7, 3), method="full")
+    lines = str(report).splitlines()
+    assert lines[0].split("  ")[0] == "parameter"
+    assert [line.split()[0] for line in lines[1:5]] == ["W1", "b1", "W2", "b2"]
+    assert all(line.endswith("pass") for line in lines[1:5])
+    assert lines[5].startswith("pass: method full, h = 6.1e-06")
+
+
+def test_tolerance():
+    network, (x, t) = small_network("numpy"), samples(6, 7, 3)
+    assert gradient_check(network, x, t, method="full", tolerance=1e-3).tolerance == 1e-3
+    report = gradient_check(network, x, t, method="full", tolerance=0)  # fails by the guard of the logarithm
+    assert not report.passed
+    assert "FAIL" in str(report)
+
+
+def test_guard_of_the_logarithm_is_allowed_for():
+    network, x = TwoLayerNet(2, 3, 2, rng=0), np.ones((4, 2))
+    network.params["b2"][:] = 0, 14  # the probability of class 0 is 8e-7, so its gradients differ by a tenth
+    report = gradient_check(network, x, [0, 0, 0, 0], method="full")
+    assert report.passed
+    assert report.tolerance == pytest.approx(1e-7 / 9.3e-7, rel=0.05)
+    assert report.parameters["b2"].relative_error == pytest.approx(1e-7 / 9.3e-7, rel=0.05)
+
+
+def test_directions_are_the_same_each_time():
+    network, (x, t) = small_network("numpy"), samples(6, 7, 3)
+    assert gradient_check(network, x, t, method="projection") == gradient_check(network, x, t, method="projection")
+    assert gradient_check(network, x, t, method="projection") != gradient_check(network, x, t, method="projection", rng=1)
+
+
+def test_parameters_are_put_back_when_the_loss_raises(monkeypatch):
+    network, (x, t) = small_network("numpy"), samples(6, 7, 3)
+    before, calls, loss = dict(network.params), [], network.loss
+
+    def failing(x, t):
+        calls.append(1)
+        if len(calls) == 30:
+            raise KeyboardInterrupt
+        return loss(x, t)
+
+    monkeypatch.setattr(network, "loss", failing)
+    with pytest.raises(KeyboardInterrupt):
+        gradient_check(network, x, t, method="projection")
+    assert all(network.params[name] is parameter for name, parameter in before.items())
+
+
+def test_impossible_arguments():
+    network, (x, t) = small_network("numpy"), samples(6, 7, 3)
+    for options in ({"method": "exact"}, {"tolerance": -1}, {"tolerance": np.nan}):
+        with pytest.raises(InputError, match=next(iter(options))):
+            gradient_check(network, x, t, **options)
+    with pytest.raises(InputError, match="features"):
+        gradient_check(network, x[:, :3], t, method="projection")
+
+
+@pytest.mark.parametrize(("options", "code", "last"), [((), 0, "pass:"), (("--tolerance", "0"), 1, "FAIL:")])
+def test_command(capsys, options, code, last):
+    with pytest.raises(SystemExit) as stopped:
+        main(["gradcheck", "--method", "projection", "--hidden", "4", "--backend", "numpy", *options])
+    assert stopped.value.code == code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "784-4-10, float64, on numpy; 3 samples of MNIST"
+    assert [line.split()[0] for line in lines[2:]] == ["parameter", "W1", "b1", "W2", "b2", last]
+
+
+@pytest.mark.parametrize("options", [("--samples", "0"), ("--method", "exact"), ("--hidden", "-1")])
+def test_impossible_options_of_the_command(capsys, options):
+    with pytest.raises(SystemExit) as stopped:
+        main(["gradcheck", "--backend", "numpy", *options])
+    assert stopped.value.code == 2
+    assert options[0].strip("-") in capsys.readouterr().err
