@@ -95,17 +95,15 @@ def _array_calls(problem: Problem) -> Any:
         t_batch = t[rows]
         np.matmul(x_batch, W1, out=z1)
         np.add(z1, b1, out=z1)
-        with np.errstate(over="ignore", under="ignore"):
-            np.negative(z1, out=z1)
-            np.exp(z1, out=z1)
-            np.add(z1, 1, out=z1)
-            np.reciprocal(z1, out=z1)
+        np.negative(z1, out=z1)
+        np.exp(z1, out=z1)
+        np.add(z1, 1, out=z1)
+        np.reciprocal(z1, out=z1)
         np.matmul(z1, W2, out=logits)
         np.add(logits, b2, out=logits)
-        with np.errstate(under="ignore"):
-            np.subtract(logits, logits.max(axis=-1, keepdims=True), out=y)
-            np.exp(y, out=y)
-            np.divide(y, y.sum(axis=-1, keepdims=True), out=y)
+        np.subtract(logits, logits.max(axis=-1, keepdims=True), out=y)
+        np.exp(y, out=y)
+        np.divide(y, y.sum(axis=-1, keepdims=True), out=y)
         loss = -np.log(y[np.arange(len(t_batch)), t_batch] + 1e-7).sum() / len(y)
         y[np.arange(len(t_batch)), t_batch] -= 1
         np.divide(y, len(y), out=y)

@@ -27,7 +27,6 @@ class PartialFit:
             nesterovs_momentum=False,
             shuffle=False,
             max_iter=1,
-            warm_start=True,
         )
         # One call on something makes it allocate everything; then its weights become those that all contestants start from.
         first = slice(problem.size.batch)
@@ -46,6 +45,10 @@ class PartialFit:
 
 class Fit(PartialFit):
     """`fit` on all batches laid out one after the other, for one pass over them."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
+        self._model.set_params(warm_start=True)  # go on from the weights that are there; every call must see every label
 
     def run(self, rows: np.ndarray) -> None:
         samples = rows.ravel()
