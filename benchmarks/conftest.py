@@ -48,6 +48,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     session.config.stash[_RECORD].write(path, versions)
 
 
+@pytest.hookimpl(trylast=True)  # after pytest-benchmark's tables
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     record = config.stash[_RECORD]
     if not record.quick and record.lines():
@@ -76,10 +77,15 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def one_blas_thread() -> Iterator[None]:
-    """What is called outside the training loop, which sets the number itself, and what it is compared with, runs with one."""
+def one_thread() -> Iterator[None]:
+    """One thread in BLAS and in Numba: two depend on how busy the machine is, and test_scale.py shows what they are good for."""
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
     with blas_threads(1):
         yield
+    numba.set_num_threads(before)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The same mathematics written plainly in NumPy: what the results are checked against, and the reference kernels.
 
-A benchmark's ratio is its time over that of the function here that does the same, timed in the same rounds. These functions
-are not to be made faster: the ratios that were committed depend on them.
+A benchmark's ratio is its time over that of the function here that does the same, both on one thread and in the same rounds.
+These functions are not to be made faster: the ratios that were committed depend on them.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Record:
     ----------
     benchmarks : list of dict
         One entry a hot path, backend, dtype and size: its time, that of the reference kernel in the same rounds, and the
-        ratio of the two.
+        ratio of the fastest rounds of the two, which other work on the machine disturbs least.
     comparisons : list of dict
         Contestants timed in turn, and the ratios that are claimed of them with the bounds that they must keep.
     curves : list of dict
@@ -113,7 +113,7 @@ class Record:
             return
         found = fixture.stats.stats
         timing, beside = Timing(found.median, found.q1, found.q3, found.rounds), Timing.of(samples)
-        ratio = timing.median / beside.median
+        ratio = found.min / min(samples)
         fixture.extra_info |= {"reference": beside.median, "ratio": ratio}
         entry = {"id": fixture.fullname} | labels | asdict(timing) | {"reference": asdict(beside), "ratio": ratio}
         self.benchmarks.append(entry)

@@ -104,7 +104,9 @@ def _draw_lines(path: Path, title: str, panels: list, y_label: str, results: Res
         for name, points in lines.items():
             axes.plot(*zip(*points, strict=True), "o-", label=name, color=COLOURS.get(name))
         axes.set(xscale="log", yscale="log", xlabel=x_label)
-        axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=EngFormatter(), minor_locator=NullLocator())
+        low, high = axes.get_xlim()
+        ticks = LogLocator(subs=(1,) if high > 1000 * low else (1, 2, 5))
+        axes.xaxis.set(major_locator=ticks, major_formatter=EngFormatter(), minor_locator=NullLocator())
         axes.yaxis.set(major_formatter=EngFormatter("s"), minor_locator=NullLocator())
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel(y_label)

@@ -16,7 +16,7 @@ from fastnn.training import sgd_step
 from . import plain
 from .problems import LEARNING_RATE, REFERENCE_PARAMETERS, STEP, Problem, Size, assert_close, tolerance
 
-pytestmark = pytest.mark.usefixtures("one_blas_thread")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_gradient(backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:

@@ -131,7 +131,7 @@ def test_auto(record: Record) -> None:
                 f"auto, {p.size}, float32",
                 fastnn_steps(p, 3 if record.quick else p.size.iterations(WORK), (*available, "auto")),
                 unit="iteration",
-                seconds=1.5,
+                seconds=1,
             )
             best = min((name for name in timings if name != "fastnn auto"), key=lambda name: timings[name].median)
             ratio = timings["fastnn auto"].median / timings[best].median

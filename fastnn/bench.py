@@ -41,10 +41,6 @@ Contestant = Callable[[], float]
 # How long a sample of repeated calls lasts at least, in seconds.
 _SAMPLE = 0.005
 
-# The pause before each sample, in seconds: OpenBLAS's threads wait about 0.1 s for more work in a busy loop before they sleep,
-# and would take the processor from whoever comes next.
-_PAUSE = 0.12
-
 
 @dataclass(frozen=True)
 class Timing:
@@ -95,12 +91,25 @@ def interleave(contestants: Mapping[str, Contestant], *, seconds: float, fewest:
         started = time.perf_counter()
         for i in range(most):
             for name, contestant in contestants.items():
-                time.sleep(_PAUSE)
+                _let_threads_sleep()
                 samples[name].append(contestant())
             elapsed = time.perf_counter() - started
             if elapsed > (seconds if i + 1 >= fewest else 3 * seconds):
                 break
     return {name: Timing.of(values) for name, values in samples.items()}
+
+
+def _let_threads_sleep() -> None:
+    """Wait until no thread of this process runs any more, at most 0.3 s.
+
+    The threads of OpenBLAS and OpenMP wait for more work in a busy loop, OpenBLAS's for 0.1 s; meanwhile they would take the
+    processor from the contestant that comes next.
+    """
+    for _ in range(30):
+        before = time.process_time()
+        time.sleep(0.01)  # longer than a tick of the scheduler, at which it accounts for what runs elsewhere
+        if time.process_time() - before < 0.002:
+            return
 
 
 def repeat(call: Callable[[], Any], synchronize: Callable[[], None] = lambda: None) -> Contestant:

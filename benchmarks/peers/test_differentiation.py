@@ -14,7 +14,7 @@ from fastnn.bench import Contestant, blas_threads, sampled_indices
 
 from .. import plain
 from ..problems import DTYPES, STEP, Problem, assert_close
-from ..recording import Claim, Record
+from ..recording import Record
 from ..test_numerical_gradient import book_gradients, fastnn_gradients
 
 
@@ -92,11 +92,9 @@ def test_numerical_gradient(dtype: str, record: Record, problem: Any) -> None:
             running[name] = _contestant(make, Loss(p, parameters), p, name)
         except ImportError as error:
             running[name] = str(error)
-    rivals = tuple(name for name in PEERS if callable(running[name]))
     record.compare(
         f"numerical gradient beside the peers, {p.size}, mnist, {dtype}",
         running,
-        [Claim("fastnn numba", rivals, times_faster=1)],
         unit="gradient",
         seconds=6,
     )
