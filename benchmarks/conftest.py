@@ -64,10 +64,17 @@ def record(pytestconfig: pytest.Config) -> Record:
 
 @pytest.fixture(params=[*available_backends()])
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Each registered backend; those that cannot run here are skipped with their reason."""
+    """Each registered backend; those that cannot run here are skipped with their reason.
+
+    Numba gets one thread: what two achieve depends on how busy the machine is, and test_scale.py shows what they are good for.
+    """
     found = available_backends()[request.param]
     if not found.available:
         pytest.skip(f"{request.param}: {found.reason}; {found.remedy}")
+    if request.param == "numba":
+        from fastnn.backends.numba_backend import NumbaBackend
+
+        return NumbaBackend(threads=1)
     return get_backend(request.param)
 
 
@@ -77,15 +84,10 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def one_thread() -> Iterator[None]:
-    """One thread in BLAS and in Numba: two depend on how busy the machine is, and test_scale.py shows what they are good for."""
-    import numba
-
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
+def one_blas_thread() -> Iterator[None]:
+    """What is called outside the training loop, which sets the number itself, and what it is compared with, runs with one."""
     with blas_threads(1):
         yield
-    numba.set_num_threads(before)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastnn import TwoLayerNet, load_mnist
+from fastnn.backends import Backend
 
 LEARNING_RATE = 0.1
 
@@ -92,7 +93,7 @@ class Problem:
         """The row numbers of so many batches, (iterations, batch): always the same ones first."""
         return np.random.default_rng(2).integers(len(self.x), size=(iterations, self.size.batch))
 
-    def network(self, backend: str = "numpy") -> TwoLayerNet:
+    def network(self, backend: str | Backend = "numpy") -> TwoLayerNet:
         """A new network on this backend; always with the same initial weights."""
         return TwoLayerNet(self.size.inputs, self.size.hidden, OUTPUTS, backend=backend, dtype=self.dtype, rng=3)
 

@@ -16,12 +16,12 @@ from fastnn.training import sgd_step
 from . import plain
 from .problems import LEARNING_RATE, REFERENCE_PARAMETERS, STEP, Problem, Size, assert_close, tolerance
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
 
 def test_gradient(backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:
     p = problem("book", dtype)
-    network, params = p.network(backend.name), p.params
+    network, params = p.network(backend), p.params
     batches = [(p.x[rows], p.t[rows]) for rows in p.rows(4)]
     on_backend = cycle([(backend.asarray(x), backend.asarray(t)) for x, t in batches])
 
@@ -45,7 +45,7 @@ def test_gradient(backend: Backend, dtype: str, benchmark: Any, record: Any, pro
 def test_training_step(backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:
     """Gathering a batch, both passes and the update, as the training loop does them."""
     p = problem("book", dtype)
-    network, params = p.network(backend.name), p.params
+    network, params = p.network(backend), p.params
     data = network.dataset(p.x, p.t)
     step = backend.compile(sgd_step(network, data, "backprop", p.size.batch, LEARNING_RATE))
     rows = p.rows(100)
@@ -73,7 +73,7 @@ def test_epoch(backend: Backend, dtype: str, benchmark: Any, record: Any, proble
     """A whole call of `train` for one epoch: data checked and kept, every step, both accuracies once."""
     p = problem("book", dtype)
     iterations = len(p.x) // p.size.batch
-    network, params = p.network(backend.name), p.params
+    network, params = p.network(backend), p.params
     rows = p.rows(iterations)
     train(network, p.x, p.t, iterations=3, batch_size=p.size.batch, evaluate_every=0, rng=2)
     for batch in rows[:3]:
@@ -104,7 +104,7 @@ def test_numerical_gradient_full(backend: Backend, dtype: str, benchmark: Any, r
 
 def _numerical_gradient(method: str, backend: Backend, benchmark: Any, record: Any, p: Problem) -> None:
     """`full` in float32 is rounding noise, as the book's is, and is not checked."""
-    network, params = p.network(backend.name), p.params
+    network, params = p.network(backend), p.params
     rows = p.rows(1)[0]
     x, t = p.x[rows], p.t[rows]
     x_there, t_there = backend.asarray(x), backend.asarray(t)

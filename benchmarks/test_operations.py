@@ -111,7 +111,7 @@ CASES = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -143,7 +143,7 @@ def test_operation(operation: str, size: str, backend: Backend, dtype: str, benc
 
 def _batches(problem: Problem, backend: Backend) -> Iterator[tuple[Arrays, Arrays]]:
     """New batches without end, on the host and on the backend."""
-    data = problem.network(backend.name).dataset(problem.x[:10_000], problem.t[:10_000])
+    data = problem.network(backend).dataset(problem.x[:10_000], problem.t[:10_000])
     rows = problem.rows(4) % 10_000
     hosts = [Arrays.of(problem, batch) for batch in rows]
     for batch, host in cycle(zip(rows, hosts, strict=True)):

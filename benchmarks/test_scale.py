@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from fastnn import available_backends, train
-from fastnn.bench import BOOK, Contestant, machine, repeat
+from fastnn.backends import Backend, get_backend
+from fastnn.bench import BOOK, Contestant, blas_threads, machine, repeat, training_steps
 
-from .peers import contestants, threads
+from .peers import contestants
 from .problems import Problem, Size
 from .recording import Record, extra_memory
 from .test_training import WORK, fastnn_steps
@@ -89,47 +90,42 @@ def test_rows(record: Record) -> None:
     ],
 )
 def test_threads(what: str, size: Size, record: Record) -> None:
-    """One to all cores, in BLAS and in Numba."""
-    import numba
+    """One to all cores."""
+    from fastnn.backends.numba_backend import NumbaBackend
 
-    size = size.shrunk() if record.quick else size
-    p = Problem(size, "float32", quick=record.quick)
-    counts = sorted({1, 2, 4, 8, 16, 32, os.cpu_count() or 1} & set(range(1, numba.config.NUMBA_NUM_THREADS + 1)))
+    p = Problem(size.shrunk() if record.quick else size, "float32", quick=record.quick)
+    cores = os.cpu_count() or 1
     running: dict[str, Contestant] = {}
-    for backend in ("numba",) if what == "numerical gradient" else ("numpy", "numba"):
-        contestant = _numerical(p, backend) if what == "numerical gradient" else _step(p, backend, record.quick)
-        for count in counts:
-            running[f"{backend}, {count}"] = _limited(contestant, count)
-    timings = record.compare(f"{what}, {size}, float32, by threads", running, unit=what.split()[-1], seconds=2)
+    for count in sorted({1, cores} | {n for n in (2, 4, 8, 16, 32) if n < cores}):
+        if what == "numerical gradient":
+            running[f"numba, {count}"] = _numerical_gradient(p, NumbaBackend(threads=count))
+        else:
+            running[f"numba, {count}"] = _limited(_steps(p, NumbaBackend(threads=count), record.quick), count)
+            running[f"numpy, {count}"] = _limited(_steps(p, get_backend("numpy"), record.quick), count)
+    timings = record.compare(f"{what}, {p.size}, float32, by threads", running, unit=what.split()[-1], seconds=2)
     points = [
         {"contestant": f"fastnn {name.split(', ')[0]}", "x": int(name.split(", ")[1])}
         | {"median": timing.median, "low": timing.low, "high": timing.high}
         for name, timing in timings.items()
     ]
-    record.curve(f"{what}, {size}, by threads", "threads", f"time of a {what}", points)
+    record.curve(f"{what}, {p.size}, by threads", "threads", f"time of a {what}", points)
 
 
-def _step(problem: Problem, backend: str, quick: bool) -> Contestant:
+def _steps(problem: Problem, backend: Backend, quick: bool) -> Contestant:
     iterations = 3 if quick else problem.size.iterations(WORK)
-    return next(c for c in fastnn_steps(problem, iterations, (backend,)).values() if callable(c))
+    network = problem.network(backend)
+    return training_steps(network, problem.x, problem.t, iterations=iterations, batch_size=problem.size.batch)
 
 
-def _numerical(problem: Problem, backend: str) -> Contestant:
+def _numerical_gradient(problem: Problem, backend: Backend) -> Contestant:
     rows = problem.rows(1)[0]
     network = problem.network(backend)
     return repeat(lambda: network.numerical_gradient(problem.x[rows], problem.t[rows]))
 
 
 def _limited(contestant: Contestant, count: int) -> Contestant:
-    import numba
-
     def sample() -> float:
-        before = numba.get_num_threads()
-        numba.set_num_threads(count)
-        try:
-            with threads(count):
-                return contestant()
-        finally:
-            numba.set_num_threads(before)
+        with blas_threads(count):
+            return contestant()
 
     return sample

@@ -269,16 +269,9 @@ def machine() -> dict[str, Any]:
             f"{pool['internal_api']} {pool['version']} for {pool.get('architecture', '?')}, {pool['num_threads']} threads"
             for pool in blas
         ],
-        "numba_threads": f"{numba.get_num_threads()}, {_threading_layer(numba)}" if numba else None,
+        "numba_threads": numba.config.NUMBA_NUM_THREADS if numba else None,
         "versions": versions,
     }
-
-
-def _threading_layer(numba: Any) -> str:
-    try:
-        return numba.threading_layer()
-    except ValueError:
-        return "none started"
 
 
 def _memory_gb() -> int | None:

@@ -70,7 +70,7 @@ def train_command(
         learning_rate=learning_rate,
         gradient=gradient,
         rng=rng,
-        progress=sys.stderr.isatty(),
+        progress=sys.stderr is not None and sys.stderr.isatty(),
     )
     result = {
         "backend": chosen.name,
@@ -162,6 +162,8 @@ def gradcheck_command(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an error is one line on standard error and exit code 2."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if sys.stderr is not None and sys.stderr.isatty():
+        logging.getLogger("fastnn.compilation").setLevel(logging.INFO)
     try:
         code = cli.main(args=arguments, prog_name="fastnn", standalone_mode=False)
         if sys.stdout is not None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import math
 import os
-import zlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import DataFileError, DtypeError
 
-_MNIST = Path(__file__).parent / "data" / "mnist"
+# What reads files is imported where files are read: `import fastnn` shall not take much longer than `import numpy`.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MNIST = os.path.join(os.path.dirname(__file__), "data", "mnist")  # noqa: PTH118, PTH120
 
 #: The four files, and the SHA-256 of their raw bytes as the makers of MNIST published them.
 _MNIST_SHA256 = {
@@ -67,6 +68,9 @@ def load_mnist(
     >>> x_train.shape, x_train.dtype, t_test.shape
     ((60000, 784), dtype('float32'), (10000,))
     """
+    import hashlib
+    from pathlib import Path
+
     arrays = []
     for name, sha256 in _MNIST_SHA256.items():
         path = _find(Path(directory if directory is not None else _MNIST), name)
@@ -110,6 +114,8 @@ def load_idx(path: str | os.PathLike[str]) -> np.ndarray:
     DataFileError
         If the file is missing, truncated, longer than its header says, or not an IDX file.
     """
+    from pathlib import Path
+
     path = Path(path)
     return _parse_idx(_read(path), path)
 
@@ -122,6 +128,9 @@ def _find(directory: Path, name: str) -> Path:
 
 
 def _read(path: Path) -> bytes:
+    import gzip
+    import zlib
+
     try:
         content = path.read_bytes()
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content

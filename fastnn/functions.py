@@ -9,7 +9,7 @@ the tables :data:`ACTIVATIONS` and :data:`LOSSES` at the end hold the unchecked 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -297,8 +297,7 @@ def _relu_increment(a: Array, u: Array) -> Array:
 # -- what a network is made of -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Activation:
+class Activation(NamedTuple):
     """An activation z = f(a), its derivative, and its increment.
 
     The derivative is expressed in z, because that is what a forward pass leaves behind. The increment is f(a + u) − f(a) for any
@@ -310,8 +309,7 @@ class Activation:
     increment: Callable[[Array, Array], Array]  # (a, u) -> f(a + u) - f(a)
 
 
-@dataclass(frozen=True)
-class Loss:
+class Loss(NamedTuple):
     """What a network ends with: the output function of the logits, the loss of that output, and the gradient."""
 
     output: Callable[..., Array]  # (logits, *, out) -> y; out may be logits

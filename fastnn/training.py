@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,6 @@ from .backends.base import Dataset
 from .errors import DivergenceError, InputError
 from .networks import Network
 from .validation import choice, generator, positive_int, real_number
-
-_log = logging.getLogger("fastnn")
 
 #: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of the hidden layer.
 EVALUATION_CHUNK = 2000

@@ -84,11 +84,12 @@ def test_history_without_a_test_set():
 
 
 def test_given_axes_are_drawn_into():
+    before = plt.get_fignums()
     _, axes = plt.subplots(2, 2)
     assert plotting.plot_gradient_field(bowl, points=3, ax=axes[0, 0]) is axes[0, 0]
     assert plotting.plot_descent_path(bowl, np.eye(2), ax=axes[0, 1]) is axes[0, 1]
     plotting.plot_history(History(np.ones(3)), axes=axes[1])
-    assert len(plt.get_fignums()) == 1
+    assert len(plt.get_fignums()) == len(before) + 1
     assert all(ax.has_data() for ax in axes.flat)
 
 

@@ -13,13 +13,11 @@ Nothing is imported before it is asked for. A backend that is asked for by name 
 from __future__ import annotations
 
 import importlib
-import logging
 from functools import cache
+from typing import Any
 
 from ..errors import BackendError, BackendImportError, DeviceError, DtypeError, InputError, UnknownBackendError
 from .base import Availability, Backend
-
-_log = logging.getLogger("fastnn")
 
 #: The group of entry points under which other packages register a backend.
 ENTRY_POINT_GROUP = "fastnn.backends"
@@ -42,7 +40,7 @@ def _registered() -> dict[str, str]:
 
     plugins = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
     for name in plugins.keys() & {*_BUILTIN, "auto"}:
-        _log.warning("the backend %r of %s is ignored: fastnn has one of that name", name, plugins.pop(name))
+        _logger().warning("the backend %r of %s is ignored: fastnn has one of that name", name, plugins.pop(name))
     return _BUILTIN | plugins
 
 
@@ -145,14 +143,20 @@ def _instance(name: str, device: str | None) -> Backend:
     return _backend_class(name).on_device(int(device))
 
 
+def _logger() -> Any:
+    import logging  # only needed here, and not by NumPy
+
+    return logging.getLogger("fastnn")
+
+
 def _choose() -> Backend:
     """The first of the preferred backends that can run here."""
     for name in _AUTO_ORDER:
         found = availability(name)
         if found.available:
-            _log.info("backend 'auto' is %r on %s", name, found.device)
+            _logger().info("backend 'auto' is %r on %s", name, found.device)
             return get_backend(name)
-        _log.info("backend 'auto' passes over %r: %s", name, found.reason)
+        _logger().info("backend 'auto' passes over %r: %s", name, found.reason)
     raise BackendError("no backend can run here, not even NumPy")  # pragma: no cover
 
 

@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -30,8 +29,7 @@ from ..validation import Array, real_array
 from . import incremental
 
 
-@dataclass(frozen=True)
-class Availability:
+class Availability(NamedTuple):
     """What probing a backend found: whether it can run here, on what, and if not, why and what to do about it."""
 
     available: bool
@@ -39,7 +37,7 @@ class Availability:
     reason: str = ""
     remedy: str = ""
     #: What `get_backend` raises when the backend is not available.
-    error: BackendError | None = field(default=None, repr=False, compare=False)
+    error: BackendError | None = None
 
     @classmethod
     def refused(cls, error: type[BackendError], reason: str, remedy: str, cause: BaseException | None = None) -> Availability:

@@ -1,31 +1,58 @@
-"""The Numba backend: compiled kernels on the CPU for the operations where array calls spend their time on overhead."""
+"""The Numba backend: compiled kernels on the CPU where array operations spend their time on zeros, overhead or temporaries.
+
+Products of dense matrices are left to the BLAS, which nothing compiled here would beat; what surrounds them is fused into one pass.
+Samples that are mostly zeros are compressed when they enter (:meth:`NumbaBackend.dataset`), and a batch of them goes through
+kernels that read only what is not zero.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import Any
 
 import numpy as np
 
 from ..errors import BackendImportError, BackendNotInstalledError
 from ..functions import one_hot
-from ..validation import Array
-from .base import Availability, Backend
-from .numpy_backend import cpu_name
+from ..validation import Array, positive_int
+from .base import Availability, Dataset
+from .numpy_backend import NumpyBackend, cpu_name
+from .sparse import SparseDataset, SparseRows
+from .threads import Team
+
+_log = logging.getLogger("fastnn.compilation")
+
+#: Up to which share of non-zero values samples are compressed: where the sparse kernels and the BLAS take the same time.
+SPARSE_DENSITY = 0.3
+
+#: How many multiplications by sparse values are worth a part of their own, for another thread to take: about 20 µs.
+SPARSE_GRAIN = 250_000
+#: How many perturbations of hidden units are: about 100 µs, because each part repeats some work.
+PERTURBATION_GRAIN = 150_000
 
 
-class NumbaBackend(Backend):
-    """Array operations of NumPy, with Numba kernels in place of those that train the book's network."""
+class NumbaBackend(NumpyBackend):
+    """Array operations of NumPy, with Numba kernels in place of those that train the book's network.
+
+    Parameters
+    ----------
+    threads : int, optional
+        How many threads the kernels use at most; by default what ``NUMBA_NUM_THREADS`` says, or else the number of cores.
+    """
 
     name = "numba"
-    xp = np
 
-    def __init__(self) -> None:
-        from . import numba_kernels, numba_numerical_gradient, numba_threads  # imports Numba, which takes half a second
+    def __init__(self, threads: int | None = None) -> None:
+        import numba  # takes half a second, as do our modules that import it
+
+        from . import numba_kernels, numba_numerical_gradient
 
         self._kernels = numba_kernels
         self._incremental = numba_numerical_gradient
-        self._team = numba_threads.team
+        available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        self._team = Team(available if threads is None else positive_int(threads, "threads"))
+        _tell_of_compilation()
 
     @classmethod
     def probe(cls) -> Availability:
@@ -40,14 +67,40 @@ class NumbaBackend(Backend):
 
     def warm_up(self, dtype: Any = "float64") -> None:
         """Compile every kernel for this dtype, or load it from Numba's cache on disk."""
-        x = np.ones((2, 3), dtype)
+        W, b = np.ones((3, 3), dtype), np.ones(3, dtype)
+        sparse = self.dataset(np.zeros((2, 3), dtype), np.zeros(2, np.intp)).batch(np.arange(2))[0]
         for t in (np.zeros(2, np.intp), np.ones((2, 3), dtype)):
-            logits = self.dense(x, np.ones((3, 3), dtype), x[0].copy(), "tanh")
-            self.loss(self.output(logits, "cross_entropy"), t, "cross_entropy")
+            for x in (np.ones((2, 3), dtype), sparse):
+                z = self.dense(x, W, b, "sigmoid")
+                self.loss(self.output(z, "cross_entropy"), t, "cross_entropy")
+                delta = self.dense_backward(self.loss_gradient(z, t, "cross_entropy")[1], W, z, "sigmoid")
+                self.dense_descent(W, b, x, delta, 0.0)
+                self.numerical_gradient(x, t, W, b, W, b, "sigmoid", "cross_entropy", 1e-4)
+
+    def dataset(self, x: Array, t: Array) -> Dataset:
+        """Compress the samples if most of their values are zero; keep them as they are if not."""
+        if np.count_nonzero(x) > SPARSE_DENSITY * x.size:
+            return Dataset(self, x, t)
+        return SparseDataset(self, self._compress(x), t, x.shape[1])
+
+    def _compress(self, x: Array) -> tuple[Array, Array, Array]:
+        count = np.count_nonzero(x)
+        samples = np.empty(len(x) + 1, np.intp), np.empty(count + 1, np.int32), np.empty(count + 1, x.dtype)
+        self._kernels.compress(x, *samples)
+        indptr, indices, values = samples
+        return indptr, indices[:count], values[:count]
+
+    # -- operations ----------------------------------------------------------------------------------------------------
 
     def dense(self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None) -> Array:
-        out = np.empty((x.shape[0], W.shape[1]), W.dtype) if out is None else out
-        self._kernels.dense(x, W, b, self._kernels.ACTIVATION_CODES[activation], out)
+        code = self._kernels.ACTIVATION_CODES[activation]
+        if not isinstance(x, SparseRows):
+            out = np.matmul(x, W, out=out)
+            self._kernels.add_bias_and_activate(out, b, code)
+            return out
+        out = np.empty((len(x.rows), W.shape[1]), W.dtype) if out is None else out
+        parts, kernel = self._parts(x, W, SPARSE_GRAIN), self._kernels.sparse_dense
+        self._team.share(lambda part: kernel(part, parts, x.samples, x.rows, W, b, code, out), parts)
         return out
 
     def output(self, logits: Array, loss: str, *, out: Array | None = None) -> Array:
@@ -60,42 +113,89 @@ class NumbaBackend(Backend):
     def loss(self, y: Array, t: Array, loss: str) -> Array:
         if loss != "cross_entropy":
             return super().loss(y, t, loss)
-        kernel = self._kernels.cross_entropy_labels if t.ndim == 1 else self._kernels.cross_entropy_targets
+        kernel = self._kernels.cross_entropy_of_labels if t.ndim == 1 else self._kernels.cross_entropy_of_targets
         return y.dtype.type(kernel(y, t))
+
+    def loss_gradient(self, logits: Array, t: Array, loss: str, *, out: Array | None = None) -> tuple[Array, Array]:
+        if loss != "cross_entropy":
+            return super().loss_gradient(logits, t, loss, out=out)
+        out = np.empty_like(logits) if out is None else out
+        kernels = self._kernels
+        kernel = kernels.softmax_cross_entropy_of_labels if t.ndim == 1 else kernels.softmax_cross_entropy_of_targets
+        return logits.dtype.type(kernel(logits, t, out)), out
+
+    def dense_backward(self, delta: Array, W: Array, z: Array, activation: str, *, out: Array | None = None) -> Array:
+        out = np.matmul(delta, W.T, out=out)
+        if activation != "identity":
+            self._kernels.multiply_by_derivative(z, self._kernels.ACTIVATION_CODES[activation], out)
+        return out
+
+    def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
+        if not isinstance(x, SparseRows):
+            return super().dense_gradient(x, delta)
+        dW, db = np.zeros((x.features, delta.shape[1]), delta.dtype), np.zeros(delta.shape[1], delta.dtype)
+        self.dense_descent(dW, db, x, delta, -1.0)
+        return dW, db
+
+    def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float) -> None:
+        rate = W.dtype.type(learning_rate)
+        if isinstance(x, SparseRows):
+            parts, kernel = self._parts(x, W, SPARSE_GRAIN), self._kernels.sparse_descent
+            self._team.share(lambda part: kernel(part, parts, x.samples, x.rows, delta, rate, W), parts)
+        else:
+            self.descent(W, np.matmul(x.T, delta), learning_rate)
+        self._kernels.bias_descent(delta, rate, b)
 
     def numerical_gradient(
         self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         kernels = self._incremental
-        batch, rows = _compressed(kernels, x)
+        x = x if isinstance(x, SparseRows) else SparseRows(self._compress(x), np.arange(len(x)), x.shape[1])
         cross_entropy = loss == "cross_entropy"
         targets, values = _targets(t, W2.shape[1], cross_entropy)
         gradients = np.empty_like(W1), np.empty_like(b1), np.empty_like(W2), np.empty_like(b2)
-        # A perturbation of one unit takes about 3 ns, and starting a second thread some µs.
-        perturbations = len(batch[1]) * W1.shape[1]
-        with self._team(max(1, perturbations // 20_000)) as threads:
-            kernel = kernels.serial if threads == 1 else kernels.parallel
-            work = kernels.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, threads)
-            modes = kernels.ACTIVATION_CODES[activation], cross_entropy
-            value = kernel(batch, rows, W1, b1, W2, b2, targets, values, h, modes, threads, work, gradients)
-        return W1.dtype.type(value), gradients
+        samples, rows, _ = x
+        modes = self._kernels.ACTIVATION_CODES[activation], cross_entropy
+        parts = min(self._parts(x, W1, PERTURBATION_GRAIN), self._team.size)
+        work = kernels.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
+        kernels.prepare(W2, samples, rows, parts, work)
+        self._team.share(lambda part: kernels.evaluate(part, parts, samples, rows, W1, b1, b2, targets, values, modes, work), parts)
+        self._team.share(lambda part: kernels.perturb(part, parts, samples, rows, targets, h, modes, work, gradients), parts)
+        return W1.dtype.type(work.losses.sum()), gradients
 
-
-def _compressed(kernels: Any, x: Array) -> tuple[tuple[Array, Array, Array], Array]:
-    """The non-zero values of samples row by row, and the numbers of all the rows."""
-    batch = np.empty(len(x) + 1, np.intp), np.empty(x.size + 1, np.int32), np.empty(x.size + 1, x.dtype)
-    kernels.compress(x, *batch)
-    indptr, indices, values = batch
-    return (indptr, indices[: indptr[-1]], values[: indptr[-1]]), np.arange(len(x))
+    def _parts(self, x: SparseRows, W: Array, grain: int) -> int:
+        """In how many parts to cut what takes one operation for each value of x and column of W: one if threads do not pay."""
+        if self._team.size == 1:
+            return 1
+        indptr, indices, _ = x.samples
+        work = len(x.rows) * len(indices) // (len(indptr) - 1) * W.shape[1]  # as if all rows were like the average row
+        return min(max(work // grain, 1), 4 * self._team.size)
 
 
 def _targets(t: Array, outputs: int, cross_entropy: bool) -> tuple[tuple[Array, Array, Array], Array]:
     """The non-zero targets sample by sample, (start, classes, weights), and for the squared error all of them."""
     if not cross_entropy:
-        return _targets(np.zeros(0, np.intp), outputs, True)[0], one_hot(t, outputs, np.dtype(np.float64)).astype(
-            np.float64, copy=False
-        )
+        return _targets(np.zeros(0, np.intp), outputs, True)[0], one_hot(t, outputs, np.dtype(np.float64)).astype(np.float64)
     if t.ndim == 1:
         return (np.arange(len(t) + 1), t, np.ones(len(t))), np.empty((0, 0))
     rows, classes = np.nonzero(t)
     return (np.searchsorted(rows, np.arange(len(t) + 1)), classes, t[rows, classes].astype(np.float64)), np.empty((0, 0))
+
+
+def _tell_of_compilation() -> None:
+    """Log it when Numba starts to compile one of our kernels, once a process: it takes seconds, but only on a new machine."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        told = False
+
+        def on_start(self, event: Any) -> None:
+            ours = event.data["dispatcher"].py_func.__module__.startswith("fastnn.")
+            if ours and not self.told:
+                self.told = True
+                _log.info("compiling kernels for this machine, which takes some seconds; Numba keeps them for the next time")
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Listener())

@@ -2,7 +2,7 @@
 
 Numba calls the C library for ``math.exp`` and ``math.tanh``, one number at a time, and a loop with such a call in it is not
 vectorised. The functions here are a few multiplications and additions without branches. All take and return float64 or
-float32, propagate NaN, and saturate at the ends of the range of normal numbers instead of overflowing.
+float32, propagate NaN, and give no infinity: beyond the range of normal numbers they stay at its end.
 
 The exponential is the usual reduction (Muller, "Elementary Functions", 3rd ed., 2016, ch. 11): x = k·ln 2 + r with integer k and
 |r| ≤ ln 2 / 2, then 2^k · (1 + (exp(r) − 1)) with the power series of exp(r) − 1, cut off where the next term is below half a
@@ -16,6 +16,7 @@ import math
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
@@ -54,6 +55,23 @@ def _from_bits(_context: Any, x: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(real))
 
     return real(x), codegen
+
+
+@intrinsic
+def prefetch(_context: Any, a: Any) -> Any:
+    """Ask for the memory at the beginning of an array to be brought near; does nothing else, and reads nothing."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        pointer, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        )
+        # To read, to be kept in all levels, of data.
+        builder.call(function, [builder.bitcast(data, pointer), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(a), codegen
 
 
 @njit(cache=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)
@@ -128,11 +146,27 @@ def _overload_like(x: Any, value: Any) -> Any:  # noqa: ARG001
     return single if x == types.float32 else double
 
 
+def _lowest(x: Any) -> Any:
+    """The smallest argument whose exponential is a normal number; for compiled code only."""
+    raise NotImplementedError
+
+
+@overload(_lowest)
+def _overload_lowest(x: Any) -> Any:
+    def single(x: Any) -> Any:  # noqa: ARG001
+        return np.float32(-87.0)
+
+    def double(x: Any) -> Any:  # noqa: ARG001
+        return -708.0
+
+    return single if x == types.float32 else double
+
+
 @njit(cache=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)
 def exp(x: float) -> float:
-    """e^x."""
+    """e^x; 0 where that is below the normal numbers, and the largest number of the kind where it is above."""
     power, e = _power_and_expm1(x)
-    return power + power * e
+    return like(x, 0) if x < _lowest(x) else power + power * e
 
 
 @njit(cache=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)

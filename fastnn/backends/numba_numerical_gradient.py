@@ -8,8 +8,8 @@ prepares it. Three things make that loop fast:
   exponentials T(Δz). The loop itself runs in the network's dtype.
 * Within proven bounds on the arguments (:data:`SERIES_BOUND`, :data:`THETA_BOUND`) the reciprocals, exponentials and logarithm are
   short series, cut off below rounding error, so that the loop is some thirty multiplications and additions without a branch.
-  Where the bounds do not hold, `_direct` evaluates exponentials and logarithms instead, unit by unit but still vectorised.
-* Rows of the accumulators are padded to whole vectors. Threads share the features out among themselves, so that none writes where
+  Where the bounds do not hold, `_cross_entropy_direct` evaluates exponentials and logarithms instead.
+* Rows of the accumulators are padded to whole vectors. Threads share out the features, so that none writes where
   another does.
 
 The increments of sigmoid and tanh are one formula. With λ = 1 for the sigmoid and 2 for tanh, θ = tanh(λa/2) and τ = tanh(λu/2),
@@ -23,10 +23,11 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from ..functions import LOG_GUARD
-from .numba_math import FASTMATH, exp, expm1, like, sigmoid, tanh
+from .numba_kernels import add_rows, apply_activation, first_at_least, inner, kernel, prefetch_row, softmax_row
+from .numba_math import exp, expm1, like, sigmoid, tanh
 
 #: |T| and |Δz·v| up to which the series hold: the terms left out are, relative to the first, (2e-3)⁵/720 = 4e-17 of
 #: T, (2e-3)⁶/7 = 9e-18 of the inverse hyperbolic tangent, and |g|³ with |g| ≤ (2e-3)²: 6e-17, of 1/(1 + g).
@@ -35,12 +36,6 @@ SERIES_BOUND = 2e-3
 THETA_BOUND = 2e-3
 #: Rows are padded to a whole number of vectors of this many bytes, the widest there are: a loop over a row has no remainder.
 VECTOR_BYTES = 64
-
-#: The activations as numbers, for compiled code.
-ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
-
-#: What only compiled code calls is not given an entry point for Python, which would take longer to compile than the function.
-inner = njit(fastmath=FASTMATH, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
 
 
 class Workspace(NamedTuple):
@@ -52,21 +47,20 @@ class Workspace(NamedTuple):
     a: np.ndarray  # pre-activations, (samples, padded units)
     z: np.ndarray  # hidden units and a one, (samples, padded units + 1)
     y: np.ndarray  # probabilities or residuals, (samples, outputs)
-    others: np.ndarray  # 1 - probabilities, (samples, outputs)
     losses: np.ndarray  # of each sample
-    direct: np.ndarray  # how often each thread left the series for direct evaluation
+    direct: np.ndarray  # how often each part left the series for direct evaluation
     W2T: np.ndarray  # (outputs, padded units)
     span: np.ndarray  # of each unit's weights, (padded units,)
-    units: np.ndarray  # rows of (padded units + 1,) for each thread
+    units: np.ndarray  # rows of (padded units + 1,) for each part
     coefficients: np.ndarray  # the same in the network's dtype
-    bounds: np.ndarray  # where to cut the features, (threads + 1,)
-    features: np.ndarray  # numbers of the non-zero features of one sample, for each thread
-    scaled: np.ndarray  # u and tau of those features, for each thread
-    hidden: np.ndarray  # sums for W1, and one more row a thread, for b1
+    bounds: np.ndarray  # where to cut the features, (parts + 1,)
+    features: np.ndarray  # numbers of the non-zero features of one sample, for each part
+    tau: np.ndarray  # of those features, for each part
+    hidden: np.ndarray  # sums for W1, and one more row a part, for b1
     outputs: np.ndarray  # sums for W2 and b2, (outputs, padded units + 1)
 
 
-def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.dtype, threads: int) -> Workspace:
+def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.dtype, parts: int) -> Workspace:
     """Allocate what a call for these sizes needs; what must be zero in it the call sets to zero."""
     lanes = VECTOR_BYTES // dtype.itemsize
     width, wider = -(-units // lanes) * lanes, -(-(units + 1) // lanes) * lanes
@@ -74,17 +68,16 @@ def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.d
         a=np.zeros((samples, width)),
         z=np.zeros((samples, wider)),
         y=np.empty((samples, outputs)),
-        others=np.empty((samples, outputs)),
         losses=np.empty(samples),
-        direct=np.zeros(threads, np.intp),
+        direct=np.zeros(parts, np.intp),
         W2T=np.zeros((outputs, width)),
         span=np.empty(width),
-        units=np.zeros((threads, 12, wider)),
-        coefficients=np.empty((threads, 7, width), dtype),
-        bounds=np.empty(threads + 1, np.intp),
-        features=np.empty((threads, features + 1), np.intp),
-        scaled=np.empty((threads, 2, features + 1)),
-        hidden=np.empty((features + threads, width), dtype),
+        units=np.zeros((parts, 12, wider)),
+        coefficients=np.empty((parts, 7, width), dtype),
+        bounds=np.empty(parts + 1, np.intp),
+        features=np.empty((parts, features + 1), np.intp),
+        tau=np.empty((parts, features + 1)),
+        hidden=np.empty((features + parts, width), dtype),
         outputs=np.empty((outputs, wider)),
     )
 
@@ -92,29 +85,15 @@ def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.d
 # -- before the perturbation -------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
-def compress(x: Any, indptr: Any, indices: Any, values: Any) -> None:
-    """The non-zero values of a 2-D array row by row, as in scipy.sparse.csr_array; room for one more value is needed."""
-    s = 0
-    for n in range(x.shape[0]):
-        indptr[n] = s
-        for i in range(x.shape[1]):
-            # Always written, and kept by moving on: quicker than asking, as zeros come and go.
-            indices[s] = i
-            values[s] = x[n, i]
-            s += x[n, i] != 0
-    indptr[x.shape[0]] = s
-
-
 @inner
-def _feature_bounds(batch: Any, rows: Any, parts: int, counts: Any, bounds: Any) -> None:
+def _feature_bounds(samples: Any, rows: Any, parts: int, counts: Any, bounds: Any) -> None:
     """Where to cut the features into `parts` with about as many non-zero values each."""
-    indptr, indices, _ = batch
+    indptr, indices, _ = samples
     features = counts.size
     for i in range(features):
         counts[i] = 0
     total = 0
-    for n in range(0, rows.size, 1 + rows.size // 64):  # a sample of the rows is enough
+    for n in range(0, rows.size, 1 + rows.size // 32):  # a sample of the rows is enough
         for s in range(indptr[rows[n]], indptr[rows[n] + 1]):
             counts[indices[s]] += 1
             total += 1
@@ -130,47 +109,18 @@ def _feature_bounds(batch: Any, rows: Any, parts: int, counts: Any, bounds: Any)
 
 
 @inner
-def add_rows(indices: Any, values: Any, W: Any, out: Any) -> None:
-    """Add Σ values[s]·W[indices[s]] to `out`, in the dtype of `out`; seven rows at a time, so that `out` is read less often."""
-    whole = indices.size // 7 * 7
-    zero = out[0]
-    for s in range(0, whole, 7):
-        v0, v1, v2, v3 = like(zero, values[s]), like(zero, values[s + 1]), like(zero, values[s + 2]), like(zero, values[s + 3])
-        v4, v5, v6 = like(zero, values[s + 4]), like(zero, values[s + 5]), like(zero, values[s + 6])
-        w0, w1, w2, w3 = W[indices[s]], W[indices[s + 1]], W[indices[s + 2]], W[indices[s + 3]]
-        w4, w5, w6 = W[indices[s + 4]], W[indices[s + 5]], W[indices[s + 6]]
-        for j in range(w0.size):
-            first = ((out[j] + v0 * w0[j]) + v1 * w1[j]) + v2 * w2[j]
-            out[j] = (((first + v3 * w3[j]) + v4 * w4[j]) + v5 * w5[j]) + v6 * w6[j]
-    for s in range(whole, indices.size):
-        v0, w0 = like(zero, values[s]), W[indices[s]]
-        for j in range(w0.size):
-            out[j] += v0 * w0[j]
-
-
-@inner
-def _forward(first: int, last: int, batch: Any, rows: Any, W1: Any, b1: Any, b2: Any, activation: int, work: Workspace) -> None:
+def _forward(first: int, last: int, samples: Any, rows: Any, W1: Any, b1: Any, b2: Any, activation: int, work: Workspace) -> None:
     """Pre-activations, hidden units and logits of some samples, in float64 whatever the dtype of the network."""
-    indptr, indices, values = batch
+    indptr, indices, values = samples
     J = b1.size
     for n in range(first, last):
+        prefetch_row(samples, rows, n + 2)
         a, z = work.a[n], work.z[n]
         for j in range(J):
             a[j] = b1[j]
         begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-        add_rows(indices[begin:end], values[begin:end], W1, a)
-        if activation == 1:
-            for j in range(a.size):
-                z[j] = sigmoid(a[j])
-        elif activation == 2:
-            for j in range(a.size):
-                z[j] = tanh(a[j])
-        elif activation == 3:
-            for j in range(a.size):
-                z[j] = a[j] if a[j] > 0 else 0.0
-        else:
-            for j in range(a.size):
-                z[j] = a[j]
+        add_rows(indices[begin:end], values[begin:end], W1, a[:J])
+        apply_activation(a, activation, z)
         for k in range(b2.size):
             work.y[n, k] = b2[k] + _dot(z[:J], work.W2T[k, :J])
         z[J] = 1.0  # the bias of the output layer is the weight of one more hidden unit
@@ -188,25 +138,13 @@ def _dot(a: Any, b: Any) -> float:
 
 
 @inner
-def _softmax(first: int, last: int, p: Any, others: Any) -> None:
-    """Turn logits into probabilities `p`, and for each sum up all the `others`, which is 1 − p without cancellation."""
-    for n in range(first, last):
-        row = p[n]
-        highest = row[0]
-        for k in range(1, row.size):
-            highest = max(highest, row[k])
-        total = 0.0
-        for k in range(row.size):
-            row[k] = exp(row[k] - highest)
-            total += row[k]
-        for k in range(row.size):
-            rest = 0.0
-            for m in range(row.size):
-                if m != k:
-                    rest += row[m]
-            others[n, k] = rest / total
-        for k in range(row.size):
-            row[k] /= total
+def _sum_of_others(p: Any, k: int) -> float:
+    """1 − p[k] without cancellation: the sum of all the other probabilities."""
+    total = 0.0
+    for m in range(p.size):
+        if m != k:
+            total += p[m]
+    return total
 
 
 @inner
@@ -219,46 +157,18 @@ def _odds(p: float) -> tuple[float, float]:
 
 
 @inner
-def _features_of_row(
-    row: int, first: int, last: int, bias: bool, batch: Any, h: float, activation: int, index: Any, u: Any, tau: Any
-) -> int:
-    """The non-zero features of a row within first … last − 1, counted from `first`, with u = h·x and τ; how many there are.
-
-    The bias is one more feature of every sample, with the value 1.
-    """
-    indptr, indices, values = batch
-    begin = _first_at_least(indices, indptr[row], indptr[row + 1], first)
-    end = _first_at_least(indices, begin, indptr[row + 1], last)
-    features, x = indices[begin:end], values[begin:end]
-    count = end - begin
-    for s in range(count):
-        index[s] = features[s] - first
-    for s in range(count):
-        u[s] = h * like(h, x[s])
-    if bias:
-        index[count] = last - first
-        u[count] = h
-        count += 1
+def _arguments(x: Any, h: float, activation: int, bias: bool, tau: Any) -> int:
+    """τ of each non-zero feature `x` of a sample, and after them with `bias` that of a one; how many there are."""
     if activation == 1 or activation == 2:
-        half = 0.5 * activation
-        for s in range(count):
-            tau[s] = tanh(half * u[s])
+        scale = 0.5 * activation * h
+        for s in range(x.size):
+            tau[s] = tanh(scale * like(h, x[s]))
+        tau[x.size] = tanh(scale)
     else:
-        for s in range(count):
-            tau[s] = u[s]
-    return count
-
-
-@inner
-def _first_at_least(sorted_values: Any, begin: int, end: int, value: int) -> int:
-    """The first position from `begin` to `end` whose value is at least `value`, by bisection."""
-    while begin < end:
-        middle = (begin + end) // 2
-        if sorted_values[middle] < value:
-            begin = middle + 1
-        else:
-            end = middle
-    return begin
+        for s in range(x.size):
+            tau[s] = h * like(h, x[s])
+        tau[x.size] = h
+    return x.size + bias
 
 
 @inner
@@ -305,8 +215,10 @@ def _series_coefficients(p: Any, W2T: Any, target: int, d1: Any, d2: Any, d3: An
 
 
 @inner
-def _cross_entropy_series(coefficients: Any, tau: Any, kept: Any, guard: Any, weight: Any, total: Any) -> None:
-    """Add weight·½(L(+h) − L(−h)) of one sample and one feature to `total`, unit by unit, by series.
+def _cross_entropy_series(
+    first: int, last: int, features: Any, tau: Any, coefficients: Any, kept: Any, guard: Any, weight: Any, total: Any
+) -> None:
+    """Add weight·½(L(+h) − L(−h)) of one sample to the rows features[first:last] of `total`, unit by unit, by series.
 
     L = log1p(T) − log1p(κT) + const, with `guard` κ = ε / (p + ε) and `kept` 1 − κ = p / (p + ε), where p is the probability of
     the target and ε the guard of the loss. The difference of two such is the inverse hyperbolic tangent of
@@ -314,23 +226,25 @@ def _cross_entropy_series(coefficients: Any, tau: Any, kept: Any, guard: Any, we
     """
     c, theta = coefficients[0], coefficients[1]  # unpacking in one go would lose their contiguity for the compiler
     d1, d2, d3, d4, d5 = coefficients[2], coefficients[3], coefficients[4], coefficients[5], coefficients[6]
-    one = like(tau, 1)
-    half, mean = kept * like(tau, 0.5), (one + guard) * like(tau, 0.5)
-    third, fifth = half * half * like(tau, 1 / 3), half * half * half * half * like(tau, 1 / 5)
+    one = like(kept, 1)
+    half, mean = kept * like(kept, 0.5), (one + guard) * like(kept, 0.5)
+    third, fifth = half * half * like(kept, 1 / 3), half * half * half * half * like(kept, 1 / 5)
     weight = weight * half
-    for j in range(total.size):
-        q = theta[j] * tau
-        q2 = q * q
-        ct = c[j] * tau
-        f = ct + ct * (q2 + q2 * q2)
-        up = f - f * q  # Δz at +u
-        down = f + f * q  # −Δz at −u
-        above = ((((d5[j] * up + d4[j]) * up + d3[j]) * up + d2[j]) * up + d1[j]) * up  # T at +u
-        below = ((((d5[j] * down - d4[j]) * down + d3[j]) * down - d2[j]) * down + d1[j]) * down  # −T at −u
-        g = (above - below) * mean - (guard * above) * below
-        r = (above + below) * ((g * g + one) - g)
-        r2 = r * r
-        total[j] += (weight * r) * (r2 * (r2 * fifth + third) + one)
+    for s in range(first, last):
+        row, t = total[features[s]], like(kept, tau[s])
+        for j in range(row.size):
+            q = theta[j] * t
+            q2 = q * q
+            ct = c[j] * t
+            f = ct + ct * (q2 + q2 * q2)
+            up = f - f * q  # Δz at +u
+            down = f + f * q  # −Δz at −u
+            above = ((((d5[j] * up + d4[j]) * up + d3[j]) * up + d2[j]) * up + d1[j]) * up  # T at +u
+            below = ((((d5[j] * down - d4[j]) * down + d3[j]) * down - d2[j]) * down + d1[j]) * down  # −T at −u
+            g = (above - below) * mean - (guard * above) * below
+            r = (above + below) * ((g * g + one) - g)
+            r2 = r * r
+            row[j] += (weight * r) * (r2 * (r2 * fifth + third) + one)
 
 
 @inner
@@ -388,12 +302,28 @@ def _cross_entropy_direct(
 
 
 @inner
+def _features_of_row(row: int, first: int, last: int, samples: Any, features: Any) -> tuple[int, int]:
+    """From where to where in `samples` the features first … last − 1 of a row are; their numbers from `first` on into `features`.
+
+    After them comes `last`: the bias is one more feature of every sample, with the value 1.
+    """
+    indptr, indices, _ = samples
+    begin = first_at_least(indices, indptr[row], indptr[row + 1], first)
+    end = first_at_least(indices, begin, indptr[row + 1], last)
+    for s in range(end - begin):
+        features[s] = indices[begin + s] - first
+    features[end - begin] = last - first
+    return begin, end
+
+
+@inner
 def _hidden_cross_entropy(
     first: int,
     last: int,
     bias: bool,
-    batch: Any,
+    samples: Any,
     rows: Any,
+    J: int,
     targets: Any,
     h: float,
     activation: int,
@@ -407,32 +337,40 @@ def _hidden_cross_entropy(
     """
     start, classes, weights = targets
     units, coefficients = work.units[part], work.coefficients[part]
-    index, u, tau = work.features[part], work.scaled[part, 0], work.scaled[part, 1]
-    W2T, J, zero = work.W2T, work.span.size, total[0, 0]
+    features, tau = work.features[part], work.tau[part]
+    W2T, zero, values = work.W2T, total[0, 0], samples[2]
     for n in range(rows.size):
         a, p = work.a[n], work.y[n]
-        count = _features_of_row(rows[n], first, last, bias, batch, h, activation, index, u, tau)
+        begin, end = _features_of_row(rows[n], first, last, samples, features)
+        count = _arguments(values[begin:end], h, activation, bias, tau)
         largest, kink = _increment_coefficients(a, J, activation, units[0], units[1])
         reach = 0.0
         for j in range(J):
             reach = max(reach, units[0, j] * work.span[j])
+        # Of a relu τ is u, and of the others there is no kink.
+        bound = min(THETA_BOUND / max(largest, 1e-300), 0.99 * SERIES_BOUND / max(reach, 1e-300), kink)
         for pair in range(start[n], start[n + 1]):
             target, weight = classes[pair], weights[pair]
             kept, guard = _odds(p[target])
             _series_coefficients(p, W2T, target, units[2], units[3], units[4], units[5], units[6])
             for m in range(7):
-                for j in range(J):
+                for j in range(a.size):
                     coefficients[m, j] = units[m, j]
-            for s in range(count):
-                row = total[index[s]]
-                size = abs(tau[s])
-                if size * largest <= THETA_BOUND and size * reach <= 0.99 * SERIES_BOUND and abs(u[s]) < kink:
+            s = 0
+            while s < count:
+                run = s
+                while run < count and abs(tau[run]) < bound:
+                    run += 1
+                if run > s:
                     _cross_entropy_series(
-                        coefficients, like(zero, tau[s]), like(zero, kept), like(zero, guard), like(zero, weight), row
+                        s, run, features, tau, coefficients, like(zero, kept), like(zero, guard), like(zero, weight), total
                     )
+                    s = run
                 else:
                     work.direct[part] += 1
-                    _cross_entropy_direct(a, u[s], activation, p, W2T, target, weight, row, units)
+                    u = h * like(h, values[begin + s]) if begin + s < end else h
+                    _cross_entropy_direct(a, u, activation, p, W2T, target, weight, total[features[s]], units)
+                    s += 1
 
 
 @inner
@@ -459,29 +397,41 @@ def _squared_error(c: Any, theta: Any, slope: Any, curvature: Any, tau: Any, tot
 
 @inner
 def _hidden_squared_error(
-    first: int, last: int, bias: bool, batch: Any, rows: Any, h: float, activation: int, part: int, work: Workspace, total: Any
+    first: int,
+    last: int,
+    bias: bool,
+    samples: Any,
+    rows: Any,
+    J: int,
+    h: float,
+    activation: int,
+    part: int,
+    work: Workspace,
+    total: Any,
 ) -> None:
     """What `_hidden_cross_entropy` does, for the squared error."""
     units, coefficients = work.units[part], work.coefficients[part]
-    index, u, tau = work.features[part], work.scaled[part, 0], work.scaled[part, 1]
-    J, zero = work.span.size, total[0, 0]
+    features, tau = work.features[part], work.tau[part]
+    zero, values = total[0, 0], samples[2]
     slope, curvature, up, down = units[2], units[3], units[7], units[8]
     for n in range(rows.size):
         a = work.a[n]
-        count = _features_of_row(rows[n], first, last, bias, batch, h, activation, index, u, tau)
+        begin, end = _features_of_row(rows[n], first, last, samples, features)
+        count = _arguments(values[begin:end], h, activation, bias, tau)
         largest, kink = _increment_coefficients(a, J, activation, units[0], units[1])
         _squared_error_coefficients(work.y[n], work.W2T, slope, curvature)
         for m in range(4):
-            for j in range(J):
+            for j in range(a.size):
                 coefficients[m, j] = units[m, j]
         for s in range(count):
-            row = total[index[s]]
-            if abs(tau[s]) * largest <= 0.5 and abs(u[s]) < kink:
+            row = total[features[s]]
+            if abs(tau[s]) * largest <= 0.5 and abs(tau[s]) < kink:
                 _squared_error(coefficients[0], coefficients[1], coefficients[2], coefficients[3], like(zero, tau[s]), row)
             else:
-                _increments(a, u[s], activation, up)
-                _increments(a, -u[s], activation, down)
-                for j in range(J):
+                u = h * like(h, values[begin + s]) if begin + s < end else h
+                _increments(a, u, activation, up)
+                _increments(a, -u, activation, down)
+                for j in range(row.size):
                     row[j] += like(zero, 0.5 * (up[j] - down[j]) * (slope[j] + 0.5 * curvature[j] * (up[j] + down[j])))
 
 
@@ -497,7 +447,7 @@ def _output_cross_entropy(first: int, last: int, targets: Any, h: float, part: i
     start, classes, weights = targets
     up, down = work.units[part, 0], work.units[part, 1]
     for n in range(work.z.shape[0]):
-        z, p, others = work.z[n], work.y[n], work.others[n]
+        z, p = work.z[n], work.y[n]
         reach = 0.0
         for j in range(z.size):
             up[j] = expm1(h * z[j])
@@ -511,7 +461,8 @@ def _output_cross_entropy(first: int, last: int, targets: Any, h: float, part: i
             half, mean = 0.5 * kept, 0.5 * (1 + guard)
             for k in range(first, last):
                 own = k == target
-                share, rest = (others[k], p[k]) if own else (p[k], others[k])
+                rest = _sum_of_others(p, k)
+                share, rest = (rest, p[k]) if own else (p[k], rest)
                 weight = -weights[pair] if own else weights[pair]
                 row = work.outputs[k]
                 if reach <= SERIES_BOUND:
@@ -539,20 +490,19 @@ def _output_squared_error(first: int, last: int, h: float, work: Workspace) -> N
 
 
 # -- all of it -----------------------------------------------------------------------------------------------------------
+#
+# Three kernels, to be called one after the other; the last two do one part of the work in a call, so that threads can share it.
+# Their arguments are
+#   samples, rows  compressed rows, (indptr, indices, values), and which of them
+#   targets        for the cross-entropy: (start, classes, weights), the non-zero targets of sample n from start[n] on
+#   t              for the squared error: all the targets (n, k), in float64
+#   modes          the code of the activation, and whether the loss is the cross-entropy
+#   work           from `workspace`
 
 
-@inner
-def _sum(values: Any) -> float:
-    """Σ values, in order, so that the number of threads does not change the last digit."""
-    total = 0.0
-    for value in values:
-        total += value
-    return total
-
-
-@inner
-def _prepare(W2: Any, batch: Any, rows: Any, parts: int, work: Workspace) -> None:
-    """What all threads share: W2 with a unit's weights side by side, their span, the cuts between the threads."""
+@kernel
+def prepare(W2: Any, samples: Any, rows: Any, parts: int, work: Workspace) -> None:
+    """First, what all parts share: W2 with the weights of an output side by side, their span, and where to cut the features."""
     J, K = W2.shape
     for j in range(J):
         smallest = largest = np.float64(W2[j, 0])
@@ -563,23 +513,25 @@ def _prepare(W2: Any, batch: Any, rows: Any, parts: int, work: Workspace) -> Non
         work.span[j] = largest - smallest  # no |v| of this unit is larger
     for j in range(J, work.span.size):
         work.span[j] = 0.0
-    _feature_bounds(batch, rows, parts, work.features[0, :-1], work.bounds)
+    if parts == 1:
+        work.bounds[0], work.bounds[1] = 0, work.features.shape[1] - 1
+    else:
+        _feature_bounds(samples, rows, parts, work.features[0, :-1], work.bounds)
 
 
-@inner
-def _first_phase(
-    part: int, parts: int, batch: Any, rows: Any, W1: Any, b1: Any, b2: Any, targets: Any, t: Any, modes: Any, work: Workspace
+@kernel
+def evaluate(
+    part: int, parts: int, samples: Any, rows: Any, W1: Any, b1: Any, b2: Any, targets: Any, t: Any, modes: Any, work: Workspace
 ) -> None:
-    """The unperturbed network and its loss on a thread's share of the samples."""
+    """Second, the unperturbed network and its loss on one part of the samples."""
     activation, cross_entropy = modes
     start, classes, weights = targets
     first, last = rows.size * part // parts, rows.size * (part + 1) // parts
-    _forward(first, last, batch, rows, W1, b1, b2, activation, work)
-    if cross_entropy:
-        _softmax(first, last, work.y, work.others)
+    _forward(first, last, samples, rows, W1, b1, b2, activation, work)
     for n in range(first, last):
         work.losses[n] = 0.0
         if cross_entropy:
+            softmax_row(work.y[n], work.y[n])
             for pair in range(start[n], start[n + 1]):
                 work.losses[n] -= weights[pair] * math.log(work.y[n, classes[pair]] + LOG_GUARD) / rows.size
         else:
@@ -588,11 +540,14 @@ def _first_phase(
                 work.losses[n] += 0.5 * work.y[n, k] ** 2
 
 
-@inner
-def _second_phase(
-    part: int, parts: int, batch: Any, rows: Any, targets: Any, h: float, modes: Any, work: Workspace, gradients: Any
+@kernel
+def perturb(
+    part: int, parts: int, samples: Any, rows: Any, targets: Any, h: float, modes: Any, work: Workspace, gradients: Any
 ) -> None:
-    """The perturbations of a thread's share of the features and of the outputs, on all samples."""
+    """Third, the gradients for one part of the features and of the outputs, from all samples.
+
+    `gradients` are those of W1, b1, W2 and b2, to be written.
+    """
     dW1, db1, dW2, db2 = gradients
     activation, cross_entropy = modes
     K, J = work.y.shape[1], db1.size
@@ -604,9 +559,9 @@ def _second_phase(
         for j in range(hidden.shape[1]):
             hidden[i, j] = like(factor, 0.0)
     if cross_entropy:
-        _hidden_cross_entropy(first, last, bias, batch, rows, targets, h, activation, part, work, hidden)
+        _hidden_cross_entropy(first, last, bias, samples, rows, J, targets, h, activation, part, work, hidden)
     else:
-        _hidden_squared_error(first, last, bias, batch, rows, h, activation, part, work, hidden)
+        _hidden_squared_error(first, last, bias, samples, rows, J, h, activation, part, work, hidden)
     for i in range(first, last):
         for j in range(J):
             dW1[i, j] = hidden[i - first, j] * factor
@@ -626,69 +581,3 @@ def _second_phase(
         for j in range(J):
             dW2[j, k] = work.outputs[k, j] * scale
         db2[k] = work.outputs[k, J] * scale
-
-
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", nogil=True)
-def serial(
-    batch: Any,
-    rows: Any,
-    W1: Any,
-    b1: Any,
-    W2: Any,
-    b2: Any,
-    targets: Any,
-    t: Any,
-    h: float,
-    modes: Any,
-    parts: int,
-    work: Workspace,
-    gradients: Any,
-) -> float:
-    """The loss, and all four gradients into `gradients`.
-
-    Parameters
-    ----------
-    batch, rows
-        Samples as compressed rows, (indptr, indices, values), and which of those rows.
-    targets
-        For the cross-entropy, the targets that are not zero: (start, classes, weights), those of sample n from start[n] on.
-    t
-        For the squared error, all the targets (n, k), in float64.
-    modes
-        The activation's code, and whether the loss is the cross-entropy.
-    parts
-        Among how many threads to share the work; 1 here.
-    work
-        From :func:`workspace`.
-    """
-    _prepare(W2, batch, rows, parts, work)
-    for part in range(parts):
-        _first_phase(part, parts, batch, rows, W1, b1, b2, targets, t, modes, work)
-    for part in range(parts):
-        _second_phase(part, parts, batch, rows, targets, h, modes, work, gradients)
-    return _sum(work.losses)
-
-
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", nogil=True, parallel=True)
-def parallel(
-    batch: Any,
-    rows: Any,
-    W1: Any,
-    b1: Any,
-    W2: Any,
-    b2: Any,
-    targets: Any,
-    t: Any,
-    h: float,
-    modes: Any,
-    parts: int,
-    work: Workspace,
-    gradients: Any,
-) -> float:
-    """What `serial` does, on `parts` threads: their shares of the samples first, then of the features and the outputs."""
-    _prepare(W2, batch, rows, parts, work)
-    for part in prange(parts):
-        _first_phase(np.int64(part), parts, batch, rows, W1, b1, b2, targets, t, modes, work)
-    for part in prange(parts):
-        _second_phase(np.int64(part), parts, batch, rows, targets, h, modes, work, gradients)
-    return _sum(work.losses)

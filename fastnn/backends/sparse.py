@@ -1,0 +1,59 @@
+"""Samples of which most features are zero, as MNIST's are: only the others are kept, and only they cost anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ..validation import Array
+from .base import Backend, Dataset
+
+
+class SparseRows(NamedTuple):
+    """A batch of sparse samples: which rows of which compressed samples. Nothing is gathered until an operation reads it.
+
+    Attributes
+    ----------
+    samples : (indptr, indices, values)
+        Row r has the values ``values[indptr[r]:indptr[r + 1]]`` in the columns ``indices[indptr[r]:indptr[r + 1]]``, in order.
+    rows : array of int64
+    features : int
+        How many columns there are.
+    """
+
+    samples: tuple[Array, Array, Array]
+    rows: Array
+    features: int
+
+
+class SparseDataset(Dataset):
+    """Samples kept as compressed rows, and their targets.
+
+    Parameters
+    ----------
+    backend : Backend
+    samples : (indptr, indices, values)
+    t : array
+        Targets, as for :class:`Dataset`.
+    features : int
+    """
+
+    def __init__(self, backend: Backend, samples: tuple[Array, Array, Array], t: Array, features: int) -> None:
+        super().__init__(backend, samples, t)
+        self.features = features
+        self._rows = np.arange(len(t))
+
+    def __len__(self) -> int:
+        return len(self.t)
+
+    def batch(self, rows: Array, *, out: Array | None = None) -> tuple[SparseRows, Array]:
+        return SparseRows(self.x, rows, self.features), self.t[rows]
+
+    def buffer(self, size: int) -> None:
+        return None
+
+    def chunks(self, size: int) -> Iterator[tuple[SparseRows, Array]]:
+        for start in range(0, len(self), size):
+            yield SparseRows(self.x, self._rows[start : start + size], self.features), self.t[start : start + size]

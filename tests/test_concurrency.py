@@ -1,0 +1,138 @@
+"""Training in several threads and processes at once: the same losses, whatever threads Numba would use."""
+
+import multiprocessing
+import threading
+
+import joblib
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.backends.numba_backend import NumbaBackend
+from fastnn.backends.threads import Team
+
+SCRIPT = """
+import multiprocessing, sys, threading
+import numpy as np
+import fastnn
+from fastnn.backends.numba_backend import NumbaBackend
+
+def losses(seed, gradient="numerical"):
+    (x, t), _ = fastnn.load_mnist()
+    net = fastnn.TwoLayerNet(784, 50, 10, backend=NumbaBackend(2), rng=0)
+    return fastnn.train(net, x[:500], t[:500], iterations=5, gradient=gradient, evaluate_every=0, rng=seed).loss
+
+if __name__ == "__main__":
+    expected = [losses(seed) for seed in range(4)]
+    found = [None] * 4
+
+    def work(seed):
+        found[seed] = losses(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert all(np.array_equal(a, b) for a, b in zip(expected, found)), "threads"
+    for method in sys.argv[1:]:
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            found = pool.map_async(losses, range(4)).get(timeout=300)
+        assert all(np.array_equal(a, b) for a, b in zip(expected, found)), method
+    print("same")
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue", "tbb"])
+def test_threads_and_processes_give_the_same_losses(python, tmp_path, monkeypatch, layer):
+    """After training in this process, in threads at the same time, and in forked and spawned children."""
+    monkeypatch.setenv("NUMBA_THREADING_LAYER", layer)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    methods = [method for method in ("fork", "spawn") if method in multiprocessing.get_all_start_methods()]
+    done = python(script, *methods)
+    assert (done.code, done.out) == (0, "same\n"), done.err
+
+
+def losses(seed, backend):
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(200, 30)) * (rng.random((200, 30)) < 0.2), rng.integers(3, size=200)
+    net = fastnn.TwoLayerNet(30, 8, 3, backend=backend, rng=0)
+    return fastnn.train(net, x, t, iterations=20, batch_size=10, evaluate_every=0, rng=seed).loss
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba"])
+def test_joblib(name):
+    expected = [losses(seed, name) for seed in range(4)]
+    for prefer in ("threads", "processes"):
+        found = joblib.Parallel(n_jobs=2, prefer=prefer)(joblib.delayed(losses)(seed, name) for seed in range(4))
+        assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+# -- the team itself ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("parts", [0, 1, 2, 7, 100])
+def test_every_part_is_done_once(size, parts):
+    done, team = [], Team(size)
+    team.share(done.append, parts)
+    assert sorted(done) == list(range(parts))
+
+
+def test_several_threads_may_share_a_team():
+    team, sums = Team(3), [[] for _ in range(6)]
+
+    def work(k):
+        for _ in range(200):
+            done = []
+            team.share(done.append, 5)
+            sums[k].append(sum(done))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sums == [[10] * 200] * 6
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_an_exception_in_a_part_reaches_the_caller_and_the_team_goes_on(size):
+    team = Team(size)
+
+    def work(part):
+        if part == 3:
+            raise ValueError("part 3")
+
+    for _ in range(20):
+        with pytest.raises(ValueError, match="part 3"):
+            team.share(work, 6)
+    done = []
+    team.share(done.append, 4)
+    assert sorted(done) == [0, 1, 2, 3]
+
+
+def test_threads_are_refused_unless_there_is_one():
+    with pytest.raises(fastnn.InputError, match="threads=0"):
+        NumbaBackend(0)
+
+
+def test_blas_threads_are_limited_in_the_loop_and_restored_after_an_error():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def blas():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    seen = []
+
+    class Failing(type(fastnn.get_backend("numpy"))):
+        def loss_gradient(self, *arguments, **options):
+            seen.append(blas())
+            raise RuntimeError("in the loop")
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas()
+        net = fastnn.TwoLayerNet(5, 4, 3, backend=Failing(), rng=0)
+        with pytest.raises(RuntimeError, match="in the loop"):
+            fastnn.train(net, np.ones((9, 5)), np.zeros(9, int), batch_size=3)
+        assert blas() == before
+    assert seen[0] == [1] * len(before)
