@@ -23,8 +23,9 @@ from .threads import Team
 
 _log = logging.getLogger("fastnn.compilation")
 
-#: Up to which share of non-zero values samples are compressed: where the sparse kernels and the BLAS take the same time.
-SPARSE_DENSITY = 0.3
+#: Up to which share of non-zero values samples are compressed. The sparse kernels and the BLAS take the same time at 0.2 to 0.4,
+#: depending on the dtype and on the number of hidden units, which is not known when data enter.
+SPARSE_DENSITY = 0.25
 
 #: How many multiplications by sparse values are worth a part of their own, for another thread to take: about 20 µs.
 SPARSE_GRAIN = 250_000
@@ -85,7 +86,8 @@ class NumbaBackend(NumpyBackend):
 
     def _compress(self, x: Array) -> tuple[Array, Array, Array]:
         count = np.count_nonzero(x)
-        samples = np.empty(len(x) + 1, np.intp), np.empty(count + 1, np.int32), np.empty(count + 1, x.dtype)
+        # Indices are unsigned: a signed one might be negative, and the kernels would have to ask.
+        samples = np.empty(len(x) + 1, np.intp), np.empty(count + 1, np.uint32), np.empty(count + 1, x.dtype)
         self._kernels.compress(x, *samples)
         indptr, indices, values = samples
         return indptr, indices[:count], values[:count]
