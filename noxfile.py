@@ -35,3 +35,40 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time every operation and path on every backend that can run here; see _benchmarks for the arguments."""
+    _benchmarks(session, "fastnn", "benchmarks", "--ignore=benchmarks/peers")
+
+
+@nox.session(name="bench-peers")
+def bench_peers(session: nox.Session) -> None:
+    """Time fastnn beside other libraries, which are installed into an environment of this session's own."""
+    session.install(*dependency_group("peers"))
+    _benchmarks(session, "peers", "benchmarks/peers")
+
+
+@nox.session(name="bench-check")
+def bench_check(session: nox.Session) -> None:
+    """Compare the ratios to plain NumPy with the committed ones; fail where one has become more than twice as large."""
+    session.install("-e", ".", *dependency_group("test"))
+    session.run("python", "-m", "benchmarks.check", env=OWN_BLAS)
+
+
+#: OpenBLAS shall choose its kernels by the processor: an override would make NumPy slower or faster than users see it.
+OWN_BLAS = {"OPENBLAS_CORETYPE": None}
+
+
+def _benchmarks(session: nox.Session, name: str, *arguments: str) -> None:
+    """Run benchmarks; of the arguments after --, cuda12 and cuda13 install CuPy, and the others go to pytest.
+
+    --record writes what was measured to benchmarks/results, and draws the pictures and writes the README's tables anew.
+    """
+    extras = ["plot", *(a for a in session.posargs if a in ("cuda12", "cuda13"))]
+    session.install("-e", f".[{','.join(extras)}]", *dependency_group("test"))
+    options = [f"--record={name}" if a == "--record" else a for a in session.posargs if a not in extras]
+    session.run("python", "-m", "pytest", *arguments, *options, env=OWN_BLAS)
+    if "--record" in session.posargs:
+        session.run("python", "-m", "benchmarks.report")

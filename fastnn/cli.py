@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from . import __version__
+from . import __version__, bench
 from .backends import available_backends, get_backend
 from .datasets import load_mnist
 from .errors import FastnnError
@@ -110,6 +110,22 @@ def backends_command() -> None:
     for name, available, detail in rows:
         click.echo(f"{name:<{width}}  {available:<9}  {detail}")
     click.echo(f"\nauto chooses {get_backend('auto').name} here.")
+
+
+@cli.command("bench")
+@click.option("--dtype", default="float64", show_default=True, help="float64 or float32.")
+@click.option("--hidden", default=50, show_default=True, help="Units of the hidden layer.")
+@click.option("--batch-size", default=100, show_default=True, help="Samples a step.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.option("--plot", "picture", metavar="FILE", help="Draw it, too: a PNG, SVG or PDF file.")
+def bench_command(dtype: str, hidden: int, batch_size: int, as_json: bool, picture: str | None) -> None:
+    """Time a training step and a numerical gradient here, on every backend and with the book's loop."""
+    if picture is not None:
+        bench.check_picture(picture)
+    measured = bench.measure(dtype=dtype, hidden_size=hidden, batch_size=batch_size)
+    if picture is not None:
+        bench.plot(measured, picture)
+    click.echo(json.dumps(measured) if as_json else bench.table(measured))
 
 
 @cli.command("gradcheck")

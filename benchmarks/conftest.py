@@ -1,0 +1,100 @@
+"""Fixtures of the benchmarks, the summary at their end, and the file of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastnn.backends import Backend, available_backends, get_backend
+from fastnn.bench import blas_threads
+
+from .problems import SIZES, Problem
+from .recording import Record
+
+RESULTS = Path(__file__).parent / "results"
+
+_RECORD = pytest.StashKey[Record]()
+
+#: Libraries beside fastnn's own whose versions belong to the results, where they are installed.
+_PEERS = ("torch", "jax", "scikit-learn", "scipy", "numdifftools")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--results", type=Path, metavar="FILE", help="write what was measured to this JSON file")
+    parser.addoption("--record", metavar="NAME", help="write it to benchmarks/results: to cpu-NAME.json, or gpu-NAME.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # With --benchmark-disable everything is run once, on small data, to see that it runs.
+    config.stash[_RECORD] = Record(quick=config.getoption("benchmark_disable"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path, name = session.config.getoption("results"), session.config.getoption("record")
+    if name:
+        path = RESULTS / f"{'gpu' if available_backends()['cupy'].available else 'cpu'}-{name}.json"
+    if path is None or session.testsfailed:
+        return
+    versions = {}
+    for package in _PEERS:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    session.config.stash[_RECORD].write(path, versions)
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-benchmark's tables
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    record = config.stash[_RECORD]
+    if not record.quick and record.lines():
+        terminalreporter.section("what was compared: medians of interleaved rounds [quartiles]")
+        for line in record.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def record(pytestconfig: pytest.Config) -> Record:
+    return pytestconfig.stash[_RECORD]
+
+
+@pytest.fixture(params=[*available_backends()])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each registered backend; those that cannot run here are skipped with their reason.
+
+    Numba gets one thread: what two achieve depends on how busy the machine is, and test_scale.py shows what they are good for.
+    """
+    found = available_backends()[request.param]
+    if not found.available:
+        pytest.skip(f"{request.param}: {found.reason}; {found.remedy}")
+    if request.param == "numba":
+        from fastnn.backends.numba_backend import NumbaBackend
+
+        return NumbaBackend(threads=1)
+    return get_backend(request.param)
+
+
+@pytest.fixture(params=["float64", "float32"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def one_blas_thread() -> Iterator[None]:
+    """What is called outside the training loop, which sets the number itself, and what it is compared with, runs with one."""
+    with blas_threads(1):
+        yield
+
+
+@pytest.fixture
+def problem(record: Record) -> Any:
+    """A function (size, dtype, data="mnist") → Problem; small when nothing is timed."""
+
+    def make(size: str, dtype: str, data: str = "mnist") -> Problem:
+        return Problem(SIZES[size].shrunk() if record.quick else SIZES[size], dtype, data, record.quick)
+
+    return make

@@ -1,0 +1,109 @@
+"""Numerical gradients of any function, against the book's loop: plain, compiled and vectorized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+
+from fastnn import numerical_gradient
+from fastnn.bench import BOOK, Contestant, repeat
+from fastnn.functions import cross_entropy_error, softmax
+
+from .problems import STEP, assert_close
+from .recording import Record
+
+
+def book_gradient(f: Callable, x: np.ndarray, count: int | None = None) -> np.ndarray:
+    """The book's loop, over all elements or over the first so many."""
+    gradient = np.zeros_like(x)
+    iterator = np.nditer(x, flags=["multi_index"], op_flags=["readwrite"])
+    for _ in range(x.size if count is None else count):
+        index = iterator.multi_index
+        value = x[index]
+        x[index] = float(value) + STEP
+        above = f(x)
+        x[index] = float(value) - STEP
+        below = f(x)
+        gradient[index] = (above - below) / (2 * STEP)
+        x[index] = value
+        iterator.iternext()
+    return gradient
+
+
+def compare(
+    record: Record, name: str, x: np.ndarray, ours: Callable, theirs: Callable, count: int | None = None, **options: Any
+) -> None:
+    """Check `ours` against the book's loop on `theirs`, over `count` elements, and time both; the loop is scaled to all."""
+    count = x.size if count is None else min(count, x.size)
+    expected = book_gradient(theirs, x, count).ravel()[:count]
+    assert_close(numerical_gradient(ours, x, **options).ravel()[:count], expected, 1e-6, "the gradient")
+
+    loop = repeat(lambda: book_gradient(theirs, x, count))
+    contestants: dict[str, Contestant] = {
+        "fastnn.numerical_gradient": repeat(lambda: numerical_gradient(ours, x, **options)),
+        BOOK: lambda: loop() * x.size / count,
+    }
+    record.compare(f"gradient of any function: {name}", contestants, unit="gradient", seconds=1)
+
+
+def sum_of_squares(x: np.ndarray) -> Any:
+    return np.sum(x**2)
+
+
+def test_plain_loss(record: Record) -> None:
+    rng = np.random.default_rng(0)
+    z, t, W = rng.uniform(0, 1, (100, 50)), rng.integers(10, size=100), rng.standard_normal((50, 10))
+
+    def f(_: np.ndarray) -> Any:
+        return cross_entropy_error(softmax(z @ W), t)
+
+    compare(record, "loss of an output layer, 100 samples, 50 × 10 weights", W, f, f)
+
+
+@pytest.mark.parametrize("size", [2, 1000])
+def test_plain(size: int, record: Record) -> None:
+    x = np.random.default_rng(0).standard_normal(size)
+    compare(record, f"sum of squares, {size} variables", x, sum_of_squares, sum_of_squares)
+
+
+@numba.njit
+def compiled_rosenbrock(x: np.ndarray) -> float:
+    total = 0.0
+    for i in range(x.size - 1):
+        total += 100 * (x[i + 1] - x[i] ** 2) ** 2 + (1 - x[i]) ** 2
+    return total
+
+
+def rosenbrock(x: np.ndarray) -> Any:
+    return np.sum(100 * (x[..., 1:] - x[..., :-1] ** 2) ** 2 + (1 - x[..., :-1]) ** 2, axis=-1)
+
+
+@pytest.mark.parametrize(
+    ("what", "theirs", "count"),
+    [
+        ("the same without compiling", compiled_rosenbrock.py_func, 5),
+        ("the same in NumPy", rosenbrock, 500),
+        ("the same compiled function", compiled_rosenbrock, 500),
+    ],
+)
+def test_compiled(what: str, theirs: Callable, count: int, record: Record) -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, 100 if record.quick else 10_000)
+    compare(record, f"compiled Rosenbrock, {x.size:,} variables, against the loop on {what}", x, compiled_rosenbrock, theirs, count)
+
+
+def heat(x: np.ndarray) -> Any:
+    """How uneven a temperature is after a hundred explicit steps of the heat equation, from the initial temperature."""
+    x = x.copy()
+    for _ in range(100):
+        x[..., 1:-1] += 0.25 * (x[..., 2:] - 2 * x[..., 1:-1] + x[..., :-2])
+    return np.sum(x**2, axis=-1)
+
+
+@pytest.mark.parametrize(("f", "size"), [(rosenbrock, 50), (heat, 50), (heat, 200)])
+def test_vectorized(f: Callable, size: int, record: Record) -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, 5 if record.quick else size)
+    compare(record, f"vectorized {f.__name__}, {size} variables", x, f, f, vectorized=True)

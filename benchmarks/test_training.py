@@ -1,0 +1,150 @@
+"""Training: fastnn against NumPy by hand, what the dispatch layer costs, and what `auto` chooses."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastnn import available_backends
+from fastnn.bench import Contestant, training_steps
+from fastnn.training import sgd_step
+
+from .peers import contestants
+from .problems import DTYPES, LEARNING_RATE, OUTPUTS, Problem, Size, assert_close, tolerance
+from .recording import Claim, Record
+
+#: Floating-point operations that one sample of training steps of any size comes to, about: some hundredths of a second.
+WORK = 2e9
+
+
+def fastnn_steps(problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any) -> dict[str, Contestant | str]:
+    """A contestant for each of these backends, by default for all: its training loop, or why it cannot run here."""
+    result: dict[str, Contestant | str] = {}
+    for name in backends or available_backends():
+        found = available_backends().get(name)
+        if found and not found.available:
+            result[f"fastnn {name}"] = found.reason
+            continue
+        network = problem.network(name)
+        result[f"fastnn {name}"] = training_steps(
+            network,
+            problem.x,
+            problem.t,
+            iterations=iterations,
+            batch_size=problem.size.batch,
+            learning_rate=LEARNING_RATE,
+            **options,
+        )
+    return result
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data", ["mnist", "dense"])
+def test_against_numpy_by_hand(data: str, dtype: str, record: Record, problem: Any) -> None:
+    p = problem("book", dtype, data)
+    iterations = 3 if record.quick else 300
+    by_hand = contestants(p, iterations, ("book's loop", "NumPy by hand"))
+    record.compare(
+        f"training step, {p.size}, {data}, {dtype}",
+        fastnn_steps(p, iterations) | by_hand,
+        [Claim("fastnn numpy", tuple(name for name in by_hand if name.startswith("NumPy by hand")), at_most=1.0)],
+        unit="iteration",
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dispatch(dtype: str, record: Record, problem: Any) -> None:
+    """The smallest step there is, through the layer and with the same array calls written out."""
+    p = problem("tiny", dtype)
+    rows = p.rows(3 if record.quick else 2000)
+    network = p.network("numpy")
+    step = sgd_step(network, network.dataset(p.x, p.t), "backprop", p.size.batch, LEARNING_RATE)
+    calls = _array_calls(p)
+    losses = [(float(step(batch)), float(calls(batch))) for batch in rows[:3]]
+    assert_close(np.array([a for a, _ in losses]), np.array([b for _, b in losses]), tolerance(dtype), "the loss")
+
+    def loop(step: Any) -> Contestant:
+        def sample() -> float:
+            started = time.perf_counter()
+            for batch in rows:
+                step(batch)
+            return (time.perf_counter() - started) / len(rows)
+
+        return sample
+
+    record.compare(
+        f"cost of dispatch, {p.size}, {dtype}",
+        {"fastnn numpy": loop(step), "the same array calls": loop(calls)},
+        [Claim("fastnn numpy", at_most=1.15)],
+        unit="iteration",
+    )
+
+
+def _array_calls(problem: Problem) -> Any:
+    """A training step by the array calls that the NumPy backend makes, without networks, backends or tables of functions."""
+    W1, b1, W2, b2 = problem.params.values()
+    size, x, t = problem.size, problem.x, problem.t
+    x_batch, z1, delta1 = (np.empty((size.batch, n), problem.dtype) for n in (size.inputs, size.hidden, size.hidden))
+    logits, y = (np.empty((size.batch, OUTPUTS), problem.dtype) for _ in range(2))
+
+    def step(rows: np.ndarray) -> Any:
+        np.take(x, rows, axis=0, out=x_batch, mode="clip")
+        t_batch = t[rows]
+        np.matmul(x_batch, W1, out=z1)
+        np.add(z1, b1, out=z1)
+        np.negative(z1, out=z1)
+        np.exp(z1, out=z1)
+        np.add(z1, 1, out=z1)
+        np.reciprocal(z1, out=z1)
+        np.matmul(z1, W2, out=logits)
+        np.add(logits, b2, out=logits)
+        np.subtract(logits, logits.max(axis=-1, keepdims=True), out=y)
+        np.exp(y, out=y)
+        np.divide(y, y.sum(axis=-1, keepdims=True), out=y)
+        loss = -np.log(y[np.arange(len(t_batch)), t_batch] + 1e-7).sum() / len(y)
+        y[np.arange(len(t_batch)), t_batch] -= 1
+        np.divide(y, len(y), out=y)
+        np.matmul(y, W2.T, out=delta1)
+        np.multiply(delta1, z1 * (1 - z1), out=delta1)
+        for W, b, entering, delta in ((W1, b1, x_batch, delta1), (W2, b2, z1, y)):
+            dW, db = np.matmul(entering.T, delta), delta.sum(axis=0)
+            for parameter, gradient in ((W, dW), (b, db)):
+                np.multiply(gradient, LEARNING_RATE, out=gradient)
+                np.subtract(parameter, gradient, out=parameter)
+        return loss
+
+    return step
+
+
+def test_auto(record: Record) -> None:
+    """What `auto` chooses is never much slower than the best that is available."""
+    hidden, batches = ((10, 100, 500, 2000), (1, 30, 300, 2000)) if not record.quick else ((3,), (1, 5))
+    available = tuple(name for name, found in available_backends().items() if found.available)
+    worst, where, points = 0.0, "", []
+    for j in hidden:
+        for batch in batches:
+            p = Problem(Size(784, j, batch), "float32", quick=record.quick)
+            timings = record.compare(
+                f"auto, {p.size}, float32",
+                fastnn_steps(p, 3 if record.quick else p.size.iterations(WORK), (*available, "auto")),
+                unit="iteration",
+                seconds=1,
+            )
+            best = min((name for name in timings if name != "fastnn auto"), key=lambda name: timings[name].median)
+            ratio = timings["fastnn auto"].median / timings[best].median
+            points.append(
+                {
+                    "contestant": f"auto / best, {j} hidden units",
+                    "x": batch,
+                    "ratio": ratio,
+                    "best": best.removeprefix("fastnn "),
+                }
+            )
+            if ratio > worst:
+                worst, where = ratio, f"{p.size}, where the best is {best.removeprefix('fastnn ')}"
+    record.curve("what auto chooses", "batch size", "time of auto over that of the best backend", points)
+    text = f"auto takes at most 1.1 of the time of the best backend; worst at {where}"
+    record.statement("auto on a grid of sizes", text, worst, 1.10)

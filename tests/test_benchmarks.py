@@ -1,0 +1,177 @@
+"""The benchmarks run, cover the contract, and the README shows what they measured."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import book
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import check, report
+from fastnn import bench
+from fastnn.backends.base import OPERATIONS
+from fastnn.cli import cli
+from fastnn.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+
+#: The paths through a network that are timed besides the operations, by their tests.
+PATHS = (
+    "test_gradient",
+    "test_training_step",
+    "test_epoch",
+    "test_numerical_gradient_full",
+    "test_numerical_gradient_incremental",
+    "test_numerical_gradient_generic",
+)
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """Every benchmark run once in a fresh process, without timing, on small data: test → outcome."""
+    command = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-disable", "-v", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    found = dict(re.findall(r"^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)", done.stdout, re.MULTILINE))
+    assert found, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout[-5000:]
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+class TestCoverage:
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    @pytest.mark.parametrize("size", ["tiny", "book", "wide"])
+    def test_operation(self, outcomes, operation, size, backend, dtype):
+        names = [name for name in outcomes if "::test_operation[" in name]
+        parts = {backend, dtype, operation, size}
+        assert any(set(re.split(r"[\[\]-]", name)) >= parts and outcomes[name] == "PASSED" for name in names)
+
+    @pytest.mark.parametrize("path", PATHS)
+    def test_path(self, outcomes, path, backend, dtype):
+        assert outcomes[f"benchmarks/test_network.py::{path}[{backend}-{dtype}]"] == "PASSED"
+
+
+def test_readme_shows_the_committed_results():
+    _, _, rest = report.README.read_text(encoding="utf-8").partition(report.BEGIN)
+    shown, end, _ = rest.partition(report.END)
+    assert end
+    assert shown.strip() == report.markdown().strip(), "run python -m benchmarks.report"
+    for picture in re.findall(r"\]\((benchmarks/results/\S+)\)", shown):
+        assert (ROOT / picture).stat().st_size > 1000
+
+
+COMMITTED_RATIOS = {"a": 1.0, "b": 0.5, "gone": 1.0}
+
+
+class TestCheck:
+    def test_finds_what_became_worse(self):
+        assert check.regressions(COMMITTED_RATIOS, {"a": 1.9, "b": 1.5, "new": 9.0}, tolerance=2) == {"b": 3.0}
+
+    def test_better_is_no_regression(self):
+        assert check.regressions(COMMITTED_RATIOS, {"a": 0.1, "b": 0.5}) == {}
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A measurement that takes no time to speak of."""
+    return bench.measure(dtype="float32", hidden_size=2, batch_size=10, seconds=0.1)
+
+
+class TestMeasure:
+    @pytest.mark.parametrize("what", ["training_step", "numerical_gradient"])
+    def test_every_backend_and_the_book(self, measured, what):
+        rows = measured[what]
+        loops = {name: row for name, row in rows.items() if name.startswith("book's loop")}
+        assert loops
+        assert {*rows, *measured["unavailable"]} >= {"numpy", "numba", "cupy"}
+        fastest = min(row["median"] for row in loops.values())
+        for row in rows.values():
+            assert 0 < row["low"] <= row["median"] <= row["high"]
+            assert row["speedup_over_book"] == pytest.approx(fastest / row["median"])
+            assert row["speedup_over_numpy"] == pytest.approx(rows["numpy"]["median"] / row["median"])
+
+    def test_is_plain_data(self, measured):
+        assert json.loads(json.dumps(measured)) == measured
+
+    def test_table_shows_everything(self, measured):
+        shown = bench.table(measured)
+        for name in (*measured["training_step"], *measured["unavailable"], measured["machine"]["cpu"], measured["network"]):
+            assert name in shown
+
+    @pytest.mark.parametrize("suffix", ["png", "svg"])
+    def test_plot(self, measured, tmp_path, suffix):
+        pytest.importorskip("matplotlib")
+        bench.plot(measured, tmp_path / f"bench.{suffix}")
+        assert (tmp_path / f"bench.{suffix}").stat().st_size > 1000
+
+    @pytest.mark.parametrize("path", ["bench.nothing", "bench", "nowhere/bench.png"])
+    def test_plot_to_an_impossible_file(self, tmp_path, path):
+        pytest.importorskip("matplotlib")
+        with pytest.raises(InputError, match="picture"):
+            bench.check_picture(tmp_path / path)
+
+    def test_command(self, measured, monkeypatch):
+        monkeypatch.setattr(bench, "measure", lambda **options: measured | {"options": options})
+        shown = CliRunner().invoke(cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10"])
+        assert shown.output == bench.table(measured) + "\n"
+        shown = CliRunner().invoke(cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10", "--json"])
+        assert json.loads(shown.output)["options"] == {"dtype": "float32", "hidden_size": 2, "batch_size": 10}
+
+    def test_plot_without_matplotlib(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+        with pytest.raises(InputError, match=r"fastnn\[plot\]"):
+            bench.check_picture("bench.png")
+
+
+def test_the_books_loop_is_the_oracle():
+    rng = np.random.default_rng(0)
+    params = {"W1": rng.normal(size=(4, 3)), "b1": rng.normal(size=3), "W2": rng.normal(size=(3, 2)), "b2": rng.normal(size=2)}
+    x, t, rows = rng.normal(size=(9, 4)), book.one_hot(rng.integers(2, size=9), 2), rng.integers(9, size=(5, 3))
+    network = bench.BookNet(params)
+    assert network.loss(x, t) == pytest.approx(book.loss(params, x, t), rel=1e-12)
+    every = network.numerical_gradient(x, t, parameters=12).reshape(4, 3)
+    np.testing.assert_allclose(every, book.gradient(params, x, t)["W1"], atol=1e-6)
+    network.train(x, t, rows, 0.1)
+    book.train(params, x, t, rows, 0.1)
+    for name, value in network.params.items():
+        np.testing.assert_allclose(value, params[name], rtol=1e-12)
+
+
+class TestBench:
+    def test_interleave_takes_turns(self):
+        turns = []
+
+        def contestant(name, seconds):
+            def sample():
+                turns.append(name)
+                return seconds
+
+            return sample
+
+        timings = bench.interleave({"a": contestant("a", 1.0), "b": contestant("b", 3.0)}, seconds=0, fewest=4, most=4)
+        assert turns == ["a", "b"] * (len(turns) // 2)
+        assert timings["a"] == bench.Timing(1.0, 1.0, 1.0, timings["a"].rounds)
+        assert timings["b"].median == 3.0
+
+    def test_summary_of_samples(self):
+        assert bench.Timing.of([5.0, 1.0, 2.0, 3.0, 4.0]) == bench.Timing(3.0, 2.0, 4.0, 5)
+        assert bench.Timing.of([2.0]) == bench.Timing(2.0, 2.0, 2.0, 1)
+
+    @pytest.mark.parametrize(
+        ("seconds", "shown"),
+        [
+            (2e-7, "0.200 µs"),
+            (9.994e-4, "999 µs"),
+            (9.999e-4, "1.00 ms"),
+            (0.0123, "12.3 ms"),
+            (1.0, "1.00 s"),
+            (12345.6, "12,346 s"),
+        ],
+    )
+    def test_format_seconds(self, seconds, shown):
+        assert bench.format_seconds(seconds) == shown
