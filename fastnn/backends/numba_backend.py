@@ -27,10 +27,11 @@ _log = logging.getLogger("fastnn.compilation")
 #: depending on the dtype and on the number of hidden units, which is not known when data enter.
 SPARSE_DENSITY = 0.25
 
-#: How many multiplications by sparse values are worth a part of their own, for another thread to take: about 20 µs.
-SPARSE_GRAIN = 250_000
-#: How many perturbations of hidden units are: about 100 µs, because each part repeats some work.
-PERTURBATION_GRAIN = 150_000
+#: How many multiplications by sparse values are worth a part of their own, for another thread to take: about 100 µs, because it
+#: takes 40 µs until another thread has woken up.
+SPARSE_GRAIN = 1_500_000
+#: How many perturbations of hidden units are: about 200 µs, because each part also repeats some work.
+PERTURBATION_GRAIN = 300_000
 
 
 class NumbaBackend(NumpyBackend):

@@ -34,6 +34,9 @@ from .numba_math import exp, expm1, like, sigmoid, tanh
 SERIES_BOUND = 2e-3
 #: |θτ| up to which 1/(1 − (θτ)²) is 1 + (θτ)² + (θτ)⁴: the next term is 6e-17.
 THETA_BOUND = 2e-3
+#: Up to here shorter series will do: |θτ|⁴, and relative to the first the terms (1e-4)⁴/120 of T and (1e-4)⁴/5 of the inverse
+#: hyperbolic tangent, are below 1e-16. At the book's step that is where a network starts, and most of where it goes.
+SHORT_BOUND = 1e-4
 #: Rows are padded to a whole number of vectors of this many bytes, the widest there are: a loop over a row has no remainder.
 VECTOR_BYTES = 64
 
@@ -214,37 +217,48 @@ def _series_coefficients(p: Any, W2T: Any, target: int, d1: Any, d2: Any, d3: An
             d5[j] += term * (v * (1 / 5))
 
 
-@inner
-def _cross_entropy_series(
-    first: int, last: int, features: Any, tau: Any, coefficients: Any, kept: Any, guard: Any, weight: Any, total: Any
-) -> None:
-    """Add weight·½(L(+h) − L(−h)) of one sample to the rows features[first:last] of `total`, unit by unit, by series.
+def _cross_entropy_series(short: bool) -> Any:
+    """The innermost loop, with the terms that :data:`SERIES_BOUND` asks for or, `short`, those for :data:`SHORT_BOUND`."""
 
-    L = log1p(T) − log1p(κT) + const, with `guard` κ = ε / (p + ε) and `kept` 1 − κ = p / (p + ε), where p is the probability of
-    the target and ε the guard of the loss. The difference of two such is the inverse hyperbolic tangent of
-    (1 − κ)/2 · (T₊ − T₋) / (1 + g), g = (1 + κ)/2 · (T₊ + T₋) + κ·T₊·T₋.
-    """
-    c, theta = coefficients[0], coefficients[1]  # unpacking in one go would lose their contiguity for the compiler
-    d1, d2, d3, d4, d5 = coefficients[2], coefficients[3], coefficients[4], coefficients[5], coefficients[6]
-    one = like(kept, 1)
-    half, mean = kept * like(kept, 0.5), (one + guard) * like(kept, 0.5)
-    third, fifth = half * half * like(kept, 1 / 3), half * half * half * half * like(kept, 1 / 5)
-    weight = weight * half
-    for s in range(first, last):
-        row, t = total[features[s]], like(kept, tau[s])
-        for j in range(row.size):
-            q = theta[j] * t
-            q2 = q * q
-            ct = c[j] * t
-            f = ct + ct * (q2 + q2 * q2)
-            up = f - f * q  # Δz at +u
-            down = f + f * q  # −Δz at −u
-            above = ((((d5[j] * up + d4[j]) * up + d3[j]) * up + d2[j]) * up + d1[j]) * up  # T at +u
-            below = ((((d5[j] * down - d4[j]) * down + d3[j]) * down - d2[j]) * down + d1[j]) * down  # −T at −u
-            g = (above - below) * mean - (guard * above) * below
-            r = (above + below) * ((g * g + one) - g)
-            r2 = r * r
-            row[j] += (weight * r) * (r2 * (r2 * fifth + third) + one)
+    @inner
+    def series(
+        first: int, last: int, features: Any, tau: Any, coefficients: Any, kept: Any, guard: Any, weight: Any, total: Any
+    ) -> None:
+        """Add weight·½(L(+h) − L(−h)) of one sample to the rows features[first:last] of `total`, unit by unit, by series.
+
+        L = log1p(T) − log1p(κT) + const, with `guard` κ = ε / (p + ε) and `kept` 1 − κ = p / (p + ε), where p is the probability of
+        the target and ε the guard of the loss. The difference of two such is the inverse hyperbolic tangent of
+        (1 − κ)/2 · (T₊ − T₋) / (1 + g), g = (1 + κ)/2 · (T₊ + T₋) + κ·T₊·T₋.
+        """
+        c, theta = coefficients[0], coefficients[1]  # unpacking in one go would lose their contiguity for the compiler
+        d1, d2, d3, d4, d5 = coefficients[2], coefficients[3], coefficients[4], coefficients[5], coefficients[6]
+        one = like(kept, 1)
+        half, mean = kept * like(kept, 0.5), (one + guard) * like(kept, 0.5)
+        third, fifth = half * half * like(kept, 1 / 3), half * half * half * half * like(kept, 1 / 5)
+        weight = weight * half
+        for s in range(first, last):
+            row, t = total[features[s]], like(kept, tau[s])
+            for j in range(row.size):
+                q = theta[j] * t
+                q2 = q * q
+                ct = c[j] * t
+                f = ct + ct * (q2 if short else q2 + q2 * q2)
+                up = f - f * q  # Δz at +u
+                down = f + f * q  # −Δz at −u
+                above, below = d4[j], -d4[j]
+                if not short:
+                    above, below = d5[j] * up + above, d5[j] * down + below
+                above = (((above * up + d3[j]) * up + d2[j]) * up + d1[j]) * up  # T at +u
+                below = (((below * down + d3[j]) * down - d2[j]) * down + d1[j]) * down  # −T at −u
+                g = (above - below) * mean - (guard * above) * below
+                r = (above + below) * ((g * g + one) - g)
+                r2 = r * r
+                row[j] += (weight * r) * (r2 * (third if short else r2 * fifth + third) + one)
+
+    return series
+
+
+_long_series, _short_series = _cross_entropy_series(False), _cross_entropy_series(True)
 
 
 @inner
@@ -349,6 +363,10 @@ def _hidden_cross_entropy(
             reach = max(reach, units[0, j] * work.span[j])
         # Of a relu τ is u, and of the others there is no kink.
         bound = min(THETA_BOUND / max(largest, 1e-300), 0.99 * SERIES_BOUND / max(reach, 1e-300), kink)
+        greatest = 0.0
+        for s in range(count):
+            greatest = max(greatest, abs(tau[s]))
+        short = greatest * largest <= SHORT_BOUND and greatest * reach <= 0.99 * SHORT_BOUND and greatest < kink
         for pair in range(start[n], start[n + 1]):
             target, weight = classes[pair], weights[pair]
             kept, guard = _odds(p[target])
@@ -362,9 +380,11 @@ def _hidden_cross_entropy(
                 while run < count and abs(tau[run]) < bound:
                     run += 1
                 if run > s:
-                    _cross_entropy_series(
-                        s, run, features, tau, coefficients, like(zero, kept), like(zero, guard), like(zero, weight), total
-                    )
+                    series = s, run, features, tau, coefficients, like(zero, kept), like(zero, guard), like(zero, weight), total
+                    if short:
+                        _short_series(*series)
+                    else:
+                        _long_series(*series)
                     s = run
                 else:
                     work.direct[part] += 1
