@@ -151,7 +151,8 @@ class Network:
         x, t = self._enter_pair(x, t)
         for name, parameter in self.params.items():
             check_finite(parameter, f"params[{name!r}]")
-            if bool((parameter + h == parameter).any()):
+            largest = abs(parameter).max()
+            if bool(largest + h == largest):
                 raise InputError(f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {self.dtype}")
         return self._methods[method](self, x, t, h)[1]
 
@@ -227,6 +228,8 @@ class Network:
 
     def _convert(self, a: Array, name: str) -> Array:
         """Checked numbers in the network's dtype, unless that cannot hold them."""
+        if a.dtype == self.dtype:
+            return self.backend.asarray(a)
         with np.errstate(over="ignore"):
             converted = self.backend.asarray(a, self.dtype)
         if not all_finite(converted):

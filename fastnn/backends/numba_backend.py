@@ -81,17 +81,18 @@ class NumbaBackend(NumpyBackend):
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
-        if np.count_nonzero(x) > SPARSE_DENSITY * x.size:
-            return Dataset(self, x, t)
-        return SparseDataset(self, self._compress(x), t, x.shape[1])
-
-    def _compress(self, x: Array) -> tuple[Array, Array, Array]:
         count = np.count_nonzero(x)
+        if count > SPARSE_DENSITY * x.size:
+            return Dataset(self, x, t)
+        return SparseDataset(self, self._compress(x, count), t, x.shape[1])
+
+    def _compress(self, x: Array, count: int) -> tuple[Array, Array, Array]:
+        """The values of x that are not zero, of which there are at most `count`."""
         # Indices are unsigned: a signed one might be negative, and the kernels would have to ask.
         samples = np.empty(len(x) + 1, np.intp), np.empty(count + 1, np.uint32), np.empty(count + 1, x.dtype)
         self._kernels.compress(x, *samples)
         indptr, indices, values = samples
-        return indptr, indices[:count], values[:count]
+        return indptr, indices[: indptr[-1]], values[: indptr[-1]]
 
     # -- operations ----------------------------------------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ class NumbaBackend(NumpyBackend):
         self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         kernels = self._incremental
-        x = x if isinstance(x, SparseRows) else SparseRows(self._compress(x), np.arange(len(x)), x.shape[1])
+        x = x if isinstance(x, SparseRows) else SparseRows(self._compress(x, x.size), np.arange(len(x)), x.shape[1])
         cross_entropy = loss == "cross_entropy"
         targets, values = _targets(t, W2.shape[1], cross_entropy)
         gradients = np.empty_like(W1), np.empty_like(b1), np.empty_like(W2), np.empty_like(b2)
