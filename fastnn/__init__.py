@@ -1,12 +1,14 @@
 """fastnn: the two-layer network of "Deep Learning from Scratch", trained fast on the hardware at hand.
 
-Importing it loads NumPy and nothing heavier: Numba and CuPy are imported when a backend needs them.
+Importing it loads NumPy and nothing heavier: Numba and CuPy are imported when a backend needs them, and the tools of
+differentiation when one of them is first used.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from . import functions
 from .backends import available_backends, get_backend
 from .datasets import load_idx, load_mnist
-from .differentiation import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_rows
 from .errors import (
     BackendError,
     BackendImportError,
@@ -21,9 +23,12 @@ from .errors import (
     InputError,
     UnknownBackendError,
 )
-from .gradient_check import GradientReport, gradient_check
 from .networks import SimpleNet, TwoLayerNet
 from .training import History, train
+
+if TYPE_CHECKING:
+    from .differentiation import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_rows
+    from .gradient_checking import GradientReport, gradient_check
 
 __version__ = "0.1.0"
 
@@ -56,3 +61,26 @@ __all__ = [
     "numerical_gradient_rows",
     "train",
 ]
+
+#: Name → module of what is imported when it is first used.
+_TOOLS = {
+    "GradientReport": "gradient_checking",
+    "gradient_check": "gradient_checking",
+    "gradient_descent": "differentiation",
+    "numerical_diff": "differentiation",
+    "numerical_gradient": "differentiation",
+    "numerical_gradient_rows": "differentiation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TOOLS:
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f".{_TOOLS[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_TOOLS})

@@ -18,11 +18,9 @@ from typing import Any
 import numpy as np
 
 from .errors import DivergenceError, DtypeError, InputError
+from .functions import DEFAULT_STEP
 from .perturbation import Function, Workers, evaluate, evaluate_perturbed, evaluate_perturbed_rows, evaluate_rows
 from .validation import Array, all_finite, choice, get_array_module, positive_int, real_array, real_number
-
-#: The book's step.
-DEFAULT_STEP = 1e-4
 
 #: The schemes of :func:`numerical_gradient`, with the power of ε that ``h="auto"`` takes as a step.
 SCHEMES = {"central": 1 / 3, "forward": 1 / 2, "backward": 1 / 2, "complex": 2}

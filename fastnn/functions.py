@@ -19,6 +19,9 @@ from .validation import Array, check_targets, get_array_module, positive_int, re
 #: What the book adds to a probability before it takes the logarithm, so that log(0) does not occur.
 LOG_GUARD = 1e-7
 
+#: The step of the book's central differences.
+DEFAULT_STEP = 1e-4
+
 
 def _float_array(x: Array, name: str = "x") -> Array:
     x = real_array(x, name)

@@ -81,7 +81,7 @@ class NumbaBackend(NumpyBackend):
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
-        count = np.count_nonzero(x)
+        count = int(np.count_nonzero(x))
         if count > SPARSE_DENSITY * x.size:
             return Dataset(self, x, t)
         return SparseDataset(self, self._compress(x, count), t, x.shape[1])
