@@ -23,14 +23,14 @@ from .threads import Team
 
 _log = logging.getLogger("fastnn.compilation")
 
-#: Up to which share of non-zero values samples are compressed. The sparse kernels and the BLAS take the same time at 0.2 to 0.4,
-#: depending on the dtype and on the number of hidden units, which is not known when data enter.
+#: Up to which share of non-zero values samples are compressed: about where the sparse kernels and the BLAS take the same time,
+#: which also depends on the dtype and on the number of hidden units, unknown when data enter.
 SPARSE_DENSITY = 0.25
 
-#: How many multiplications by sparse values are worth a part of their own, for another thread to take: about 100 µs, because it
-#: takes 40 µs until another thread has woken up.
+#: How many multiplications by sparse values are worth a part of their own, for another thread to take: well more than are done
+#: until that thread has woken up.
 SPARSE_GRAIN = 1_500_000
-#: How many perturbations of hidden units are: about 200 µs, because each part also repeats some work.
+#: How many perturbations of hidden units are: more than that, because each part also repeats some work.
 PERTURBATION_GRAIN = 300_000
 
 

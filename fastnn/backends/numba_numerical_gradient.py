@@ -35,14 +35,14 @@ SERIES_BOUND = 2e-3
 #: |θτ| up to which 1/(1 − (θτ)²) is 1 + (θτ)² + (θτ)⁴: the next term is 6e-17.
 THETA_BOUND = 2e-3
 #: Up to here shorter series will do: |θτ|⁴, and relative to the first the terms (1e-4)⁴/120 of T and (1e-4)⁴/5 of the inverse
-#: hyperbolic tangent, are below 1e-16. At the book's step that is where a network starts, and most of where it goes.
+#: hyperbolic tangent, are at most 1e-16. At the book's step that is where a network starts.
 SHORT_BOUND = 1e-4
 #: Rows are padded to a whole number of vectors of this many bytes, the widest there are: a loop over a row has no remainder.
 VECTOR_BYTES = 64
 
 
 class Workspace(NamedTuple):
-    """Memory for one call of :func:`numerical_gradient`: compiled code that allocates takes twice as long to compile.
+    """Memory for one gradient; compiled code that allocates would take longer to compile.
 
     All of it together is some arrays of (samples, hidden units) and one of the size of the gradient.
     """

@@ -13,7 +13,7 @@ import numpy as np
 
 from .base import Availability, Backend
 
-#: Below how many multiplications in its largest product a step runs on one BLAS thread: some 100 µs of work.
+#: Below how many multiplications in its largest product a step runs on one BLAS thread.
 SMALL = 16_000_000
 
 

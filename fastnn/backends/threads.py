@@ -1,9 +1,9 @@
 """Sharing the parts of a task among threads, for compiled code that releases the interpreter lock.
 
-Numba has threads of its own, started by ``parallel=True``. They are quicker to start than these, by some ten µs, and not used here:
-on a machine that does anything else, each parallel region waits until all of its threads have been scheduled, and training took
-several times as long as on one thread; a forked child of a process that has used them (under GNU OpenMP), or two Python threads at
-a time (under ``workqueue``), end the process; and each function is compiled twice.
+Numba has threads of its own, started by ``parallel=True``. They are quicker to start than these, and not used here: on a machine
+that does anything else, each parallel region waits until all of its threads have been scheduled; a forked child of a process that
+has used them (under GNU OpenMP), or two Python threads at a time (under ``workqueue``), end the process; and each function is
+compiled twice.
 
 Here the thread that calls takes the parts of the task one after the other, and so does every idle worker. A worker that comes late
 finds less to do, or nothing; nobody waits for a thread that has not started.
