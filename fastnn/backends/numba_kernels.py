@@ -16,6 +16,7 @@ from numba import njit
 
 from ..functions import LOG_GUARD
 from .numba_math import FASTMATH, exp, like, prefetch, sigmoid, tanh
+from .numba_vectors import WIDE, convert, lanes, load, store
 
 #: The activations as numbers, for compiled code.
 ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
@@ -60,23 +61,94 @@ def add_bias_and_activate(a: Any, b: Any, activation: int) -> None:
         apply_activation(row, activation, row)
 
 
+def _by_columns(blocks_of_columns: Any) -> Any:
+    """A function of all columns of a matrix, from `blocks_of_columns(blocks, width)`: of some vectors of them, of some bytes each.
+
+    That one is called with the first column of its first vector, and of its last: where the columns are no whole number of vectors,
+    the last two overlap. Both are then to be read before one is written, so that both write the same.
+    """
+    one, two, three, four = (blocks_of_columns(n, WIDE) for n in (1, 2, 3, 4))
+    half, two_halves = (blocks_of_columns(n, WIDE // 2) for n in (1, 2))
+    quarter, two_quarters = (blocks_of_columns(n, WIDE // 4) for n in (1, 2))
+
+    @inner
+    def all_columns(W: Any, *arguments: Any) -> None:
+        """For at least as many columns as are in a quarter of a vector."""
+        n, columns = lanes(W, WIDE), W.shape[1]
+        j, last = 0, columns - n
+        if columns < n // 2:
+            if columns == n // 4:
+                quarter(0, 0, W, *arguments)
+            else:
+                two_quarters(0, columns - n // 4, W, *arguments)
+        elif columns < n:
+            if columns == n // 2:
+                half(0, 0, W, *arguments)
+            else:
+                two_halves(0, columns - n // 2, W, *arguments)
+        else:
+            while columns - j > 5 * n:
+                four(j, j + 3 * n, W, *arguments)
+                j += 4 * n
+            if columns - j > 4 * n:  # three and two: the last vector has none to overlap with but in its own call
+                three(j, j + 2 * n, W, *arguments)
+                j += 3 * n
+            if columns - j > 3 * n:
+                four(j, last, W, *arguments)
+            elif columns - j > 2 * n:
+                three(j, last, W, *arguments)
+            elif columns - j > n:
+                two(j, last, W, *arguments)
+            else:
+                one(j, last, W, *arguments)
+
+    return all_columns
+
+
+def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
+    @inner
+    def add(j: int, last: int, W: Any, b: Any, indices: Any, values: Any, out: Any) -> None:
+        zero, second, third = out[0], j + lanes(W, width), j + 2 * lanes(W, width)
+        end = convert(load(b, last, width), zero)
+        if blocks > 1:
+            z0 = convert(load(b, j, width), zero)
+        if blocks > 2:
+            z1 = convert(load(b, second, width), zero)
+        if blocks > 3:
+            z2 = convert(load(b, third, width), zero)
+        for s in range(indices.size):
+            i, v = indices[s], like(zero, values[s])
+            if blocks > 1:
+                z0 = z0 + convert(load(W, (i, j), width), zero) * v
+            if blocks > 2:
+                z1 = z1 + convert(load(W, (i, second), width), zero) * v
+            if blocks > 3:
+                z2 = z2 + convert(load(W, (i, third), width), zero) * v
+            end = end + convert(load(W, (i, last), width), zero) * v
+        if blocks > 1:
+            store(out, j, z0)
+        if blocks > 2:
+            store(out, second, z1)
+        if blocks > 3:
+            store(out, third, z2)
+        store(out, last, end)
+
+    return add
+
+
+_weighted_rows_by_vectors = _by_columns(_blocks_of_weighted_rows)
+
+
 @inner
-def add_rows(indices: Any, values: Any, W: Any, out: Any) -> None:
-    """Add Σ values[s]·W[indices[s]] to `out`, in its dtype; seven rows at a time, so that it is read less often."""
-    whole = indices.size // 7 * 7
-    zero = out[0]
-    for s in range(0, whole, 7):
-        v0, v1, v2, v3 = like(zero, values[s]), like(zero, values[s + 1]), like(zero, values[s + 2]), like(zero, values[s + 3])
-        v4, v5, v6 = like(zero, values[s + 4]), like(zero, values[s + 5]), like(zero, values[s + 6])
-        w0, w1, w2, w3 = W[indices[s]], W[indices[s + 1]], W[indices[s + 2]], W[indices[s + 3]]
-        w4, w5, w6 = W[indices[s + 4]], W[indices[s + 5]], W[indices[s + 6]]
-        for j in range(w0.size):
-            total = ((out[j] + v0 * w0[j]) + v1 * w1[j]) + v2 * w2[j]
-            out[j] = (((total + v3 * w3[j]) + v4 * w4[j]) + v5 * w5[j]) + v6 * w6[j]
-    for s in range(whole, indices.size):
-        v0, w0 = like(zero, values[s]), W[indices[s]]
-        for j in range(w0.size):
-            out[j] += v0 * w0[j]
+def weighted_rows(indices: Any, values: Any, W: Any, b: Any, out: Any) -> None:
+    """b + Σ values[s]·W[indices[s]] into `out`, summed in its dtype."""
+    if b.size >= lanes(W, WIDE // 4):
+        _weighted_rows_by_vectors(W, b, indices, values, out)
+        return
+    for j in range(b.size):
+        out[j] = b[j]
+        for s in range(indices.size):
+            out[j] += like(out[0], values[s]) * W[indices[s], j]
 
 
 @inner
@@ -98,10 +170,8 @@ def sparse_dense(part: int, parts: int, samples: Any, rows: Any, W: Any, b: Any,
     for n in range(first, last):
         prefetch_row(samples, rows, n + 2)
         z = out[n]
-        for j in range(b.size):
-            z[j] = b[j]
         begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-        add_rows(indices[begin:end], values[begin:end], W, z)
+        weighted_rows(indices[begin:end], values[begin:end], W, b, z)
         apply_activation(z, activation, z)
 
 
@@ -120,21 +190,62 @@ def first_at_least(sorted_values: Any, begin: int, end: int, value: int) -> int:
     return begin
 
 
+def _blocks_of_outer_product(blocks: int, width: int) -> Any:
+    @inner
+    def subtract(j: int, last: int, W: Any, indices: Any, values: Any, rate: Any, d: Any) -> None:
+        second, third = j + lanes(W, width), j + 2 * lanes(W, width)
+        d3 = load(d, last, width)
+        if blocks > 1:
+            d0 = load(d, j, width)
+        if blocks > 2:
+            d1 = load(d, second, width)
+        if blocks > 3:
+            d2 = load(d, third, width)
+        for s in range(indices.size):
+            i, step = indices[s], rate * values[s]
+            w3 = load(W, (i, last), width) - d3 * step
+            if blocks > 1:
+                w0 = load(W, (i, j), width) - d0 * step
+            if blocks > 2:
+                w1 = load(W, (i, second), width) - d1 * step
+            if blocks > 3:
+                w2 = load(W, (i, third), width) - d2 * step
+            if blocks > 1:
+                store(W, (i, j), w0)
+            if blocks > 2:
+                store(W, (i, second), w1)
+            if blocks > 3:
+                store(W, (i, third), w2)
+            store(W, (i, last), w3)
+
+    return subtract
+
+
+_outer_product_by_vectors = _by_columns(_blocks_of_outer_product)
+
+
+@inner
+def _subtract_outer_product(indices: Any, values: Any, rate: Any, d: Any, W: Any) -> None:
+    """W[indices[s]] -= rate·values[s]·d for each s."""
+    if d.size >= lanes(W, WIDE // 4):
+        _outer_product_by_vectors(W, indices, values, rate, d)
+        return
+    for s in range(indices.size):
+        for j in range(d.size):
+            W[indices[s], j] -= rate * values[s] * d[j]
+
+
 @kernel
 def sparse_descent(part: int, parts: int, samples: Any, rows: Any, delta: Any, rate: Any, W: Any) -> None:
     """W -= rate·xᵀ·delta for rows x of the sparse samples; the gradient is stored nowhere. Parts are of the features."""
     indptr, indices, values = samples
     first, last = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
     for n in range(rows.size):
-        d = delta[n]
         begin, end = indptr[rows[n]], indptr[rows[n] + 1]
         if parts > 1:
             begin = first_at_least(indices, begin, end, first)
             end = first_at_least(indices, begin, end, last)
-        for s in range(begin, end):
-            w, step = W[indices[s]], rate * values[s]
-            for j in range(d.size):
-                w[j] -= step * d[j]
+        _subtract_outer_product(indices[begin:end], values[begin:end], rate, delta[n], W)
 
 
 @kernel

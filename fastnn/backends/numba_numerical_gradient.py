@@ -1,14 +1,14 @@
 """The incremental numerical gradient as compiled loops: the formulas of :mod:`fastnn.backends.incremental`, vectorised.
 
 For every parameter the loss at +h and at −h is evaluated from what the perturbation changes, and their difference summed over
-the samples. The work is one innermost loop over the hidden units j for each sample n and each of its non-zero features i; the rest
-prepares it. Three things make that loop fast:
+the samples. The work is one innermost loop for each sample n: over its non-zero features i, for a vector of hidden units j. Three
+things make that loop fast:
 
-* What depends on (n, j) alone is computed once a sample, in float64: the coefficients of the increment Δz(τ) and of the sum of
-  exponentials T(Δz). The loop itself runs in the network's dtype.
-* Within proven bounds on the arguments (:data:`SERIES_BOUND`, :data:`THETA_BOUND`) the reciprocals, exponentials and logarithm are
-  short series, cut off below rounding error, so that the loop is some thirty multiplications and additions without a branch.
-  Where the bounds do not hold, `_cross_entropy_direct` evaluates exponentials and logarithms instead.
+* What depends on (n, j) alone is computed once a sample, in float64, and stays in registers: the coefficients in powers of τ, an
+  argument that depends on (n, i) alone, of the sum of exponentials T. The loop itself runs in the network's dtype.
+* Within proven bounds on the arguments (:data:`SERIES_BOUND`) the reciprocals, exponentials and logarithm are short series, cut off
+  below rounding error: seven multiplications and additions at the book's step, eleven at a larger one, without a branch. Where the
+  bounds do not hold, `_cross_entropy_direct` evaluates exponentials and logarithms instead.
 * Rows of the accumulators are padded to whole vectors. Threads share out the features, so that none writes where
   another does.
 
@@ -26,19 +26,17 @@ import numpy as np
 from numba import njit
 
 from ..functions import LOG_GUARD
-from .numba_kernels import add_rows, apply_activation, first_at_least, inner, kernel, prefetch_row, softmax_row
+from .numba_kernels import apply_activation, first_at_least, inner, kernel, prefetch_row, softmax_row, weighted_rows
 from .numba_math import exp, expm1, like, sigmoid, tanh
+from .numba_vectors import WIDE, convert, lanes, load, store
 
-#: |T| and |Δz·v| up to which the series hold: the terms left out are, relative to the first, (2e-3)⁵/720 = 4e-17 of
-#: T, (2e-3)⁶/7 = 9e-18 of the inverse hyperbolic tangent, and |g|³ with |g| ≤ (2e-3)²: 6e-17, of 1/(1 + g).
-SERIES_BOUND = 2e-3
-#: |θτ| up to which 1/(1 − (θτ)²) is 1 + (θτ)² + (θτ)⁴: the next term is 6e-17.
-THETA_BOUND = 2e-3
-#: Up to here shorter series will do: |θτ|⁴, and relative to the first the terms (1e-4)⁴/120 of T and (1e-4)⁴/5 of the inverse
-#: hyperbolic tangent, are at most 1e-16. At the book's step that is where a network starts.
-SHORT_BOUND = 1e-4
-#: Rows are padded to a whole number of vectors of this many bytes, the widest there are: a loop over a row has no remainder.
-VECTOR_BYTES = 64
+#: |θτ| and |cτ·v| up to which the series hold. The coefficient of τᵐ in expm1(v·Δz) is at most Σ_q C(m − 1, q − 1)/q!·|θ|ᵐ⁻ᵠ·|cv|ᵠ:
+#: relative to |cτv|, the terms left out are 7.5·(1e-3)⁶ = 8e-18 of O; less than 4e-17 of G; and |G|³ with |G| ≤ 4·(1e-3)² is 6e-17
+#: of 1/(1 + G).
+SERIES_BOUND = 1e-3
+#: Shorter series will do where what they leave out is less than this: a unit in the last place. At the book's step that holds for
+#: its network, before the training and after it.
+SHORT_ERROR = 2.2e-16
 
 
 class Workspace(NamedTuple):
@@ -50,6 +48,10 @@ class Workspace(NamedTuple):
     a: np.ndarray  # pre-activations, (samples, padded units)
     z: np.ndarray  # hidden units and a one, (samples, padded units + 1)
     y: np.ndarray  # probabilities or residuals, (samples, outputs)
+    c: np.ndarray  # of the increments Δz, (samples, padded units)
+    theta: np.ndarray  # likewise
+    largest_theta: np.ndarray  # of each sample, as is
+    kink: np.ndarray  # the |u| from which on a relu changes sides somewhere
     losses: np.ndarray  # of each sample
     direct: np.ndarray  # how often each part left the series for direct evaluation
     W2T: np.ndarray  # (outputs, padded units)
@@ -59,27 +61,33 @@ class Workspace(NamedTuple):
     bounds: np.ndarray  # where to cut the features, (parts + 1,)
     features: np.ndarray  # numbers of the non-zero features of one sample, for each part
     tau: np.ndarray  # of those features, for each part
+    powers: np.ndarray  # τ and τ² in the network's dtype
     hidden: np.ndarray  # sums for W1, and one more row a part, for b1
     outputs: np.ndarray  # sums for W2 and b2, (outputs, padded units + 1)
 
 
 def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.dtype, parts: int) -> Workspace:
     """Allocate what a call for these sizes needs; what must be zero in it the call sets to zero."""
-    lanes = VECTOR_BYTES // dtype.itemsize
+    lanes = WIDE // dtype.itemsize
     width, wider = -(-units // lanes) * lanes, -(-(units + 1) // lanes) * lanes
     return Workspace(
         a=np.zeros((samples, width)),
         z=np.zeros((samples, wider)),
         y=np.empty((samples, outputs)),
+        c=np.zeros((samples, width)),
+        theta=np.zeros((samples, width)),
+        largest_theta=np.empty(samples),
+        kink=np.empty(samples),
         losses=np.empty(samples),
         direct=np.zeros(parts, np.intp),
         W2T=np.zeros((outputs, width)),
         span=np.empty(width),
         units=np.zeros((parts, 12, wider)),
-        coefficients=np.empty((parts, 7, width), dtype),
+        coefficients=np.empty((parts, 5, width), dtype),
         bounds=np.empty(parts + 1, np.intp),
         features=np.empty((parts, features + 1), np.intp),
         tau=np.empty((parts, features + 1)),
+        powers=np.empty((parts, 2, features + 1), dtype),
         hidden=np.empty((features + parts, width), dtype),
         outputs=np.empty((outputs, wider)),
     )
@@ -119,10 +127,8 @@ def _forward(first: int, last: int, samples: Any, rows: Any, W1: Any, b1: Any, b
     for n in range(first, last):
         prefetch_row(samples, rows, n + 2)
         a, z = work.a[n], work.z[n]
-        for j in range(J):
-            a[j] = b1[j]
         begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-        add_rows(indices[begin:end], values[begin:end], W1, a[:J])
+        weighted_rows(indices[begin:end], values[begin:end], W1, b1, a[:J])
         apply_activation(a, activation, z)
         for k in range(b2.size):
             work.y[n, k] = b2[k] + _dot(z[:J], work.W2T[k, :J])
@@ -160,8 +166,11 @@ def _odds(p: float) -> tuple[float, float]:
 
 
 @inner
-def _arguments(x: Any, h: float, activation: int, bias: bool, tau: Any) -> int:
-    """τ of each non-zero feature `x` of a sample, and after them with `bias` that of a one; how many there are."""
+def _arguments(x: Any, h: float, activation: int, bias: bool, tau: Any, powers: Any) -> tuple[int, float]:
+    """τ of each non-zero feature `x` of a sample, and after them with `bias` that of a one; their number, and the largest |τ|.
+
+    `powers` are τ and τ² in the dtype of the network.
+    """
     if activation == 1 or activation == 2:
         scale = 0.5 * activation * h
         for s in range(x.size):
@@ -171,12 +180,18 @@ def _arguments(x: Any, h: float, activation: int, bias: bool, tau: Any) -> int:
         for s in range(x.size):
             tau[s] = h * like(h, x[s])
         tau[x.size] = h
-    return x.size + bias
+    count, zero, greatest = x.size + bias, powers[0, 0], 0.0
+    for s in range(count):
+        powers[0, s] = like(zero, tau[s])
+        powers[1, s] = like(zero, tau[s] * tau[s])
+    for s in range(count):
+        greatest = max(greatest, abs(tau[s]))
+    return count, greatest
 
 
 @inner
 def _increment_coefficients(a: Any, units: int, activation: int, c: Any, theta: Any) -> tuple[float, float]:
-    """c and θ of each unit; the largest |θ| there can be, and the |u| from which on a relu changes sides somewhere."""
+    """c and θ of each unit; a bound of all |θ|, and the |u| up to which no relu changes sides."""
     if activation == 0 or activation == 3:
         kink = np.inf
         for j in range(units):
@@ -194,71 +209,90 @@ def _increment_coefficients(a: Any, units: int, activation: int, c: Any, theta: 
 
 
 @inner
-def _series_coefficients(p: Any, W2T: Any, target: int, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> None:
-    """dₘ = Σₖ pₖ·vₖᵐ / m! with v = W2[j, k] − W2[j, target], for each unit j."""
-    own = W2T[target]
-    for j in range(own.size):
-        d1[j] = d2[j] = d3[j] = 0.0
-    for j in range(own.size):
-        d4[j] = d5[j] = 0.0
-    for k in range(p.size):
-        other, share = W2T[k], p[k]
-        for j in range(own.size):
-            v = other[j] - own[j]
-            term = share * v
-            d1[j] += term
-            term *= v * (1 / 2)
-            d2[j] += term
-            d3[j] += term * (v * (1 / 3))
-        for j in range(own.size):  # apart, so that the compiler has fewer arrays to tell from each other
-            v = other[j] - own[j]
-            term = (share * (v * v)) * ((v * v) * (1 / 24))
-            d4[j] += term
-            d5[j] += term * (v * (1 / 5))
+def _series_coefficients(p: Any, W2T: Any, target: int, c: Any, theta: Any, guard: float, coefficients: Any) -> None:
+    """The coefficients of O and G in powers of τ, for each unit.
+
+    The sum of exponentials is T = Σₖ pₖ·expm1(v·Δz), v = W2[j, k] − W2[j, target]. In powers of cτ its coefficients for Δz = cτ
+    would be the moments dₘ = Σₖ pₖ·vₖᵐ / m!; those in powers of τ for Δz = cτ / (1 + θτ) follow by the binomial series of
+    (1 + θτ)⁻ᵐ. `coefficients` are for τ, τ³ and τ⁵ in O, the odd part of T, and for τ² and τ⁴ in G = (1 + κ)·E + κ·(E² − O²), where
+    E is the even part and κ is `guard`.
+    """
+    zero = coefficients[0, 0]
+    for j in range(0, c.size, lanes(c, WIDE)):
+        own, slope, q = load(W2T, (target, j), WIDE), load(c, j, WIDE), load(theta, j, WIDE)
+        d1 = own * 0.0
+        d2, d3, d4, d5 = d1, d1, d1, d1
+        for k in range(p.size):
+            v = slope * (load(W2T, (k, j), WIDE) - own)
+            first = v * p[k]
+            second = first * v
+            third = second * v
+            fourth = third * v
+            d1 = d1 + first
+            d2 = d2 + second
+            d3 = d3 + third
+            d4 = d4 + fourth
+            d5 = d5 + fourth * v
+        d2, d3, d4, d5 = d2 * (1 / 2), d3 * (1 / 6), d4 * (1 / 24), d5 * (1 / 120)
+        e2 = d2 - q * d1
+        e3 = d3 - q * (d2 * 2.0 - q * d1)
+        e4 = d4 - q * (d3 * 3.0 - q * (d2 * 3.0 - q * d1))
+        e5 = d5 - q * (d4 * 4.0 - q * (d3 * 6.0 - q * (d2 * 4.0 - q * d1)))
+        store(coefficients, (0, j), convert(d1, zero))
+        store(coefficients, (1, j), convert(e2 * (1 + guard) - d1 * d1 * guard, zero))
+        store(coefficients, (2, j), convert(e3, zero))
+        store(coefficients, (3, j), convert(e4 * (1 + guard) + (e2 * e2 - d1 * e3 * 2.0) * guard, zero))
+        store(coefficients, (4, j), convert(e5, zero))
 
 
 def _cross_entropy_series(short: bool) -> Any:
-    """The innermost loop, with the terms that :data:`SERIES_BOUND` asks for or, `short`, those for :data:`SHORT_BOUND`."""
+    """The innermost loop, with the terms that :data:`SERIES_BOUND` asks for or, `short`, those that `_is_short` does."""
 
     @inner
     def series(
-        first: int, last: int, features: Any, tau: Any, coefficients: Any, kept: Any, guard: Any, weight: Any, total: Any
+        first: int, last: int, features: Any, powers: Any, coefficients: Any, kept: float, weight: float, total: Any
     ) -> None:
-        """Add weight·½(L(+h) − L(−h)) of one sample to the rows features[first:last] of `total`, unit by unit, by series.
+        """Add weight·½(L(+h) − L(−h)) of one sample to the rows features[first:last] of `total`, by series.
 
-        L = log1p(T) − log1p(κT) + const, with `guard` κ = ε / (p + ε) and `kept` 1 − κ = p / (p + ε), where p is the probability of
-        the target and ε the guard of the loss. The difference of two such is the inverse hyperbolic tangent of
-        (1 − κ)/2 · (T₊ − T₋) / (1 + g), g = (1 + κ)/2 · (T₊ + T₋) + κ·T₊·T₋.
+        At ±h the sum of exponentials is T± = E ± O, the even and the odd powers of τ, and the loss
+        L± = log1p(T±) − log1p(κT±) + const, with κ = ε / (p + ε) and `kept` 1 − κ = p / (p + ε), where p is the probability of the
+        target and ε the guard of the loss. ½(L₊ − L₋) is the inverse hyperbolic tangent of (1 − κ)·O / (1 + G), with
+        G = ((1 + T₊)(1 + κT₋) + (1 + T₋)(1 + κT₊))/2 − 1 = (1 + κ)·E + κ·(E² − O²).
         """
-        c, theta = coefficients[0], coefficients[1]  # unpacking in one go would lose their contiguity for the compiler
-        d1, d2, d3, d4, d5 = coefficients[2], coefficients[3], coefficients[4], coefficients[5], coefficients[6]
-        one = like(kept, 1)
-        half, mean = kept * like(kept, 0.5), (one + guard) * like(kept, 0.5)
-        third, fifth = half * half * like(kept, 1 / 3), half * half * half * half * like(kept, 1 / 5)
-        weight = weight * half
-        for s in range(first, last):
-            row, t = total[features[s]], like(kept, tau[s])
-            for j in range(row.size):
-                q = theta[j] * t
-                q2 = q * q
-                ct = c[j] * t
-                f = ct + ct * (q2 if short else q2 + q2 * q2)
-                up = f - f * q  # Δz at +u
-                down = f + f * q  # −Δz at −u
-                above, below = d4[j], -d4[j]
-                if not short:
-                    above, below = d5[j] * up + above, d5[j] * down + below
-                above = (((above * up + d3[j]) * up + d2[j]) * up + d1[j]) * up  # T at +u
-                below = (((below * down + d3[j]) * down - d2[j]) * down + d1[j]) * down  # −T at −u
-                g = (above - below) * mean - (guard * above) * below
-                r = (above + below) * ((g * g + one) - g)
-                r2 = r * r
-                row[j] += (weight * r) * (r2 * (third if short else r2 * fifth + third) + one)
+        zero = total[0, 0]
+        w1, w3, w5 = like(zero, weight * kept), like(zero, weight * kept**3 / 3), like(zero, weight * kept**5 / 5)
+        for j in range(0, total.shape[1], lanes(total, WIDE)):
+            o1, o3, o5 = load(coefficients, (0, j), WIDE), load(coefficients, (2, j), WIDE), load(coefficients, (4, j), WIDE)
+            g2, g4 = load(coefficients, (1, j), WIDE), load(coefficients, (3, j), WIDE)
+            for s in range(first, last):
+                i, t, t2 = features[s], powers[0, s], powers[1, s]
+                if short:
+                    odd = (o3 * t2 + o1) * t
+                    r = odd - odd * (g2 * t2)
+                    half = r * ((r * r) * w3 + w1)
+                else:
+                    odd, g = ((o5 * t2 + o3) * t2 + o1) * t, (g4 * t2 + g2) * t2
+                    r = odd + odd * (g * g - g)
+                    r2 = r * r
+                    half = r * ((r2 * w5 + w3) * r2 + w1)
+                store(total, (i, j), load(total, (i, j), WIDE) + half)
 
     return series
 
 
 _long_series, _short_series = _cross_entropy_series(False), _cross_entropy_series(True)
+
+
+@inner
+def _is_short(q: float, y: float, guard: float) -> bool:
+    """Whether what the short series leaves out is below :data:`SHORT_ERROR`, for |θτ| up to q and |cτ·v| up to y."""
+    odd = q**4 + 2 * q**3 * y + q**2 * y**2 + q * y**3 / 6 + y**4 / 120  # the fifth power of τ, relative to y
+    logarithm = y**4 / 5
+    even = q * y + y**2 / 2  # the second power, and this the fourth
+    fourth = q**3 * y + 1.5 * q**2 * y**2 + q * y**3 / 2 + y**4 / 24
+    square = ((1 + guard) * even + guard * y**2) ** 2  # of G
+    G = (1 + guard) * fourth + guard * (even**2 + 2 * y**2 * (q**2 + q * y + y**2 / 6))
+    return odd + logarithm + square + G <= SHORT_ERROR
 
 
 @inner
@@ -351,37 +385,30 @@ def _hidden_cross_entropy(
     """
     start, classes, weights = targets
     units, coefficients = work.units[part], work.coefficients[part]
-    features, tau = work.features[part], work.tau[part]
-    W2T, zero, values = work.W2T, total[0, 0], samples[2]
+    features, tau, powers = work.features[part], work.tau[part], work.powers[part]
+    W2T, values = work.W2T, samples[2]
     for n in range(rows.size):
         a, p = work.a[n], work.y[n]
         begin, end = _features_of_row(rows[n], first, last, samples, features)
-        count = _arguments(values[begin:end], h, activation, bias, tau)
-        largest, kink = _increment_coefficients(a, J, activation, units[0], units[1])
+        count, greatest = _arguments(values[begin:end], h, activation, bias, tau, powers)
+        c, theta, largest, kink = work.c[n], work.theta[n], work.largest_theta[n], work.kink[n]
         reach = 0.0
         for j in range(J):
-            reach = max(reach, units[0, j] * work.span[j])
+            reach = max(reach, c[j] * work.span[j])
         # Of a relu τ is u, and of the others there is no kink.
-        bound = min(THETA_BOUND / max(largest, 1e-300), 0.99 * SERIES_BOUND / max(reach, 1e-300), kink)
-        greatest = 0.0
-        for s in range(count):
-            greatest = max(greatest, abs(tau[s]))
-        short = greatest * largest <= SHORT_BOUND and greatest * reach <= 0.99 * SHORT_BOUND and greatest < kink
+        bound = min(SERIES_BOUND / max(largest, reach, 1e-300), kink)
         for pair in range(start[n], start[n + 1]):
             target, weight = classes[pair], weights[pair]
             kept, guard = _odds(p[target])
-            _series_coefficients(p, W2T, target, units[2], units[3], units[4], units[5], units[6])
-            for m in range(7):
-                for j in range(a.size):
-                    coefficients[m, j] = units[m, j]
+            _series_coefficients(p, W2T, target, c, theta, guard, coefficients)
             s = 0
             while s < count:
                 run = s
-                while run < count and abs(tau[run]) < bound:
+                while run < count and (greatest < bound or abs(tau[run]) < bound):
                     run += 1
                 if run > s:
-                    series = s, run, features, tau, coefficients, like(zero, kept), like(zero, guard), like(zero, weight), total
-                    if short:
+                    series = s, run, features, powers, coefficients, kept, weight, total
+                    if _is_short(greatest * largest, greatest * reach, guard):
                         _short_series(*series)
                     else:
                         _long_series(*series)
@@ -422,7 +449,6 @@ def _hidden_squared_error(
     bias: bool,
     samples: Any,
     rows: Any,
-    J: int,
     h: float,
     activation: int,
     part: int,
@@ -435,14 +461,14 @@ def _hidden_squared_error(
     zero, values = total[0, 0], samples[2]
     slope, curvature, up, down = units[2], units[3], units[7], units[8]
     for n in range(rows.size):
-        a = work.a[n]
+        a, c, theta = work.a[n], work.c[n], work.theta[n]
+        largest, kink = work.largest_theta[n], work.kink[n]
         begin, end = _features_of_row(rows[n], first, last, samples, features)
-        count = _arguments(values[begin:end], h, activation, bias, tau)
-        largest, kink = _increment_coefficients(a, J, activation, units[0], units[1])
+        count, _ = _arguments(values[begin:end], h, activation, bias, tau, work.powers[part])
         _squared_error_coefficients(work.y[n], work.W2T, slope, curvature)
-        for m in range(4):
-            for j in range(a.size):
-                coefficients[m, j] = units[m, j]
+        for j in range(a.size):
+            coefficients[0, j], coefficients[1, j] = like(zero, c[j]), like(zero, theta[j])
+            coefficients[2, j], coefficients[3, j] = like(zero, slope[j]), like(zero, curvature[j])
         for s in range(count):
             row = total[features[s]]
             if abs(tau[s]) * largest <= 0.5 and abs(tau[s]) < kink:
@@ -549,6 +575,7 @@ def evaluate(
     first, last = rows.size * part // parts, rows.size * (part + 1) // parts
     _forward(first, last, samples, rows, W1, b1, b2, activation, work)
     for n in range(first, last):
+        work.largest_theta[n], work.kink[n] = _increment_coefficients(work.a[n], b1.size, activation, work.c[n], work.theta[n])
         work.losses[n] = 0.0
         if cross_entropy:
             softmax_row(work.y[n], work.y[n])
@@ -581,7 +608,7 @@ def perturb(
     if cross_entropy:
         _hidden_cross_entropy(first, last, bias, samples, rows, J, targets, h, activation, part, work, hidden)
     else:
-        _hidden_squared_error(first, last, bias, samples, rows, J, h, activation, part, work, hidden)
+        _hidden_squared_error(first, last, bias, samples, rows, h, activation, part, work, hidden)
     for i in range(first, last):
         for j in range(J):
             dW1[i, j] = hidden[i - first, j] * factor
