@@ -163,8 +163,8 @@ class NumbaBackend(NumpyBackend):
         parts = min(self._parts(x, W1, PERTURBATION_GRAIN), self._team.size)
         work = kernels.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
         kernels.prepare(W2, samples, rows, parts, work)
-        self._team.share(lambda part: kernels.evaluate(part, parts, samples, rows, W1, b1, b2, targets, values, modes, work), parts)
-        self._team.share(lambda part: kernels.perturb(part, parts, samples, rows, targets, h, modes, work, gradients), parts)
+        arguments = parts, samples, rows, W1, b1, b2, targets, values, h, modes, work, gradients
+        self._team.share(lambda _: kernels.differences(*arguments), parts)
         return W1.dtype.type(work.losses.sum()), gradients
 
     def _parts(self, x: SparseRows, W: Array, grain: int) -> int:

@@ -26,6 +26,7 @@ import numpy as np
 from numba import njit
 
 from ..functions import LOG_GUARD
+from .numba_atomics import current, increase
 from .numba_kernels import apply_activation, first_at_least, inner, kernel, prefetch_row, softmax_row, weighted_rows
 from .numba_math import exp, expm1, like, sigmoid, tanh
 from .numba_vectors import WIDE, convert, lanes, load, store
@@ -53,6 +54,8 @@ class Workspace(NamedTuple):
     largest_theta: np.ndarray  # of each sample, as is
     kink: np.ndarray  # the |u| from which on a relu changes sides somewhere
     losses: np.ndarray  # of each sample
+    taken: np.ndarray  # how many parts of the first and of the second half of the work, shared by the threads
+    finished: np.ndarray  # how many parts of the first half
     direct: np.ndarray  # how often each part left the series for direct evaluation
     W2T: np.ndarray  # (outputs, padded units)
     span: np.ndarray  # of each unit's weights, (padded units,)
@@ -79,6 +82,8 @@ def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.d
         largest_theta=np.empty(samples),
         kink=np.empty(samples),
         losses=np.empty(samples),
+        taken=np.zeros(2, np.int64),
+        finished=np.zeros(1, np.int64),
         direct=np.zeros(parts, np.intp),
         W2T=np.zeros((outputs, width)),
         span=np.empty(width),
@@ -537,13 +542,13 @@ def _output_squared_error(first: int, last: int, h: float, work: Workspace) -> N
 
 # -- all of it -----------------------------------------------------------------------------------------------------------
 #
-# Three kernels, to be called one after the other; the last two do one part of the work in a call, so that threads can share it.
-# Their arguments are
+# Two kernels, to be called one after the other; the second by every thread that takes part. Arguments are
 #   samples, rows  compressed rows, (indptr, indices, values), and which of them
 #   targets        for the cross-entropy: (start, classes, weights), the non-zero targets of sample n from start[n] on
 #   t              for the squared error: all the targets (n, k), in float64
 #   modes          the code of the activation, and whether the loss is the cross-entropy
 #   work           from `workspace`
+#   gradients      those of W1, b1, W2 and b2, to be written
 
 
 @kernel
@@ -565,14 +570,13 @@ def prepare(W2: Any, samples: Any, rows: Any, parts: int, work: Workspace) -> No
         _feature_bounds(samples, rows, parts, work.features[0, :-1], work.bounds)
 
 
-@kernel
-def evaluate(
-    part: int, parts: int, samples: Any, rows: Any, W1: Any, b1: Any, b2: Any, targets: Any, t: Any, modes: Any, work: Workspace
+@inner
+def _evaluate(
+    first: int, last: int, samples: Any, rows: Any, W1: Any, b1: Any, b2: Any, targets: Any, t: Any, modes: Any, work: Workspace
 ) -> None:
-    """Second, the unperturbed network and its loss on one part of the samples."""
+    """The unperturbed network and its loss on some samples, and what all perturbations of a hidden unit have in common."""
     activation, cross_entropy = modes
     start, classes, weights = targets
-    first, last = rows.size * part // parts, rows.size * (part + 1) // parts
     _forward(first, last, samples, rows, W1, b1, b2, activation, work)
     for n in range(first, last):
         work.largest_theta[n], work.kink[n] = _increment_coefficients(work.a[n], b1.size, activation, work.c[n], work.theta[n])
@@ -587,14 +591,11 @@ def evaluate(
                 work.losses[n] += 0.5 * work.y[n, k] ** 2
 
 
-@kernel
-def perturb(
+@inner
+def _perturb(
     part: int, parts: int, samples: Any, rows: Any, targets: Any, h: float, modes: Any, work: Workspace, gradients: Any
 ) -> None:
-    """Third, the gradients for one part of the features and of the outputs, from all samples.
-
-    `gradients` are those of W1, b1, W2 and b2, to be written.
-    """
+    """The gradients for one part of the features and of the outputs, from all samples."""
     dW1, db1, dW2, db2 = gradients
     activation, cross_entropy = modes
     K, J = work.y.shape[1], db1.size
@@ -628,3 +629,39 @@ def perturb(
         for j in range(J):
             dW2[j, k] = work.outputs[k, j] * scale
         db2[k] = work.outputs[k, J] * scale
+
+
+@kernel
+def differences(
+    parts: int,
+    samples: Any,
+    rows: Any,
+    W1: Any,
+    b1: Any,
+    b2: Any,
+    targets: Any,
+    t: Any,
+    h: float,
+    modes: Any,
+    work: Workspace,
+    gradients: Any,
+) -> None:
+    """Second, the losses and the gradients. Threads that call this take parts of the work, and return when none is left to take.
+
+    When all of them have returned, all is done. How many there are, and when they come, makes no difference to the result.
+    """
+    blocks = min(4 * parts, rows.size)  # of samples: more than parts, so that a thread that comes late still finds some
+    while True:
+        block = increase(work.taken, 0)
+        if block >= blocks:
+            break
+        first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
+        _evaluate(first, last, samples, rows, W1, b1, b2, targets, t, modes, work)
+        increase(work.finished, 0)
+    while current(work.finished, 0) < blocks:
+        pass
+    while True:
+        part = increase(work.taken, 1)
+        if part >= parts:
+            break
+        _perturb(part, parts, samples, rows, targets, h, modes, work, gradients)
