@@ -12,14 +12,25 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from .errors import DivergenceError, DtypeError, InputError
 from .functions import DEFAULT_STEP
-from .perturbation import Function, Workers, evaluate, evaluate_perturbed, evaluate_perturbed_rows, evaluate_rows
+from .perturbation import (
+    Function,
+    Workers,
+    check_writeable,
+    evaluate,
+    evaluate_perturbed,
+    evaluate_perturbed_rows,
+    evaluate_rows,
+    in_turn,
+    is_compiled,
+    number,
+)
 from .validation import Array, all_finite, choice, get_array_module, positive_int, real_array, real_number
 
 #: The schemes of :func:`numerical_gradient`, with the power of ε that ``h="auto"`` takes as a step.
@@ -66,6 +77,7 @@ def numerical_diff(f: Function, x: Any, h: float | str = DEFAULT_STEP, *, return
     """
     x = real_array(x, "x")
     x = (x if x.dtype.kind == "f" else x.astype(np.float64))[()]
+    step = _step(x, h, "central")
 
     def at(points: Array) -> Array:
         values = real_array(f(points), "f(x)")
@@ -79,7 +91,7 @@ def numerical_diff(f: Function, x: Any, h: float | str = DEFAULT_STEP, *, return
     def perturbed(points: Array) -> Array:
         return get_array_module(x).stack([at(point) for point in points])
 
-    return _differentiate(perturbed, partial(at, x), x, h, "central", return_error)
+    return _differentiate(perturbed, partial(at, x), x, step, "central", return_error)
 
 
 def numerical_gradient(
@@ -159,9 +171,19 @@ def numerical_gradient(
     x = _float_array(x)
     if vectorized and workers is not None:
         raise InputError("vectorized and workers exclude each other; pass one of them")
+    if (
+        scheme == "central"
+        and not (vectorized or return_error or isinstance(h, str))
+        and workers is None
+        and isinstance(x, np.ndarray)
+        and x.itemsize <= 8  # a Python float holds its elements
+        and not is_compiled(f)
+    ):
+        return _book_gradient(f, x, real_number(h, "h", above=0))
+    step = _step(x, h, scheme)
     perturbed = partial(evaluate_perturbed, f, x, vectorized=vectorized, workers=workers)
     unperturbed = partial(evaluate, f, x, vectorized=vectorized)
-    return _differentiate(perturbed, unperturbed, x, h, scheme, return_error)
+    return _differentiate(perturbed, unperturbed, x, step, scheme, return_error)
 
 
 def numerical_gradient_rows(
@@ -208,13 +230,14 @@ def numerical_gradient_rows(
     X = _float_array(X, "X")
     if X.ndim < 2:
         raise InputError(f"X has shape {X.shape}; give (points, variables), or use numerical_gradient for a single point")
+    step = _step(X, h, scheme)
 
     def unperturbed() -> Array:
         values = evaluate_rows(f, X, vectorized=vectorized)
         return values.reshape(-1, *[1] * (X.ndim - 1))
 
     perturbed = partial(evaluate_perturbed_rows, f, X, vectorized=vectorized)
-    return _differentiate(perturbed, unperturbed, X, h, scheme, return_error)
+    return _differentiate(perturbed, unperturbed, X, step, scheme, return_error)
 
 
 def gradient_descent(f: Function, init_x: Array, lr: float = 0.01, step_num: int = 100, *, return_path: bool = False) -> Any:
@@ -268,17 +291,50 @@ def gradient_descent(f: Function, init_x: Array, lr: float = 0.01, step_num: int
 
 
 def _float_array(x: Any, name: str = "x") -> Array:
-    x = real_array(np.asarray(x) if isinstance(x, np.generic) else x, name)
+    if type(x) is not np.ndarray:  # of a subclass, its memory as a plain array: a matrix cannot be indexed as one
+        x = real_array(np.asarray(x) if isinstance(x, np.ndarray | np.generic) else x, name)
     if x.dtype.kind != "f":
         raise DtypeError(f"{name} is of dtype {x.dtype}, which cannot hold a small step; pass {name}.astype(float)")
     return x
+
+
+def _book_gradient(f: Function, x: np.ndarray, h: float) -> np.ndarray:
+    """What :func:`_differentiate` gives for the book's case, in Python's numbers alone.
+
+    To a cheap f of a few variables, as in the book's examples of gradient descent, any array operation adds as much time as
+    a call of f takes.
+    """
+    check_writeable(x, "x")
+    limit = h / _epsilon(x.dtype)  # adding h to an element changes one that is smaller
+    doubtful = limit <= 1 / NOISE_LIMIT
+    width = 2 * h
+    elements, originals = in_turn(x)
+    quotients = []
+    for index, original in originals:
+        try:
+            elements[index] = original + h
+            above = f(x)
+            if not isinstance(above, float):
+                above = float(number(above, x.dtype))  # now: it may be a view of x
+            elements[index] = original - h
+            below = f(x)
+            if not isinstance(below, float):
+                below = float(number(below, x.dtype))
+        finally:
+            elements[index] = original
+        if not -limit < original < limit:
+            doubtful = True
+        quotients.append((float(above) - float(below)) / width)  # NumPy's numbers would warn of infinities
+    if doubtful:
+        _warn_of_rounding(x, h, "central")
+    return np.array(quotients, x.dtype).reshape(x.shape)
 
 
 def _differentiate(
     perturbed: Callable[[Array], Array],
     unperturbed: Callable[[], Array],
     x: Array,
-    h: float | str,
+    step: Any,
     scheme: str,
     return_error: bool,
 ) -> Any:
@@ -290,9 +346,9 @@ def _differentiate(
         Maps an array (K, *x.shape) to the values of f with each element in turn replaced by each of the K at its place.
     unperturbed : callable
         Gives f at `x` itself, in a shape that broadcasts with that of `x`.
+    step : float or array like `x`
+        As :func:`_step` gives it.
     """
-    choice(scheme, "scheme", SCHEMES)
-    step = _step(x, h, scheme)
     if x.size == 0:
         return (x.copy(), x.copy()) if return_error else x.copy()
     quotient, values = _quotient(perturbed, unperturbed, x, step, scheme)
@@ -325,27 +381,26 @@ def _quotient(
 
 
 def _step(x: Array, h: float | str, scheme: str) -> Any:
-    """The step as a number, or one for each element; warns of what it does to the precision."""
-    xp = get_array_module(x)
-    epsilon = float(np.finfo(x.dtype).eps)
-    suitable = epsilon ** SCHEMES[scheme]
+    """The step as a number, or one for each element; warns the caller's caller of what it does to the precision."""
+    choice(scheme, "scheme", SCHEMES)
     step: Any
     if isinstance(h, str):
         choice(h, "h", ("auto",))
-        step = suitable * xp.maximum(1, abs(x))
+        step = _epsilon(x.dtype) ** SCHEMES[scheme] * get_array_module(x).maximum(1, abs(x))
     else:
         step = real_number(h, "h", above=0)
         if scheme != "complex":
-            _warn_of_rounding(x, step, epsilon, suitable)
+            _warn_of_rounding(x, step, scheme)
     if scheme in ("forward", "backward") or (scheme == "central" and isinstance(h, str)):
         # The step that x can represent. The book's central difference divides by 2h as given, and so do we there.
         step = (x + step) - x
     return step
 
 
-def _warn_of_rounding(x: Array, h: float, epsilon: float, suitable: float) -> None:
-    fix = f"pass h='auto', which is {suitable:.1g} for values of order 1"
-    if epsilon / h >= NOISE_LIMIT:
+def _warn_of_rounding(x: Array, h: float, scheme: str) -> None:
+    epsilon = _epsilon(x.dtype)
+    fix = f"pass h='auto', which is {epsilon ** SCHEMES[scheme]:.1g} for values of order 1"
+    if h / epsilon <= 1 / NOISE_LIMIT:
         message = (
             f"the derivative is noisy: x is of dtype {x.dtype}, in which values of f are rounded by {epsilon:.1g} of their "
             f"size, and dividing by h={h:g} makes that {epsilon / h:.1g} of f; {fix}, or compute in float64, x.astype(float)"
@@ -355,4 +410,9 @@ def _warn_of_rounding(x: Array, h: float, epsilon: float, suitable: float) -> No
         message = f"h={h:g} is lost in x: adding it to {element:g} changes nothing, so no derivative comes out there; {fix}"
     else:
         return
-    warnings.warn(message, RuntimeWarning, stacklevel=5)
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+@cache
+def _epsilon(dtype: np.dtype) -> float:
+    return float(np.finfo(dtype).eps)

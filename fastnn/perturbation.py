@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import product
+from itertools import islice, product
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ MAX_TASKS = 128
 
 def evaluate(f: Function, x: Array, *, vectorized: bool) -> Any:
     """f(x), checked to be one number."""
-    return _block_values(f, x[None].copy())[0] if vectorized else _number(f(x.copy()), x.dtype)
+    return _block_values(f, x[None].copy())[0] if vectorized else number(f(x.copy()), x.dtype)
 
 
 def evaluate_rows(f: Function, X: Array, *, vectorized: bool) -> Array:
@@ -74,7 +75,7 @@ def evaluate_perturbed(f: Function, x: Array, points: Array, *, vectorized: bool
     elif workers is not None or is_compiled(f):
         values = _in_tasks(f, x, replacements, workers)
     else:
-        _check_writeable(x, "x")
+        check_writeable(x, "x")
         values = _one_by_one(f, x, replacements)
     return values.reshape(points.shape)
 
@@ -85,7 +86,7 @@ def evaluate_perturbed_rows(f: Function, X: Array, points: Array, *, vectorized:
     if vectorized:
         return _column_by_column(f, X, points)
     if not is_compiled(f):
-        _check_writeable(X, "X")
+        check_writeable(X, "X")
         return _row_by_row(f, X, points)
     _check_compiled(f, X[0])
     pieces = min(MAX_TASKS, len(X))
@@ -96,7 +97,7 @@ def evaluate_perturbed_rows(f: Function, X: Array, points: Array, *, vectorized:
 
 def is_compiled(f: Function) -> bool:
     """Whether `f` was compiled by ``numba.njit``. While Numba is not loaded, nothing was: it is not imported for this."""
-    if "numba" not in sys.modules:
+    if isinstance(f, FunctionType) or "numba" not in sys.modules:
         return False
     from numba.extending import is_jitted
 
@@ -104,6 +105,18 @@ def is_compiled(f: Function) -> bool:
 
 
 # -- one element after another -----------------------------------------------------------------------------------------
+
+
+def in_turn(x: Array, start: int = 0) -> tuple[Array, Iterable[tuple[Any, Any]]]:
+    """What to index for the elements of `x` from number `start` on, and for each of these its index and its value.
+
+    This is all that a gradient adds to the time of f, so it is done with what Python is fastest at: the elements as Python's
+    numbers, which are exact for every dtype, and one index for each where memory is contiguous.
+    """
+    if x.flags.c_contiguous:
+        elements = x.reshape(-1)
+        return elements, enumerate((elements[start:] if start else elements).tolist(), start)
+    return x, islice(zip(product(*map(range, x.shape)), x.flatten().tolist(), strict=True), start, None)
 
 
 def _one_by_one(f: Function, x: Array, replacements: Array, start: int = 0) -> Array:
@@ -119,21 +132,14 @@ def _one_by_one(f: Function, x: Array, replacements: Array, start: int = 0) -> A
 
 
 def _values_in_turn(f: Function, x: Array, replacements: Array, start: int) -> Iterator[Any]:
-    # This is all that the gradient adds to the time of f, so it is done with what Python is fastest at: the elements as
-    # Python's numbers, which are exact for every dtype, and one index for each where memory is contiguous.
     usual = complex if x.dtype.kind == "c" else float  # what f returns most often; NumPy's double precision is one of them
-    originals = x.flatten()[start:].tolist()
-    indices: Sequence[Any]
-    if x.flags.c_contiguous:
-        elements, indices = x.reshape(-1), range(start, x.size)
-    else:
-        elements, indices = x, list(product(*map(range, x.shape)))[start:]
     for others in replacements.tolist():
-        for index, original, other in zip(indices, originals, others, strict=False):
+        elements, originals = in_turn(x, start)
+        for (index, original), other in zip(originals, others, strict=False):
             try:
                 elements[index] = other
                 value = f(x)
-                yield value if isinstance(value, usual) else _number(value, x.dtype)
+                yield value if isinstance(value, usual) else number(value, x.dtype)
             finally:
                 elements[index] = original
 
@@ -256,7 +262,7 @@ def _mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]
 # -- checks ------------------------------------------------------------------------------------------------------------
 
 
-def _number(value: Any, dtype: np.dtype) -> Any:
+def number(value: Any, dtype: np.dtype) -> Any:
     """What f returned at a point of `dtype`, as one number, or an error that says what is wrong with it."""
     a = value if hasattr(value, "dtype") else np.asarray(value)
     if a.dtype.kind not in "fiubc":
@@ -293,7 +299,8 @@ def _check_kind(found: np.dtype, point: np.dtype) -> None:
         raise InputError(f"f returned {found}, but only a real function has a gradient; return its real part")
 
 
-def _check_writeable(x: Array, name: str) -> None:
+def check_writeable(x: Array, name: str) -> None:
+    """Raise InputError if the elements of `x` cannot be replaced in place."""
     if not getattr(x.flags, "writeable", True):  # CuPy's arrays always are and have no such flag
         raise InputError(f"{name} is read-only, but its elements are changed in place and restored; pass {name}.copy()")
 

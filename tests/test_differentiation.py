@@ -130,6 +130,12 @@ def test_array_is_restored_when_f_raises(call, scheme):
     assert x.tobytes() == before
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_matrices_and_other_subclasses_are_taken_as_arrays():
+    x = np.matrix([[1.0, 2.0], [3.0, 4.0]])
+    np.testing.assert_allclose(numerical_gradient(lambda _: (np.asarray(x) ** 2).sum(), x), [[2, 4], [6, 8]])
+
+
 def test_f_gets_the_callers_memory_by_default_and_copies_otherwise(point):
     for options, shared in (({}, True), ({"workers": map}, False), ({"vectorized": True}, False)):
         seen = []
@@ -430,6 +436,11 @@ def test_f_must_return_a_number(returned, error, message, options):
     with pytest.raises(error, match=message):
         numerical_gradient(lambda _: returned, x, **options)
     assert (x == 1).all()
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward", "backward"])
+def test_f_may_return_a_view_of_its_argument(scheme):
+    np.testing.assert_allclose(numerical_gradient(lambda x: x[1:2], np.array([3.0, 4.0, 5.0]), scheme=scheme), [0, 1, 0])
 
 
 def test_a_compiled_function_must_return_a_number(point):
