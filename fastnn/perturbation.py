@@ -27,9 +27,10 @@ Function = Callable[[Array], Any]
 #: How many processes, or what maps like the built-in ``map``: SciPy's convention.
 Workers = int | Callable[[Callable, Iterable], Iterable] | None
 
-#: Bytes of copies that a vectorized function gets in one call: few enough to stay in a processor's cache, and on a GPU
-#: enough to keep it busy.
-HOST_BLOCK_BYTES = 2**17
+#: Bytes of copies that a vectorized function gets in one call. On a GPU, enough to keep it busy. On a processor, what stays
+#: in its cache, and in arrays below 128 KiB: for larger temporary arrays of f, the C library may ask the system for memory
+#: each time and give it back, and the page faults take two to three times as long as the arithmetic.
+HOST_BLOCK_BYTES = 124 * 2**10
 DEVICE_BLOCK_BYTES = 2**26
 
 #: From how many elements on a compiled function is called in threads: fewer are done before the threads have started.
@@ -181,28 +182,42 @@ def _row_by_row(f: Function, X: Array, points: Array) -> Array:
 
 
 def _in_blocks(f: Function, x: Array, replacements: Array) -> Array:
+    """The values of `f`, called with many copies of `x` at a time; they are made once, and only what is replaced is written."""
     xp = get_array_module(x)
     values = _empty_values(x, replacements.shape)
     count, size = replacements.shape
-    length = max((HOST_BLOCK_BYTES if xp is np else DEVICE_BLOCK_BYTES) // (count * x.nbytes), 1)
+    most = max((HOST_BLOCK_BYTES if xp is np else DEVICE_BLOCK_BYTES) // (count * x.nbytes), 1)
+    length = -(-size // -(-size // most))  # as many blocks as it takes, of the same length
+    block = xp.empty((count * length, size), x.dtype)
+    block[...] = originals = x.reshape(-1)
     for start in range(0, size, length):
-        part = replacements[:, start : start + length]
-        block = xp.empty((*part.shape, size), x.dtype)
-        block[...] = x.reshape(-1)
-        for points, others in zip(block, part, strict=True):
-            points.reshape(-1)[start :: size + 1] = others  # element start + i of point i: a diagonal
-        values[:, start : start + length] = _block_values(f, block.reshape(-1, *x.shape)).reshape(part.shape)
+        part = slice(start, start + length)
+        points = block[: count * len(originals[part])]
+        # Element start + i of point i: a diagonal for each of the replacements.
+        diagonals = points.reshape(count, -1)[:, start :: size + 1]
+        diagonals[...] = replacements[:, part]
+        values[:, part] = _block_values(f, _read_only(points.reshape(-1, *x.shape))).reshape(count, -1)
+        diagonals[...] = originals[part]
     return values
+
+
+def _read_only(x: Array) -> Array:
+    """A view that an f cannot write to, whose caller needs it as it is; CuPy has no such thing."""
+    x = x.view()
+    if isinstance(x, np.ndarray):
+        x.flags.writeable = False
+    return x
 
 
 def _column_by_column(f: Function, X: Array, points: Array) -> Array:
     """The same element replaced in every row at once: one call for each column and replacement."""
     values = _empty_values(X, points.shape)
+    perturbed = X.copy()
     for k, *index in product(range(len(points)), *map(range, X.shape[1:])):
         column = (slice(None), *index)
-        perturbed = X.copy()
         perturbed[column] = points[k][column]
-        values[k][column] = _block_values(f, perturbed)
+        values[k][column] = _block_values(f, _read_only(perturbed))
+        perturbed[column] = X[column]
     return values
 
 
@@ -321,4 +336,9 @@ def _empty_values(x: Array, shape: int | tuple[int, ...]) -> Array:
 
 
 def _values_dtype(x: Array) -> np.dtype:
-    return np.result_type(x.dtype, np.float64)
+    return _at_least_double(x.dtype)
+
+
+@cache
+def _at_least_double(dtype: np.dtype) -> np.dtype:
+    return np.result_type(dtype, np.float64)

@@ -262,6 +262,32 @@ def test_blocks_are_of_bounded_size():
     assert max(lengths) * 1200 * 8 <= 2**17
 
 
+@pytest.mark.parametrize("size", [1, 3, 129, 1000])
+@pytest.mark.parametrize("scheme", ["central", "backward"])
+def test_every_point_of_every_block_differs_in_one_element(size, scheme):
+    x = np.random.default_rng(0).uniform(-1, 1, size)
+    changed = []
+
+    def f(points):
+        changed.extend(np.argwhere(points != x)[:, 1])
+        assert ((points != x).sum(axis=1) == 1).all() or (scheme == "backward" and len(points) == 1)  # f at x itself
+        return points.sum(axis=1)
+
+    numerical_gradient(f, x, vectorized=True, scheme=scheme)
+    np.testing.assert_array_equal(np.sort(changed), np.repeat(np.arange(size), 2 if scheme == "central" else 1))
+
+
+def test_a_vectorized_function_cannot_change_the_points(point):
+    def f(points):
+        points *= 2
+        return points.sum(axis=1)
+
+    with pytest.raises(ValueError, match="read-only"):
+        numerical_gradient(f, point, vectorized=True)
+    with pytest.raises(ValueError, match="read-only"):
+        numerical_gradient_rows(f, point.reshape(3, 4), vectorized=True)
+
+
 def test_compiled_once_for_each_function():
     f = numba.njit(lambda x: (x * x * x).sum())
     numerical_gradient(f, np.ones(2))
