@@ -177,7 +177,7 @@ def numerical_gradient(
         scheme == "central"
         and not (vectorized or return_error or isinstance(h, str))
         and workers is None
-        and isinstance(x, np.ndarray)
+        and type(x) is np.ndarray
         and x.itemsize <= 8  # a Python float holds its elements
         and not is_compiled(f)
     ):
@@ -293,8 +293,9 @@ def gradient_descent(f: Function, init_x: Array, lr: float = 0.01, step_num: int
 
 
 def _float_array(x: Any, name: str = "x") -> Array:
-    if type(x) is not np.ndarray:  # of a subclass, its memory as a plain array: a matrix cannot be indexed as one
-        x = real_array(np.asarray(x) if isinstance(x, np.ndarray | np.generic) else x, name)
+    if type(x) is not np.ndarray:
+        x = real_array(x, name)
+        x = np.asarray(x) if get_array_module(x) is np else x  # the memory of a matrix as an array, which one number indexes
     if x.dtype.kind != "f":
         raise DtypeError(f"{name} is of dtype {x.dtype}, which cannot hold a small step; pass {name}.astype(float)")
     return x

@@ -204,7 +204,7 @@ def _in_blocks(f: Function, x: Array, replacements: Array) -> Array:
 def _read_only(x: Array) -> Array:
     """A view that an f cannot write to, whose caller needs it as it is; CuPy has no such thing."""
     x = x.view()
-    if isinstance(x, np.ndarray):
+    if get_array_module(x) is np:
         x.flags.writeable = False
     return x
 
