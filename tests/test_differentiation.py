@@ -250,6 +250,24 @@ def test_blocks_and_tasks_cover_every_element(size):
         np.testing.assert_allclose(gradient, 3 * x**2, atol=1e-7)
 
 
+@pytest.mark.parametrize("options", [{}, {"vectorized": True}, {"h": "auto"}, {"return_error": True}])
+@pytest.mark.parametrize("scheme", ["central", "forward", "complex"])
+def test_arrays_of_every_backend(backend, scheme, options):
+    host = np.linspace(-1, 1, 12).reshape(3, 4)
+    x = backend.asarray(host)
+    for differentiate, axes in ((numerical_gradient, (-2, -1)), (numerical_gradient_rows, -1)):
+        gradient = differentiate(lambda x, axes=axes: (x * x * x).sum(axis=axes), x, scheme=scheme, **options)
+        gradient = gradient[0] if isinstance(gradient, tuple) else gradient
+        assert isinstance(gradient, backend.array_type)
+        np.testing.assert_allclose(backend.to_numpy(gradient), 3 * host**2, atol=1e-3)
+        np.testing.assert_array_equal(backend.to_numpy(x), host)
+
+
+def test_a_scalar_read_from_the_array_is_a_view_on_some_backends(backend):
+    x = backend.asarray(np.array([3.0, 4.0]))
+    np.testing.assert_allclose(backend.to_numpy(numerical_gradient(lambda x: x[0], x)), [1, 0])
+
+
 def test_blocks_are_of_bounded_size():
     lengths = []
 
