@@ -128,8 +128,8 @@ def numerical_gradient(
         ``h="auto"``, for an `f` that is analytic and computes in complex arithmetic.
     vectorized : bool
         `f` maps an array of points, shape (K, *x.shape), to their K values: one call in place of thousands. The points
-        come in blocks of bounded size (124 KiB; on a GPU, 64 MiB; at least two points), and `f` must not change them:
-        only what differs is written for the next block. NumPy's are read-only.
+        come in blocks of bounded size (124 KiB; on a GPU, 64 MiB; at least two points), all of the same shape, and `f`
+        must not change them: only what differs is written for the next block. NumPy's are read-only.
     workers : int or map-like callable, optional
         Evaluate in so many processes (-1: one for each core), or by ``workers(function, iterable)``: the ``map`` of a
         pool or of a cluster's client. Functions and points are pickled for processes. For a compiled `f`, an int is a

@@ -182,21 +182,25 @@ def _row_by_row(f: Function, X: Array, points: Array) -> Array:
 
 
 def _in_blocks(f: Function, x: Array, replacements: Array) -> Array:
-    """The values of `f`, called with many copies of `x` at a time; they are made once, and only what is replaced is written."""
+    """The values of `f`, called with many copies of `x` at a time; they are made once, and only what is replaced is written.
+
+    All calls are of the same shape, for the sake of functions that a compiler specializes on it: the last one repeats a few
+    elements of the one before if it has to.
+    """
     xp = get_array_module(x)
     values = _empty_values(x, replacements.shape)
     count, size = replacements.shape
     most = max((HOST_BLOCK_BYTES if xp is np else DEVICE_BLOCK_BYTES) // (count * x.nbytes), 1)
-    length = -(-size // -(-size // most))  # as many blocks as it takes, of the same length
-    block = xp.empty((count * length, size), x.dtype)
-    block[...] = originals = x.reshape(-1)
-    for start in range(0, size, length):
+    length = -(-size // -(-size // most))  # as many blocks as it takes, about equal
+    block = xp.empty((count, length * size), x.dtype)
+    copies = block.reshape(count, length, size)
+    copies[...] = originals = x.reshape(-1)
+    points = _read_only(block.reshape(count * length, *x.shape))
+    for start in (*range(0, size - length, length), size - length):
         part = slice(start, start + length)
-        points = block[: count * len(originals[part])]
-        # Element start + i of point i: a diagonal for each of the replacements.
-        diagonals = points.reshape(count, -1)[:, start :: size + 1]
+        diagonals = block[:, start :: size + 1]  # for each replacement, element start + i of point i
         diagonals[...] = replacements[:, part]
-        values[:, part] = _block_values(f, _read_only(points.reshape(-1, *x.shape))).reshape(count, -1)
+        values[:, part] = _block_values(f, points).reshape(count, length)
         diagonals[...] = originals[part]
     return values
 

@@ -277,7 +277,8 @@ def test_blocks_are_of_bounded_size():
 
     numerical_gradient(f, np.zeros((30, 40)), vectorized=True)
     assert sum(lengths) == 2 * 1200
-    assert max(lengths) * 1200 * 8 <= 2**17
+    assert len(set(lengths)) == 1
+    assert lengths[0] * 1200 * 8 <= 2**17
 
 
 @pytest.mark.parametrize("size", [1, 3, 129, 1000])
@@ -292,7 +293,9 @@ def test_every_point_of_every_block_differs_in_one_element(size, scheme):
         return points.sum(axis=1)
 
     numerical_gradient(f, x, vectorized=True, scheme=scheme)
-    np.testing.assert_array_equal(np.sort(changed), np.repeat(np.arange(size), 2 if scheme == "central" else 1))
+    counts = np.bincount(changed, minlength=size)
+    assert set(counts) <= ({2, 4} if scheme == "central" else {1, 2})  # the last block may repeat elements
+    assert (counts > counts.min()).mean() < 0.01
 
 
 def test_a_vectorized_function_cannot_change_the_points(point):
