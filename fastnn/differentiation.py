@@ -14,7 +14,7 @@ import math
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -36,6 +36,9 @@ from .validation import Array, all_finite, choice, get_array_module, positive_in
 
 #: The schemes of :func:`numerical_gradient`, with the power of ε that ``h="auto"`` takes as a step.
 SCHEMES = {"central": 1 / 3, "forward": 1 / 2, "backward": 1 / 2, "complex": 2}
+
+#: A difference quotient, and the values of f it was taken of, whose rounding becomes noise.
+Quotient: TypeAlias = tuple[Array, tuple[Array, ...]]
 
 #: Relative to the values of f, the noise in a derivative from which on a warning is due.
 NOISE_LIMIT = 1e-3
@@ -89,10 +92,11 @@ def numerical_diff(f: Function, x: Any, h: float | str = DEFAULT_STEP, *, return
             )
         return values
 
-    def perturbed(points: Array) -> Array:
-        return get_array_module(x).stack([at(point) for point in points])
+    def quotient(step: Any) -> Quotient:
+        above, below = at(x + step), at(x - step)
+        return _divided_difference(above, below, 2 * step), (above, below)
 
-    return _differentiate(perturbed, partial(at, x), x, step, "central", return_error)
+    return _differentiate(quotient, x, step, "central", return_error)
 
 
 def numerical_gradient(
@@ -173,19 +177,16 @@ def numerical_gradient(
     x = _float_array(x)
     if vectorized and workers is not None:
         raise InputError("vectorized and workers exclude each other; pass one of them")
-    if (
-        scheme == "central"
-        and not (vectorized or return_error or isinstance(h, str))
-        and workers is None
-        and type(x) is np.ndarray
-        and x.itemsize <= 8  # a Python float holds its elements
-        and not is_compiled(f)
-    ):
-        return _book_gradient(f, x, real_number(h, "h", above=0))
+    if not vectorized and workers is None and not return_error and _is_books_case(f, x, h, scheme):
+        h = real_number(h, "h", above=0)
+        quotients, doubtful = _book_quotients(f, x, h)
+        if doubtful:
+            _warn_of_rounding(x, h, scheme)
+        return np.array(quotients, x.dtype).reshape(x.shape)
     step = _step(x, h, scheme)
     perturbed = partial(evaluate_perturbed, f, x, vectorized=vectorized, workers=workers)
     unperturbed = partial(evaluate, f, x, vectorized=vectorized)
-    return _differentiate(perturbed, unperturbed, x, step, scheme, return_error)
+    return _differentiate(partial(_quotient, perturbed, unperturbed, x, scheme), x, step, scheme, return_error)
 
 
 def numerical_gradient_rows(
@@ -232,6 +233,12 @@ def numerical_gradient_rows(
     X = _float_array(X, "X")
     if X.ndim < 2:
         raise InputError(f"X has shape {X.shape}; give (points, variables), or use numerical_gradient for a single point")
+    if not vectorized and not return_error and _is_books_case(f, X, h, scheme):
+        h = real_number(h, "h", above=0)
+        rows = [_book_quotients(f, row, h, "X") for row in X]
+        if any(doubtful for _, doubtful in rows):
+            _warn_of_rounding(X, h, scheme)
+        return np.array([quotients for quotients, _ in rows], X.dtype).reshape(X.shape)
     step = _step(X, h, scheme)
 
     def unperturbed() -> Array:
@@ -239,7 +246,7 @@ def numerical_gradient_rows(
         return values.reshape(-1, *[1] * (X.ndim - 1))
 
     perturbed = partial(evaluate_perturbed_rows, f, X, vectorized=vectorized)
-    return _differentiate(perturbed, unperturbed, X, step, scheme, return_error)
+    return _differentiate(partial(_quotient, perturbed, unperturbed, X, scheme), X, step, scheme, return_error)
 
 
 def gradient_descent(f: Function, init_x: Array, lr: float = 0.01, step_num: int = 100, *, return_path: bool = False) -> Any:
@@ -301,13 +308,23 @@ def _float_array(x: Any, name: str = "x") -> Array:
     return x
 
 
-def _book_gradient(f: Function, x: np.ndarray, h: float) -> np.ndarray:
-    """What :func:`_differentiate` gives for the book's case, in Python's numbers alone.
+def _is_books_case(f: Function, x: Array, h: float | str, scheme: str) -> bool:
+    return (
+        scheme == "central"
+        and not isinstance(h, str)
+        and type(x) is np.ndarray
+        and x.itemsize <= 8  # a Python float holds its elements
+        and not is_compiled(f)
+    )
+
+
+def _book_quotients(f: Function, x: np.ndarray, h: float, name: str = "x") -> tuple[list[float], bool]:
+    """The difference quotients in the book's case, in Python's numbers alone; and whether a warning of rounding may be due.
 
     To a cheap f of a few variables, as in the book's examples of gradient descent, any array operation adds as much time as
     a call of f takes.
     """
-    check_writeable(x, "x")
+    check_writeable(x, name)
     limit = h / _epsilon(x.dtype)
     doubtful = limit <= 1 / NOISE_LIMIT
     width = 2 * h
@@ -328,20 +345,26 @@ def _book_gradient(f: Function, x: np.ndarray, h: float) -> np.ndarray:
         if not -limit < original < limit:
             doubtful = True
         quotients.append((float(above) - float(below)) / width)  # NumPy's numbers would warn of infinities
-    if doubtful:
-        _warn_of_rounding(x, h, "central")
-    return np.array(quotients, x.dtype).reshape(x.shape)
+    return quotients, doubtful
 
 
-def _differentiate(
-    perturbed: Callable[[Array], Array],
-    unperturbed: Callable[[], Array],
-    x: Array,
-    step: Any,
-    scheme: str,
-    return_error: bool,
-) -> Any:
-    """The difference quotient for every element of `x`, and its estimated error if asked for.
+def _differentiate(quotient: Callable[[Any], Quotient], x: Array, step: Any, scheme: str, return_error: bool) -> Any:
+    """The difference quotient at every element of `x` for `step`, as :func:`_step` gives it, and its estimated error if asked."""
+    if x.size == 0:
+        return (x.copy(), x.copy()) if return_error else x.copy()
+    result, values = quotient(step)
+    if not return_error:
+        return result.astype(x.dtype, copy=False)
+    wider, _ = quotient(2 * step)
+    with np.errstate(invalid="ignore"):
+        # Doubling the step makes a truncation error of order h^p 2^p times as large: the difference is 2^p − 1 of it.
+        truncation = abs(wider - result) / (1 if scheme in ("forward", "backward") else 3)
+        rounding = np.finfo(x.dtype).eps * sum(map(abs, values)) / step
+        return result.astype(x.dtype, copy=False), (truncation + rounding).astype(x.dtype, copy=False)
+
+
+def _quotient(perturbed: Callable[[Array], Array], unperturbed: Callable[[], Array], x: Array, scheme: str, step: Any) -> Quotient:
+    """The difference quotient for every element of `x`.
 
     Parameters
     ----------
@@ -349,26 +372,7 @@ def _differentiate(
         Maps an array (K, *x.shape) to the values of f with each element in turn replaced by each of the K at its place.
     unperturbed : callable
         Gives f at `x` itself, in a shape that broadcasts with that of `x`.
-    step : float or array like `x`
-        As :func:`_step` gives it.
     """
-    if x.size == 0:
-        return (x.copy(), x.copy()) if return_error else x.copy()
-    quotient, values = _quotient(perturbed, unperturbed, x, step, scheme)
-    if not return_error:
-        return quotient.astype(x.dtype, copy=False)
-    wider, _ = _quotient(perturbed, unperturbed, x, 2 * step, scheme)
-    with np.errstate(invalid="ignore"):
-        # Doubling the step makes a truncation error of order h^p 2^p times as large: the difference is 2^p − 1 of it.
-        truncation = abs(wider - quotient) / (1 if scheme in ("forward", "backward") else 3)
-        rounding = np.finfo(x.dtype).eps * sum(map(abs, values)) / step
-        return quotient.astype(x.dtype, copy=False), (truncation + rounding).astype(x.dtype, copy=False)
-
-
-def _quotient(
-    perturbed: Callable[[Array], Array], unperturbed: Callable[[], Array], x: Array, step: Any, scheme: str
-) -> tuple[Array, tuple[Array, ...]]:
-    """The difference quotient, and the values it was taken of, whose rounding becomes noise."""
     if scheme == "complex":
         (difference,) = perturbed((x + 1j * step)[None]).imag
         return difference / step, (difference,)
@@ -399,16 +403,16 @@ def _step(x: Array, h: float | str, scheme: str) -> Any:
     else:
         step = real_number(h, "h", above=0)
         limit = step / _epsilon(x.dtype)
-        if scheme != "complex" and not (limit > 1 / NOISE_LIMIT and math.sqrt(np.vdot(x, x)) < limit):
-            _warn_of_rounding(x, step, scheme)
+        if scheme != "complex" and not (limit > 1 / NOISE_LIMIT and math.sqrt(get_array_module(x).vdot(x, x)) < limit):
+            _warn_of_rounding(x, step, scheme, 4)
     if scheme in ("forward", "backward") or (scheme == "central" and isinstance(h, str)):
         # The step that x can represent. The book's central difference divides by 2h as given, and so do we there.
         step = (x + step) - x
     return step
 
 
-def _warn_of_rounding(x: Array, h: float, scheme: str) -> None:
-    """Warn the caller's caller's caller if rounding drowns the derivative, or adding `h` to an element changes nothing.
+def _warn_of_rounding(x: Array, h: float, scheme: str, stacklevel: int = 3) -> None:
+    """Warn the caller's caller if rounding drowns the derivative, or adding `h` to an element changes nothing.
 
     Neither is so if h/ε exceeds all elements and 1 / NOISE_LIMIT, which takes less time to see.
     """
@@ -424,7 +428,7 @@ def _warn_of_rounding(x: Array, h: float, scheme: str) -> None:
         message = f"h={h:g} is lost in x: adding it to {element:g} changes nothing, so no derivative comes out there; {fix}"
     else:
         return
-    warnings.warn(message, RuntimeWarning, stacklevel=4)
+    warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
 
 
 @cache

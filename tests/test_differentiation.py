@@ -412,6 +412,12 @@ def test_float32_with_the_books_step_warns_of_noise():
     with pytest.warns(RuntimeWarning, match="noisy") as caught:
         numerical_diff(np.sin, x)
     assert caught[0].filename == __file__
+    with pytest.warns(RuntimeWarning, match="noisy") as caught:
+        numerical_gradient_rows(sum_of_squares, np.stack([x, x]))
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(RuntimeWarning, match="noisy") as caught:
+        numerical_gradient(sum_of_squares, x, scheme="forward")
+    assert caught[0].filename == __file__
     numerical_gradient(sum_of_squares, x, h=5e-3)  # no warning
 
 
