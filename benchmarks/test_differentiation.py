@@ -64,10 +64,15 @@ def test_plain_loss(record: Record) -> None:
     compare(record, "loss of an output layer, 100 samples, 50 × 10 weights", W, f, f)
 
 
-@pytest.mark.parametrize("size", [2, 1000])
-def test_plain(size: int, record: Record) -> None:
+def first_two_squared(x: np.ndarray) -> Any:
+    return x[0] ** 2 + x[1] ** 2
+
+
+@pytest.mark.parametrize("size", [2, 10, 100, 1000])
+@pytest.mark.parametrize("f", [first_two_squared, sum_of_squares])
+def test_plain(f: Callable, size: int, record: Record) -> None:
     x = np.random.default_rng(0).standard_normal(size)
-    compare(record, f"sum of squares, {size} variables", x, sum_of_squares, sum_of_squares)
+    compare(record, f"{f.__name__}, {size} variables", x, f, f)
 
 
 @numba.njit
@@ -95,6 +100,17 @@ def test_compiled(what: str, theirs: Callable, count: int, record: Record) -> No
     compare(record, f"compiled Rosenbrock, {x.size:,} variables, against the loop on {what}", x, compiled_rosenbrock, theirs, count)
 
 
+def squares(x: np.ndarray) -> Any:
+    return np.sum(x**2, axis=-1)
+
+
+def logistic_map(x: np.ndarray) -> Any:
+    """Where twenty steps of the chaotic map lead."""
+    for _ in range(20):
+        x = 3.2 * x * (1 - x)
+    return np.sum(x, axis=-1)
+
+
 def heat(x: np.ndarray) -> Any:
     """How uneven a temperature is after a hundred explicit steps of the heat equation, from the initial temperature."""
     x = x.copy()
@@ -103,7 +119,19 @@ def heat(x: np.ndarray) -> Any:
     return np.sum(x**2, axis=-1)
 
 
-@pytest.mark.parametrize(("f", "size"), [(rosenbrock, 50), (heat, 50), (heat, 200)])
+@pytest.mark.parametrize(
+    ("f", "size"),
+    [
+        (squares, 10),
+        (squares, 100),
+        (squares, 1000),
+        (rosenbrock, 50),
+        (rosenbrock, 1000),
+        (logistic_map, 50),
+        (heat, 50),
+        (heat, 200),
+    ],
+)
 def test_vectorized(f: Callable, size: int, record: Record) -> None:
-    x = np.random.default_rng(0).uniform(-1, 1, 5 if record.quick else size)
+    x = np.random.default_rng(0).uniform(0, 1, 5 if record.quick else size)
     compare(record, f"vectorized {f.__name__}, {size} variables", x, f, f, vectorized=True)

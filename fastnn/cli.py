@@ -136,7 +136,7 @@ def bench_command(dtype: str, hidden: int, batch_size: int, as_json: bool, pictu
 @click.option("--loss", default="cross_entropy", show_default=True, help="cross_entropy or mean_squared_error.")
 @click.option("--hidden", default=50, show_default=True, help="Units of the hidden layer.")
 @click.option("--samples", default=3, show_default=True, help="Training samples of MNIST to compute the loss on.")
-@click.option("--tolerance", type=float, help="Largest relative error that passes.  [default: by dtype]")
+@click.option("--tolerance", type=float, help="Largest relative error that passes.  [default: by dtype and method]")
 @click.option("--seed", default=0, show_default=True, help="Of the weights, and the directions of the projection.")
 def gradcheck_command(
     backend: str,

@@ -10,20 +10,35 @@ so that its step can be as small as one likes and its error is that of f itself.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .errors import DivergenceError, DtypeError, InputError
 from .functions import DEFAULT_STEP
-from .perturbation import Function, Workers, evaluate, evaluate_perturbed, evaluate_perturbed_rows, evaluate_rows
+from .perturbation import (
+    Function,
+    Workers,
+    check_writeable,
+    evaluate,
+    evaluate_perturbed,
+    evaluate_perturbed_rows,
+    evaluate_rows,
+    in_turn,
+    is_compiled,
+    number,
+)
 from .validation import Array, all_finite, choice, get_array_module, positive_int, real_array, real_number
 
 #: The schemes of :func:`numerical_gradient`, with the power of ε that ``h="auto"`` takes as a step.
 SCHEMES = {"central": 1 / 3, "forward": 1 / 2, "backward": 1 / 2, "complex": 2}
+
+#: A difference quotient, and the values of f it was taken of, whose rounding becomes noise.
+Quotient: TypeAlias = tuple[Array, tuple[Array, ...]]
 
 #: Relative to the values of f, the noise in a derivative from which on a warning is due.
 NOISE_LIMIT = 1e-3
@@ -66,6 +81,7 @@ def numerical_diff(f: Function, x: Any, h: float | str = DEFAULT_STEP, *, return
     """
     x = real_array(x, "x")
     x = (x if x.dtype.kind == "f" else x.astype(np.float64))[()]
+    step = _step(x, h, "central")
 
     def at(points: Array) -> Array:
         values = real_array(f(points), "f(x)")
@@ -76,10 +92,11 @@ def numerical_diff(f: Function, x: Any, h: float | str = DEFAULT_STEP, *, return
             )
         return values
 
-    def perturbed(points: Array) -> Array:
-        return get_array_module(x).stack([at(point) for point in points])
+    def quotient(step: Any) -> Quotient:
+        above, below = at(x + step), at(x - step)
+        return _divided_difference(above, below, 2 * step), (above, below)
 
-    return _differentiate(perturbed, partial(at, x), x, h, "central", return_error)
+    return _differentiate(quotient, x, step, "central", return_error)
 
 
 def numerical_gradient(
@@ -115,7 +132,8 @@ def numerical_gradient(
         ``h="auto"``, for an `f` that is analytic and computes in complex arithmetic.
     vectorized : bool
         `f` maps an array of points, shape (K, *x.shape), to their K values: one call in place of thousands. The points
-        come in blocks of bounded size (128 KiB; on a GPU, 64 MiB; at least two points).
+        come in blocks of bounded size (124 KiB; on a GPU, 64 MiB; at least two points), all of the same shape, and `f`
+        must not change them: only what differs is written for the next block. NumPy's are read-only.
     workers : int or map-like callable, optional
         Evaluate in so many processes (-1: one for each core), or by ``workers(function, iterable)``: the ``map`` of a
         pool or of a cluster's client. Functions and points are pickled for processes. For a compiled `f`, an int is a
@@ -159,9 +177,16 @@ def numerical_gradient(
     x = _float_array(x)
     if vectorized and workers is not None:
         raise InputError("vectorized and workers exclude each other; pass one of them")
+    if not vectorized and workers is None and not return_error and _is_books_case(f, x, h, scheme):
+        h = real_number(h, "h", above=0)
+        quotients, doubtful = _book_quotients(f, x, h)
+        if doubtful:
+            _warn_of_rounding(x, h, scheme)
+        return np.array(quotients, x.dtype).reshape(x.shape)
+    step = _step(x, h, scheme)
     perturbed = partial(evaluate_perturbed, f, x, vectorized=vectorized, workers=workers)
     unperturbed = partial(evaluate, f, x, vectorized=vectorized)
-    return _differentiate(perturbed, unperturbed, x, h, scheme, return_error)
+    return _differentiate(partial(_quotient, perturbed, unperturbed, x, scheme), x, step, scheme, return_error)
 
 
 def numerical_gradient_rows(
@@ -179,8 +204,8 @@ def numerical_gradient_rows(
     ----------
     f : callable
         Maps one point, ``X[i]``, to a number, as for :func:`numerical_gradient`, and may have been compiled. With
-        `vectorized` it maps all of `X`, on a copy, to one number for each row, and is called twice for each column, however
-        many rows there are.
+        `vectorized` it maps all of `X`, on a copy that it must not change, to one number for each row, and is called twice
+        for each column, however many rows there are.
     X : array of a floating dtype, shape (points, variables) or (points, ...)
         Changed in place and restored where `f` does not get copies.
     h, scheme, return_error
@@ -208,13 +233,20 @@ def numerical_gradient_rows(
     X = _float_array(X, "X")
     if X.ndim < 2:
         raise InputError(f"X has shape {X.shape}; give (points, variables), or use numerical_gradient for a single point")
+    if not vectorized and not return_error and _is_books_case(f, X, h, scheme):
+        h = real_number(h, "h", above=0)
+        rows = [_book_quotients(f, row, h, "X") for row in X]
+        if any(doubtful for _, doubtful in rows):
+            _warn_of_rounding(X, h, scheme)
+        return np.array([quotients for quotients, _ in rows], X.dtype).reshape(X.shape)
+    step = _step(X, h, scheme)
 
     def unperturbed() -> Array:
         values = evaluate_rows(f, X, vectorized=vectorized)
         return values.reshape(-1, *[1] * (X.ndim - 1))
 
     perturbed = partial(evaluate_perturbed_rows, f, X, vectorized=vectorized)
-    return _differentiate(perturbed, unperturbed, X, h, scheme, return_error)
+    return _differentiate(partial(_quotient, perturbed, unperturbed, X, scheme), X, step, scheme, return_error)
 
 
 def gradient_descent(f: Function, init_x: Array, lr: float = 0.01, step_num: int = 100, *, return_path: bool = False) -> Any:
@@ -268,21 +300,71 @@ def gradient_descent(f: Function, init_x: Array, lr: float = 0.01, step_num: int
 
 
 def _float_array(x: Any, name: str = "x") -> Array:
-    x = real_array(np.asarray(x) if isinstance(x, np.generic) else x, name)
+    if type(x) is not np.ndarray:
+        x = real_array(x, name)
+        x = np.asarray(x) if get_array_module(x) is np else x  # the memory of a matrix as an array, which one number indexes
     if x.dtype.kind != "f":
         raise DtypeError(f"{name} is of dtype {x.dtype}, which cannot hold a small step; pass {name}.astype(float)")
     return x
 
 
-def _differentiate(
-    perturbed: Callable[[Array], Array],
-    unperturbed: Callable[[], Array],
-    x: Array,
-    h: float | str,
-    scheme: str,
-    return_error: bool,
-) -> Any:
-    """The difference quotient for every element of `x`, and its estimated error if asked for.
+def _is_books_case(f: Function, x: Array, h: float | str, scheme: str) -> bool:
+    return (
+        scheme == "central"
+        and not isinstance(h, str)
+        and type(x) is np.ndarray
+        and x.itemsize <= 8  # a Python float holds its elements
+        and not is_compiled(f)
+    )
+
+
+def _book_quotients(f: Function, x: np.ndarray, h: float, name: str = "x") -> tuple[list[float], bool]:
+    """The difference quotients in the book's case, in Python's numbers alone; and whether a warning of rounding may be due.
+
+    To a cheap f of a few variables, as in the book's examples of gradient descent, any array operation adds as much time as
+    a call of f takes.
+    """
+    check_writeable(x, name)
+    limit = h / _epsilon(x.dtype)
+    doubtful = limit <= 1 / NOISE_LIMIT
+    width = 2 * h
+    elements, originals = in_turn(x)
+    quotients = []
+    for index, original in originals:
+        try:
+            elements[index] = original + h
+            above = f(x)
+            if not isinstance(above, float):
+                above = float(number(above, x.dtype))  # now: it may be a view of x
+            elements[index] = original - h
+            below = f(x)
+            if not isinstance(below, float):
+                below = float(number(below, x.dtype))
+        finally:
+            elements[index] = original
+        if not -limit < original < limit:
+            doubtful = True
+        quotients.append((float(above) - float(below)) / width)  # NumPy's numbers would warn of infinities
+    return quotients, doubtful
+
+
+def _differentiate(quotient: Callable[[Any], Quotient], x: Array, step: Any, scheme: str, return_error: bool) -> Any:
+    """The difference quotient at every element of `x` for `step`, as :func:`_step` gives it, and its estimated error if asked."""
+    if x.size == 0:
+        return (x.copy(), x.copy()) if return_error else x.copy()
+    result, values = quotient(step)
+    if not return_error:
+        return result.astype(x.dtype, copy=False)
+    wider, _ = quotient(2 * step)
+    with np.errstate(invalid="ignore"):
+        # Doubling the step makes a truncation error of order h^p 2^p times as large: the difference is 2^p − 1 of it.
+        truncation = abs(wider - result) / (1 if scheme in ("forward", "backward") else 3)
+        rounding = np.finfo(x.dtype).eps * sum(map(abs, values)) / step
+        return result.astype(x.dtype, copy=False), (truncation + rounding).astype(x.dtype, copy=False)
+
+
+def _quotient(perturbed: Callable[[Array], Array], unperturbed: Callable[[], Array], x: Array, scheme: str, step: Any) -> Quotient:
+    """The difference quotient for every element of `x`.
 
     Parameters
     ----------
@@ -291,60 +373,51 @@ def _differentiate(
     unperturbed : callable
         Gives f at `x` itself, in a shape that broadcasts with that of `x`.
     """
-    choice(scheme, "scheme", SCHEMES)
-    step = _step(x, h, scheme)
-    if x.size == 0:
-        return (x.copy(), x.copy()) if return_error else x.copy()
-    quotient, values = _quotient(perturbed, unperturbed, x, step, scheme)
-    if not return_error:
-        return quotient.astype(x.dtype)
-    wider, _ = _quotient(perturbed, unperturbed, x, 2 * step, scheme)
-    with np.errstate(invalid="ignore"):
-        # Doubling the step makes a truncation error of order h^p 2^p times as large: the difference is 2^p − 1 of it.
-        truncation = abs(wider - quotient) / (1 if scheme in ("forward", "backward") else 3)
-        rounding = np.finfo(x.dtype).eps * sum(map(abs, values)) / step
-        return quotient.astype(x.dtype), (truncation + rounding).astype(x.dtype)
-
-
-def _quotient(
-    perturbed: Callable[[Array], Array], unperturbed: Callable[[], Array], x: Array, step: Any, scheme: str
-) -> tuple[Array, tuple[Array, ...]]:
-    """The difference quotient, and the values it was taken of, whose rounding becomes noise."""
     if scheme == "complex":
         (difference,) = perturbed((x + 1j * step)[None]).imag
         return difference / step, (difference,)
     if scheme == "central":
-        above, below = perturbed(get_array_module(x).stack((x + step, x - step)))
+        points = get_array_module(x).empty((2, *x.shape), x.dtype)  # what stack does, in half the time for a few elements
+        points[0], points[1] = x + step, x - step
+        above, below = perturbed(points)
         step = 2 * step
     elif scheme == "forward":
         (above,), below = perturbed((x + step)[None]), unperturbed()
     else:
         above, (below,) = unperturbed(), perturbed((x - step)[None])
-    with np.errstate(invalid="ignore", over="ignore"):  # where f is not finite, neither is the result
-        return (above - below) / step, (above, below)
+    return _divided_difference(above, below, step), (above, below)
+
+
+@np.errstate(invalid="ignore", over="ignore")  # where f is not finite, neither is the result
+def _divided_difference(above: Array, below: Array, width: Any) -> Array:
+    return (above - below) / width
 
 
 def _step(x: Array, h: float | str, scheme: str) -> Any:
-    """The step as a number, or one for each element; warns of what it does to the precision."""
-    xp = get_array_module(x)
-    epsilon = float(np.finfo(x.dtype).eps)
-    suitable = epsilon ** SCHEMES[scheme]
+    """The step as a number, or one for each element; warns the caller's caller of what it does to the precision."""
+    choice(scheme, "scheme", SCHEMES)
     step: Any
     if isinstance(h, str):
         choice(h, "h", ("auto",))
-        step = suitable * xp.maximum(1, abs(x))
+        step = _epsilon(x.dtype) ** SCHEMES[scheme] * get_array_module(x).maximum(1, abs(x))
     else:
         step = real_number(h, "h", above=0)
-        if scheme != "complex":
-            _warn_of_rounding(x, step, epsilon, suitable)
+        limit = step / _epsilon(x.dtype)
+        if scheme != "complex" and not (limit > 1 / NOISE_LIMIT and math.sqrt(get_array_module(x).vdot(x, x)) < limit):
+            _warn_of_rounding(x, step, scheme, 4)
     if scheme in ("forward", "backward") or (scheme == "central" and isinstance(h, str)):
         # The step that x can represent. The book's central difference divides by 2h as given, and so do we there.
         step = (x + step) - x
     return step
 
 
-def _warn_of_rounding(x: Array, h: float, epsilon: float, suitable: float) -> None:
-    fix = f"pass h='auto', which is {suitable:.1g} for values of order 1"
+def _warn_of_rounding(x: Array, h: float, scheme: str, stacklevel: int = 3) -> None:
+    """Warn the caller's caller if rounding drowns the derivative, or adding `h` to an element changes nothing.
+
+    Neither is so if h/ε exceeds all elements and 1 / NOISE_LIMIT, which takes less time to see.
+    """
+    epsilon = _epsilon(x.dtype)
+    fix = f"pass h='auto', which is {epsilon ** SCHEMES[scheme]:.1g} for values of order 1"
     if epsilon / h >= NOISE_LIMIT:
         message = (
             f"the derivative is noisy: x is of dtype {x.dtype}, in which values of f are rounded by {epsilon:.1g} of their "
@@ -355,4 +428,9 @@ def _warn_of_rounding(x: Array, h: float, epsilon: float, suitable: float) -> No
         message = f"h={h:g} is lost in x: adding it to {element:g} changes nothing, so no derivative comes out there; {fix}"
     else:
         return
-    warnings.warn(message, RuntimeWarning, stacklevel=5)
+    warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
+
+
+@cache
+def _epsilon(dtype: np.dtype) -> float:
+    return float(np.finfo(dtype).eps)

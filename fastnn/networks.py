@@ -29,6 +29,9 @@ from .validation import (
     real_number,
 )
 
+#: The step that suits the incremental numerical gradient, which computes in float64: truncation and rounding about equal.
+INCREMENTAL_STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
+
 #: A layer as a backward pass leaves it: the suffix of its parameters' names, its input, and the derivative of the loss
 #: with respect to its pre-activation.
 LayerDelta = tuple[str, Array, Array]
@@ -121,18 +124,20 @@ class Network:
             gradients["W" + suffix], gradients["b" + suffix] = self.backend.dense_gradient(entering, delta)
         return {name: gradients[name] for name in self.params}
 
-    def numerical_gradient(self, x: Any, t: Any, h: float = DEFAULT_STEP, method: str = "full") -> dict[str, Array]:
+    def numerical_gradient(self, x: Any, t: Any, h: float | str = DEFAULT_STEP, method: str | None = None) -> dict[str, Array]:
         """The gradient of the loss by central differences with step `h`, (L(w + h) − L(w − h)) / 2h for each parameter w.
 
         Parameters
         ----------
         x, t : array_like
             As for :meth:`loss`.
-        h : float
-            The step.
-        method : {"full", "incremental"}
+        h : float or "auto"
+            The step. ``"auto"`` suits what the method computes in: for ``"full"`` it is that of
+            :func:`fastnn.numerical_gradient` for the network's dtype, for ``"incremental"`` ε^(1/3) of float64, 6e-6.
+        method : {"full", "incremental"}, optional
             ``"full"`` is the book's loop: two evaluations of the loss on all samples for each parameter. ``"incremental"``,
-            which a :class:`TwoLayerNet` has, evaluates again only what each parameter changes, and is exact to rounding.
+            which a :class:`TwoLayerNet` has, evaluates again only what each parameter changes, in float64 whatever the
+            dtype, and is exact to rounding. By default the fastest that the network has.
 
         Returns
         -------
@@ -144,18 +149,32 @@ class Network:
         InputError
             If `h` is not positive and finite, or so small that adding it to a parameter changes nothing; or if a
             parameter is not finite. The parameters are as before then, as they are when the loss raises.
+
+        Warns
+        -----
+        RuntimeWarning
+            If rounding of the loss drowns the result of the method ``"full"``, as in float32 with h = 1e-4.
         """
-        h = real_number(h, "h", above=0)
-        choice(method, "method", self._methods)
+        method = self.default_method if method is None else choice(method, "method", self._methods)
+        step = self._step(h, method)
         x, t = self._enter_pair(x, t)
         for name, parameter in self.params.items():
             check_finite(parameter, f"params[{name!r}]")
-            largest = abs(parameter).max()
-            if bool(largest + h == largest):
-                raise InputError(f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {self.dtype}")
-        return self._methods[method](self, x, t, h)[1]
+            self._check_step(step, method, name, parameter)
+        return self._methods[method](self, x, t, step)[1]
 
-    def _full_differences(self, x: Array, t: Array, h: float) -> tuple[Array, dict[str, Array]]:
+    def _step(self, h: float | str, method: str) -> float | str:
+        if isinstance(h, str) and h == "auto":
+            return h if method == "full" else INCREMENTAL_STEP
+        return real_number(h, "h", above=0)
+
+    def _check_step(self, h: float | str, method: str, name: str, parameter: Array) -> None:
+        dtype = self.dtype if method == "full" else np.dtype(np.float64)  # in which the method computes
+        largest = abs(parameter).max().astype(dtype)
+        if not isinstance(h, str) and bool(largest + h == largest):
+            raise InputError(f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {dtype}")
+
+    def _full_differences(self, x: Array, t: Array, h: float | str) -> tuple[Array, dict[str, Array]]:
         """The loss and its central differences by the book's loop; the parameters are restored whatever happens."""
         from .differentiation import numerical_gradient  # a fifth of the time that `import fastnn` would take
 
@@ -167,6 +186,16 @@ class Network:
 
     #: The loss and its central differences, (network, x, t, h) → (loss, gradients), by the name of the method; fastest last.
     _methods: ClassVar[dict[str, Any]] = {"full": _full_differences}
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that :meth:`numerical_gradient` has for this network."""
+        return tuple(self._methods)
+
+    @property
+    def default_method(self) -> str:
+        """The fastest of them."""
+        return self.methods[-1]
 
     def to(self, backend: str | Backend) -> Self:
         """A copy of the network on another backend, with copies of its parameters."""
@@ -194,8 +223,10 @@ class Network:
 
     def descend_numerically(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
         """What :meth:`descend` does, with the numerical gradient in place of backpropagation."""
-        *_, fastest = self._methods.values()
-        value, gradients = fastest(self, x, t, DEFAULT_STEP)
+        method = self.default_method
+        # In float32, rounding of the loss would drown what the book's step gives.
+        h = "auto" if method == "full" and self.dtype != np.float64 else DEFAULT_STEP
+        value, gradients = self._methods[method](self, x, t, h)
         for name, gradient in gradients.items():
             self.backend.descent(self.params[name], gradient, learning_rate)
         return value
@@ -417,9 +448,6 @@ class TwoLayerNet(Network):
         value, delta2 = self.backend.loss_gradient(logits, t, self.loss_name, out=out.get("delta2"))
         delta1 = self.backend.dense_backward(delta2, W2, z1, self.activation, out=out.get("delta1"))
         return value, [("1", x, delta1), ("2", z1, delta2)]
-
-    def numerical_gradient(self, x: Any, t: Any, h: float = DEFAULT_STEP, method: str = "incremental") -> dict[str, Array]:
-        return super().numerical_gradient(x, t, h, method)
 
     def _incremental_differences(self, x: Array, t: Array, h: float) -> tuple[Array, dict[str, Array]]:
         W1, b1, W2, b2 = (self.params[name] for name in self._shapes)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import product
+from itertools import islice, product
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,10 @@ Function = Callable[[Array], Any]
 #: How many processes, or what maps like the built-in ``map``: SciPy's convention.
 Workers = int | Callable[[Callable, Iterable], Iterable] | None
 
-#: Bytes of copies that a vectorized function gets in one call: few enough to stay in a processor's cache, and on a GPU
-#: enough to keep it busy.
-HOST_BLOCK_BYTES = 2**17
+#: Bytes of copies that a vectorized function gets in one call. On a GPU, enough to keep it busy. On a processor, what stays
+#: in its cache, and in arrays below 128 KiB: for larger temporary arrays of f, the C library may ask the system for memory
+#: each time and give it back, and the page faults take two to three times as long as the arithmetic.
+HOST_BLOCK_BYTES = 124 * 2**10
 DEVICE_BLOCK_BYTES = 2**26
 
 #: From how many elements on a compiled function is called in threads: fewer are done before the threads have started.
@@ -40,7 +42,7 @@ MAX_TASKS = 128
 
 def evaluate(f: Function, x: Array, *, vectorized: bool) -> Any:
     """f(x), checked to be one number."""
-    return _block_values(f, x[None].copy())[0] if vectorized else _number(f(x.copy()), x.dtype)
+    return _block_values(f, x[None].copy())[0] if vectorized else number(f(x.copy()), x.dtype)
 
 
 def evaluate_rows(f: Function, X: Array, *, vectorized: bool) -> Array:
@@ -74,7 +76,7 @@ def evaluate_perturbed(f: Function, x: Array, points: Array, *, vectorized: bool
     elif workers is not None or is_compiled(f):
         values = _in_tasks(f, x, replacements, workers)
     else:
-        _check_writeable(x, "x")
+        check_writeable(x, "x")
         values = _one_by_one(f, x, replacements)
     return values.reshape(points.shape)
 
@@ -85,7 +87,7 @@ def evaluate_perturbed_rows(f: Function, X: Array, points: Array, *, vectorized:
     if vectorized:
         return _column_by_column(f, X, points)
     if not is_compiled(f):
-        _check_writeable(X, "X")
+        check_writeable(X, "X")
         return _row_by_row(f, X, points)
     _check_compiled(f, X[0])
     pieces = min(MAX_TASKS, len(X))
@@ -96,7 +98,7 @@ def evaluate_perturbed_rows(f: Function, X: Array, points: Array, *, vectorized:
 
 def is_compiled(f: Function) -> bool:
     """Whether `f` was compiled by ``numba.njit``. While Numba is not loaded, nothing was: it is not imported for this."""
-    if "numba" not in sys.modules:
+    if isinstance(f, FunctionType) or "numba" not in sys.modules:
         return False
     from numba.extending import is_jitted
 
@@ -104,6 +106,18 @@ def is_compiled(f: Function) -> bool:
 
 
 # -- one element after another -----------------------------------------------------------------------------------------
+
+
+def in_turn(x: Array, start: int = 0) -> tuple[Array, Iterable[tuple[Any, Any]]]:
+    """What to index for the elements of `x` from number `start` on, and for each of these its index and its value.
+
+    This is all that a gradient adds to the time of f, so it is done with what Python is fastest at: the elements as Python's
+    numbers, which are exact for every dtype, and one index for each where memory is contiguous.
+    """
+    if x.flags.c_contiguous:
+        elements = x.reshape(-1)
+        return elements, enumerate((elements[start:] if start else elements).tolist(), start)
+    return x, islice(zip(product(*map(range, x.shape)), x.flatten().tolist(), strict=True), start, None)
 
 
 def _one_by_one(f: Function, x: Array, replacements: Array, start: int = 0) -> Array:
@@ -119,21 +133,14 @@ def _one_by_one(f: Function, x: Array, replacements: Array, start: int = 0) -> A
 
 
 def _values_in_turn(f: Function, x: Array, replacements: Array, start: int) -> Iterator[Any]:
-    # This is all that the gradient adds to the time of f, so it is done with what Python is fastest at: the elements as
-    # Python's numbers, which are exact for every dtype, and one index for each where memory is contiguous.
     usual = complex if x.dtype.kind == "c" else float  # what f returns most often; NumPy's double precision is one of them
-    originals = x.flatten()[start:].tolist()
-    indices: Sequence[Any]
-    if x.flags.c_contiguous:
-        elements, indices = x.reshape(-1), range(start, x.size)
-    else:
-        elements, indices = x, list(product(*map(range, x.shape)))[start:]
     for others in replacements.tolist():
-        for index, original, other in zip(indices, originals, others, strict=False):
+        elements, originals = in_turn(x, start)
+        for (index, original), other in zip(originals, others, strict=False):
             try:
                 elements[index] = other
                 value = f(x)
-                yield value if isinstance(value, usual) else _number(value, x.dtype)
+                yield value if isinstance(value, usual) else number(value, x.dtype)
             finally:
                 elements[index] = original
 
@@ -175,28 +182,46 @@ def _row_by_row(f: Function, X: Array, points: Array) -> Array:
 
 
 def _in_blocks(f: Function, x: Array, replacements: Array) -> Array:
+    """The values of `f`, called with many copies of `x` at a time; they are made once, and only what is replaced is written.
+
+    All calls are of the same shape, for the sake of functions that a compiler specializes on it: the last one repeats a few
+    elements of the one before if it has to.
+    """
     xp = get_array_module(x)
     values = _empty_values(x, replacements.shape)
     count, size = replacements.shape
-    length = max((HOST_BLOCK_BYTES if xp is np else DEVICE_BLOCK_BYTES) // (count * x.nbytes), 1)
-    for start in range(0, size, length):
-        part = replacements[:, start : start + length]
-        block = xp.empty((*part.shape, size), x.dtype)
-        block[...] = x.reshape(-1)
-        for points, others in zip(block, part, strict=True):
-            points.reshape(-1)[start :: size + 1] = others  # element start + i of point i: a diagonal
-        values[:, start : start + length] = _block_values(f, block.reshape(-1, *x.shape)).reshape(part.shape)
+    most = max((HOST_BLOCK_BYTES if xp is np else DEVICE_BLOCK_BYTES) // (count * x.nbytes), 1)
+    length = -(-size // -(-size // most))  # as many blocks as it takes, about equal
+    block = xp.empty((count, length * size), x.dtype)
+    copies = block.reshape(count, length, size)
+    copies[...] = originals = x.reshape(-1)
+    points = _read_only(block.reshape(count * length, *x.shape))
+    for start in (*range(0, size - length, length), size - length):
+        part = slice(start, start + length)
+        diagonals = block[:, start :: size + 1]  # for each replacement, element start + i of point i
+        diagonals[...] = replacements[:, part]
+        values[:, part] = _block_values(f, points).reshape(count, length)
+        diagonals[...] = originals[part]
     return values
+
+
+def _read_only(x: Array) -> Array:
+    """A view that an f cannot write to, whose caller needs it as it is; CuPy has no such thing."""
+    x = x.view()
+    if get_array_module(x) is np:
+        x.flags.writeable = False
+    return x
 
 
 def _column_by_column(f: Function, X: Array, points: Array) -> Array:
     """The same element replaced in every row at once: one call for each column and replacement."""
     values = _empty_values(X, points.shape)
+    perturbed = X.copy()
     for k, *index in product(range(len(points)), *map(range, X.shape[1:])):
         column = (slice(None), *index)
-        perturbed = X.copy()
         perturbed[column] = points[k][column]
-        values[k][column] = _block_values(f, perturbed)
+        values[k][column] = _block_values(f, _read_only(perturbed))
+        perturbed[column] = X[column]
     return values
 
 
@@ -256,7 +281,7 @@ def _mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]
 # -- checks ------------------------------------------------------------------------------------------------------------
 
 
-def _number(value: Any, dtype: np.dtype) -> Any:
+def number(value: Any, dtype: np.dtype) -> Any:
     """What f returned at a point of `dtype`, as one number, or an error that says what is wrong with it."""
     a = value if hasattr(value, "dtype") else np.asarray(value)
     if a.dtype.kind not in "fiubc":
@@ -293,7 +318,8 @@ def _check_kind(found: np.dtype, point: np.dtype) -> None:
         raise InputError(f"f returned {found}, but only a real function has a gradient; return its real part")
 
 
-def _check_writeable(x: Array, name: str) -> None:
+def check_writeable(x: Array, name: str) -> None:
+    """Raise InputError if the elements of `x` cannot be replaced in place."""
     if not getattr(x.flags, "writeable", True):  # CuPy's arrays always are and have no such flag
         raise InputError(f"{name} is read-only, but its elements are changed in place and restored; pass {name}.copy()")
 
@@ -314,4 +340,9 @@ def _empty_values(x: Array, shape: int | tuple[int, ...]) -> Array:
 
 
 def _values_dtype(x: Array) -> np.dtype:
-    return np.result_type(x.dtype, np.float64)
+    return _at_least_double(x.dtype)
+
+
+@cache
+def _at_least_double(dtype: np.dtype) -> np.dtype:
+    return np.result_type(dtype, np.float64)

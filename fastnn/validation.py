@@ -72,7 +72,7 @@ def positive_int(value: Any, name: str, minimum: int = 1) -> int:
 
 def real_number(value: Any, name: str, *, minimum: float = -math.inf, above: float | None = None) -> float:
     """`value` as a finite float, at least `minimum` and, if given, greater than `above`."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+    if not isinstance(value, float) and (isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real)):
         raise DtypeError(f"{name}={value!r} is a {type(value).__name__}; give a number")
     try:
         result = float(value)
@@ -105,7 +105,7 @@ def generator(rng: Any) -> np.random.Generator:
 
 def real_array(a: Array, name: str) -> Array:
     """`a` as an array of real numbers (any integer, float or bool dtype), not copied if it is one already."""
-    if not isinstance(a, np.ndarray | np.generic) and get_array_module(a) is np:
+    if not isinstance(a, np.ndarray) and not isinstance(a, np.generic) and get_array_module(a) is np:
         try:
             a = np.asarray(a)
         except ValueError as error:

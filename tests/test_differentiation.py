@@ -130,6 +130,12 @@ def test_array_is_restored_when_f_raises(call, scheme):
     assert x.tobytes() == before
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_matrices_and_other_subclasses_are_taken_as_arrays():
+    x = np.matrix([[1.0, 2.0], [3.0, 4.0]])
+    np.testing.assert_allclose(numerical_gradient(lambda _: (np.asarray(x) ** 2).sum(), x), [[2, 4], [6, 8]])
+
+
 def test_f_gets_the_callers_memory_by_default_and_copies_otherwise(point):
     for options, shared in (({}, True), ({"workers": map}, False), ({"vectorized": True}, False)):
         seen = []
@@ -244,6 +250,24 @@ def test_blocks_and_tasks_cover_every_element(size):
         np.testing.assert_allclose(gradient, 3 * x**2, atol=1e-7)
 
 
+@pytest.mark.parametrize("options", [{}, {"vectorized": True}, {"h": "auto"}, {"return_error": True}])
+@pytest.mark.parametrize("scheme", ["central", "forward", "complex"])
+def test_arrays_of_every_backend(backend, scheme, options):
+    host = np.linspace(-1, 1, 12).reshape(3, 4)
+    x = backend.asarray(host)
+    for differentiate, axes in ((numerical_gradient, (-2, -1)), (numerical_gradient_rows, -1)):
+        gradient = differentiate(lambda x, axes=axes: (x * x * x).sum(axis=axes), x, scheme=scheme, **options)
+        gradient = gradient[0] if isinstance(gradient, tuple) else gradient
+        assert isinstance(gradient, backend.array_type)
+        np.testing.assert_allclose(backend.to_numpy(gradient), 3 * host**2, atol=1e-3)
+        np.testing.assert_array_equal(backend.to_numpy(x), host)
+
+
+def test_a_scalar_read_from_the_array_is_a_view_on_some_backends(backend):
+    x = backend.asarray(np.array([3.0, 4.0]))
+    np.testing.assert_allclose(backend.to_numpy(numerical_gradient(lambda x: x[0], x)), [1, 0])
+
+
 def test_blocks_are_of_bounded_size():
     lengths = []
 
@@ -253,7 +277,36 @@ def test_blocks_are_of_bounded_size():
 
     numerical_gradient(f, np.zeros((30, 40)), vectorized=True)
     assert sum(lengths) == 2 * 1200
-    assert max(lengths) * 1200 * 8 <= 2**17
+    assert len(set(lengths)) == 1
+    assert lengths[0] * 1200 * 8 <= 2**17
+
+
+@pytest.mark.parametrize("size", [1, 3, 129, 1000])
+@pytest.mark.parametrize("scheme", ["central", "backward"])
+def test_every_point_of_every_block_differs_in_one_element(size, scheme):
+    x = np.random.default_rng(0).uniform(-1, 1, size)
+    changed = []
+
+    def f(points):
+        changed.extend(np.argwhere(points != x)[:, 1])
+        assert ((points != x).sum(axis=1) == 1).all() or (scheme == "backward" and len(points) == 1)  # f at x itself
+        return points.sum(axis=1)
+
+    numerical_gradient(f, x, vectorized=True, scheme=scheme)
+    counts = np.bincount(changed, minlength=size)
+    assert set(counts) <= ({2, 4} if scheme == "central" else {1, 2})  # the last block may repeat elements
+    assert (counts > counts.min()).mean() < 0.01
+
+
+def test_a_vectorized_function_cannot_change_the_points(point):
+    def f(points):
+        points *= 2
+        return points.sum(axis=1)
+
+    with pytest.raises(ValueError, match="read-only"):
+        numerical_gradient(f, point, vectorized=True)
+    with pytest.raises(ValueError, match="read-only"):
+        numerical_gradient_rows(f, point.reshape(3, 4), vectorized=True)
 
 
 def test_compiled_once_for_each_function():
@@ -359,6 +412,12 @@ def test_float32_with_the_books_step_warns_of_noise():
     with pytest.warns(RuntimeWarning, match="noisy") as caught:
         numerical_diff(np.sin, x)
     assert caught[0].filename == __file__
+    with pytest.warns(RuntimeWarning, match="noisy") as caught:
+        numerical_gradient_rows(sum_of_squares, np.stack([x, x]))
+    assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(RuntimeWarning, match="noisy") as caught:
+        numerical_gradient(sum_of_squares, x, scheme="forward")
+    assert caught[0].filename == __file__
     numerical_gradient(sum_of_squares, x, h=5e-3)  # no warning
 
 
@@ -430,6 +489,11 @@ def test_f_must_return_a_number(returned, error, message, options):
     with pytest.raises(error, match=message):
         numerical_gradient(lambda _: returned, x, **options)
     assert (x == 1).all()
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward", "backward"])
+def test_f_may_return_a_view_of_its_argument(scheme):
+    np.testing.assert_allclose(numerical_gradient(lambda x: x[1:2], np.array([3.0, 4.0, 5.0]), scheme=scheme), [0, 1, 0])
 
 
 def test_a_compiled_function_must_return_a_number(point):

@@ -48,10 +48,20 @@ def test_right_gradients_pass(backend, dtype, method, loss, activation):
         assert backend.to_numpy(parameter).tobytes() == values
 
 
-@pytest.mark.parametrize("method", ["full", "projection"])  # one layer has nothing incremental
+@pytest.mark.parametrize("method", ["full", "projection", None])
 def test_simple_net_passes(backend, method):
     network = SimpleNet(rng=0, backend=backend)
     assert gradient_check(network, np.array([0.6, 0.9]), 2, method=method).passed
+
+
+def test_default_is_the_fastest_method_of_the_network():
+    assert gradient_check(SimpleNet(rng=0), [0.6, 0.9], 2).method == "full"
+    assert gradient_check(small_network("numpy"), *samples(6, 7, 3)).method == "incremental"
+
+
+def test_one_layer_has_nothing_incremental():
+    with pytest.raises(InputError, match=r"method='incremental'.*'full', 'projection'"):
+        gradient_check(SimpleNet(rng=0), [0.6, 0.9], 2, method="incremental")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -87,6 +97,30 @@ def test_wrong_gradients_fail_in_float32(broken_gradient, method, factor):
     report = gradient_check(small_network("numpy", "float32"), *samples(6, 7, 3), method=method)
     assert not report.parameters["W1"].passed
     assert report.parameters["b2"].passed
+
+
+def test_incremental_method_finds_small_errors_of_small_gradients_in_float32(broken_gradient, backend):
+    network, (x, t) = TwoLayerNet(20, 6, 3, 0.01, backend=backend, dtype="float32", rng=0), samples(8, 20, 3)
+    assert gradient_check(network, x, t).passed
+
+    def change(gradients):
+        gradients["W1"] *= 1.005  # by less than rounding makes of a loss in float32 at any step
+
+    broken_gradient(change)
+    assert not gradient_check(network, x, t).parameters["W1"].passed
+    assert gradient_check(network, x, t, method="full").parameters["W1"].passed
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "identity"])
+@pytest.mark.parametrize("weight_init_std", [0, 0.01, 0.3])
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+def test_incremental_method_passes_right_gradients(backend, dtype, activation, weight_init_std, loss):
+    network = TwoLayerNet(30, 8, 3, weight_init_std, activation=activation, loss=loss, backend=backend, dtype=dtype, rng=0)
+    for seed in range(5):
+        x, t = samples(6, 30, 3, seed)
+        for targets in (t, [0, 1, 2, 0, 1, 2]):  # without weights, these make the gradient of b2 zero
+            report = gradient_check(network, x, targets)
+            assert report.passed, str(report)
 
 
 def test_numbers_of_the_report(broken_gradient):

@@ -426,6 +426,29 @@ def test_numerical_gradient_is_the_loop_of_the_book(make, loss):
         assert parameter.tobytes() == before[name].tobytes()
 
 
+@pytest.mark.parametrize("method", ["incremental", "full"])
+def test_automatic_step_suits_the_method_and_the_dtype(backend, dtype, method):
+    net = TwoLayerNet(5, 4, 3, 0.5, backend=backend, dtype=dtype, rng=3)
+    found, exact = host(net, net.numerical_gradient(X, T, "auto", method)), host(net, net.gradient(X, T))
+    tolerance = 1e-6 if dtype == "float64" or method == "incremental" else 1e-3
+    for name in exact:
+        np.testing.assert_allclose(found[name], exact[name], rtol=0, atol=tolerance)
+
+
+def test_noise_of_the_full_loop_in_float32_has_the_fix_that_the_warning_names(make):
+    net = make(dtype="float32")
+    with pytest.warns(RuntimeWarning, match=r"noisy.*h='auto'"):
+        net.numerical_gradient(X, T, method="full")
+    net.numerical_gradient(X, T, h="auto", method="full")
+
+
+def test_one_layer_descends_numerically_in_float32(backend):
+    net = SimpleNet(5, 3, backend=backend, dtype="float32", rng=3)
+    expected = host(net)["W"] - 0.5 * host(net, net.gradient(X, LABELS))["W"]
+    net.descend_numerically(*(net.backend.asarray(a) for a in (X.astype(np.float32), LABELS)), 0.5, {})
+    np.testing.assert_allclose(host(net)["W"], expected, atol=1e-4)
+
+
 def test_numerical_gradient_uses_its_step():
     net = TwoLayerNet(5, 4, 3, 0.5, rng=3)
     parameters = host(net)
