@@ -6,8 +6,10 @@ import threading
 import joblib
 import numpy as np
 import pytest
+from numba import njit
 
 import fastnn
+from fastnn.backends.numba_atomics import increase, wait_for
 from fastnn.backends.numba_backend import NumbaBackend
 from fastnn.backends.threads import Team
 
@@ -70,45 +72,59 @@ def test_joblib(name):
 # -- the team itself ---------------------------------------------------------------------------------------------------
 
 
+@njit(nogil=True)
+def count(counters, parts, done):
+    """Count the calls for each part, slowly; the work is as the kernels share theirs."""
+    while True:
+        part = increase(counters, 0)
+        if part >= parts:
+            break
+        for _ in range(1000):
+            done[part] = np.sqrt(done[part] ** 2)
+        done[part] += 1
+        increase(counters, 1)
+    wait_for(counters, 1, parts)
+
+
+def counted(team, parts):
+    done, counters = np.zeros(parts), np.zeros(2, np.int64)
+    team.run(lambda: count(counters, parts, done), parts)
+    return done.tolist()
+
+
 @pytest.mark.parametrize("size", [1, 2, 5])
-@pytest.mark.parametrize("parts", [0, 1, 2, 7, 100])
-def test_every_part_is_done_once(size, parts):
-    done, team = [], Team(size)
-    team.share(done.append, parts)
-    assert sorted(done) == list(range(parts))
+@pytest.mark.parametrize("parts", [1, 2, 7, 100])
+def test_every_part_is_done_once_before_the_call_returns(size, parts):
+    team = Team(size)
+    for _ in range(200):
+        assert counted(team, parts) == [1] * parts
 
 
 def test_several_threads_may_share_a_team():
-    team, sums = Team(3), [[] for _ in range(6)]
+    team, right = Team(3), []
 
-    def work(k):
-        for _ in range(200):
-            done = []
-            team.share(done.append, 5)
-            sums[k].append(sum(done))
+    def work():
+        right.extend(counted(team, 5) == [1] * 5 for _ in range(200))
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
+    threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sums == [[10] * 200] * 6
+    assert right == [True] * 1200
 
 
-@pytest.mark.parametrize("size", [1, 3])
-def test_an_exception_in_a_part_reaches_the_caller_and_the_team_goes_on(size):
-    team = Team(size)
+def test_invitations_that_nobody_took_are_withdrawn():
+    team = Team(3)
+    team._workers = 2  # so that none is hired
+    for _ in range(10):
+        assert counted(team, 4) == [1] * 4
+    assert team._invitations.empty()
 
-    def work(part):
-        if part == 3:
-            raise ValueError("part 3")
 
-    for _ in range(20):
-        with pytest.raises(ValueError, match="part 3"):
-            team.share(work, 6)
-    done = []
-    team.share(done.append, 4)
-    assert sorted(done) == [0, 1, 2, 3]
+def test_an_exception_reaches_the_caller():
+    with pytest.raises(ValueError, match="here"):
+        Team(1).run(lambda: int("here"), 1)
 
 
 def test_threads_are_refused_unless_there_is_one():

@@ -1,15 +1,21 @@
-"""A counter that several threads share, for compiled code.
+"""Counters that several threads share, for compiled code.
 
-With two of them the threads that run one compiled function divide its work: each takes the next part until there are none left, and
-where all parts must be done before what comes next, it waits until as many are finished.
+With two of them the threads that call one compiled function divide its work: each takes the next part until there are none left,
+and where all parts must be done before something else, it waits until as many are finished::
+
+    while (part := increase(counters, TAKEN)) < parts:
+        ...
+        increase(counters, FINISHED)
+    wait_for(counters, FINISHED, parts)
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -25,8 +31,7 @@ def increase(_context: Any, counters: Any, index: Any) -> Any:
     """Add one to an element of an int64 array; what it was before. No two threads get the same number."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _place(context, builder, signature, arguments)
-        return builder.atomic_rmw("add", pointer, ir.IntType(64)(1), "seq_cst")
+        return builder.atomic_rmw("add", _place(context, builder, signature, arguments), ir.IntType(64)(1), "seq_cst")
 
     return types.int64(counters, index), codegen
 
@@ -39,3 +44,23 @@ def current(_context: Any, counters: Any, index: Any) -> Any:
         return builder.load_atomic(_place(context, builder, signature, arguments), "seq_cst", 8)
 
     return types.int64(counters, index), codegen
+
+
+@intrinsic
+def _let_others_run(_context: Any) -> Any:
+    """Offer the processor to a thread that waits for one: it may be the one that this thread is waiting for."""
+
+    def codegen(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), name)
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+def wait_for(counters: Any, index: int, value: int) -> None:
+    """Return when an element has reached `value`."""
+    while current(counters, index) < value:
+        _let_others_run()

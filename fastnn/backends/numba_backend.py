@@ -103,8 +103,7 @@ class NumbaBackend(NumpyBackend):
             self._kernels.add_bias_and_activate(out, b, code)
             return out
         out = np.empty((len(x.rows), W.shape[1]), W.dtype) if out is None else out
-        parts, kernel = self._parts(x, W, SPARSE_GRAIN), self._kernels.sparse_dense
-        self._team.share(lambda part: kernel(part, parts, x.samples, x.rows, W, b, code, out), parts)
+        self._share(self._kernels.sparse_dense, self._parts(x, W, SPARSE_GRAIN), x.samples, x.rows, W, b, code, out)
         return out
 
     def output(self, logits: Array, loss: str, *, out: Array | None = None) -> Array:
@@ -144,8 +143,7 @@ class NumbaBackend(NumpyBackend):
     def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float) -> None:
         rate = W.dtype.type(learning_rate)
         if isinstance(x, SparseRows):
-            parts, kernel = self._parts(x, W, SPARSE_GRAIN), self._kernels.sparse_descent
-            self._team.share(lambda part: kernel(part, parts, x.samples, x.rows, delta, rate, W), parts)
+            self._share(self._kernels.sparse_descent, self._parts(x, W, SPARSE_GRAIN), x.samples, x.rows, delta, rate, W)
         else:
             self.descent(W, np.matmul(x.T, delta), learning_rate)
         self._kernels.bias_descent(delta, rate, b)
@@ -162,10 +160,14 @@ class NumbaBackend(NumpyBackend):
         modes = self._kernels.ACTIVATION_CODES[activation], cross_entropy
         parts = min(self._parts(x, W1, PERTURBATION_GRAIN), self._team.size)
         work = kernels.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
-        kernels.prepare(W2, samples, rows, parts, work)
-        arguments = parts, samples, rows, W1, b1, b2, targets, values, h, modes, work, gradients
-        self._team.share(lambda _: kernels.differences(*arguments), parts)
+        arguments = parts, samples, rows, W1, b1, W2, b2, targets, values, h, modes, work, gradients
+        self._team.run(lambda: kernels.differences(*arguments), parts)
         return W1.dtype.type(work.losses.sum()), gradients
+
+    def _share(self, kernel: Any, parts: int, *arguments: Any) -> None:
+        """Call a kernel whose work is cut into `parts`, on several threads if there are several."""
+        counters = np.zeros(2, np.int64)
+        self._team.run(lambda: kernel(counters, parts, *arguments), parts)
 
     def _parts(self, x: SparseRows, W: Array, grain: int) -> int:
         """In how many parts to cut what takes one operation for each value of x and column of W: one if threads do not pay."""

@@ -1,7 +1,7 @@
 """The compiled loops behind the Numba backend, except for the numerical gradient's.
 
 Each kernel is compiled at its first call for the types at hand, and cached on disk. The two over sparse samples, which take most of
-the time of a step, do one part of the work in a call, so that several threads can share it.
+the time of a step, can be called by several threads at the same time, which share the work: :mod:`fastnn.backends.threads`.
 
 What bounds those two is the traffic of rows of W between the second-level cache and the registers: a non-zero feature reads its row
 in the forward pass, and reads and writes it in the update, for two operations on each number.
@@ -15,6 +15,7 @@ from typing import Any
 from numba import njit
 
 from ..functions import LOG_GUARD
+from .numba_atomics import increase, wait_for
 from .numba_math import FASTMATH, exp, like, prefetch, sigmoid, tanh
 from .numba_vectors import WIDE, convert, lanes, load, store
 
@@ -23,6 +24,9 @@ ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
 
 #: The bytes that come from memory at a time.
 LINE = 64
+
+#: The counters of work that threads share: how many parts somebody has taken, and how many are finished.
+TAKEN, FINISHED = 0, 1
 
 #: What only compiled code calls is not given an entry point for Python, which would take longer to compile than the function.
 inner = njit(fastmath=FASTMATH, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
@@ -163,16 +167,21 @@ def prefetch_row(samples: Any, rows: Any, n: int) -> None:
 
 
 @kernel
-def sparse_dense(part: int, parts: int, samples: Any, rows: Any, W: Any, b: Any, activation: int, out: Any) -> None:
+def sparse_dense(counters: Any, parts: int, samples: Any, rows: Any, W: Any, b: Any, activation: int, out: Any) -> None:
     """Gather rows of the sparse samples (indptr, indices, values), and f(x·W + b) of them into `out`; parts are of the rows."""
     indptr, indices, values = samples
-    first, last = rows.size * part // parts, rows.size * (part + 1) // parts
-    for n in range(first, last):
-        prefetch_row(samples, rows, n + 2)
-        z = out[n]
-        begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-        weighted_rows(indices[begin:end], values[begin:end], W, b, z)
-        apply_activation(z, activation, z)
+    while True:
+        part = increase(counters, TAKEN)
+        if part >= parts:
+            break
+        for n in range(rows.size * part // parts, rows.size * (part + 1) // parts):
+            prefetch_row(samples, rows, n + 2)
+            z = out[n]
+            begin, end = indptr[rows[n]], indptr[rows[n] + 1]
+            weighted_rows(indices[begin:end], values[begin:end], W, b, z)
+            apply_activation(z, activation, z)
+        increase(counters, FINISHED)
+    wait_for(counters, FINISHED, parts)
 
 
 # -- its parameters ----------------------------------------------------------------------------------------------------
@@ -236,16 +245,22 @@ def _subtract_outer_product(indices: Any, values: Any, rate: Any, d: Any, W: Any
 
 
 @kernel
-def sparse_descent(part: int, parts: int, samples: Any, rows: Any, delta: Any, rate: Any, W: Any) -> None:
+def sparse_descent(counters: Any, parts: int, samples: Any, rows: Any, delta: Any, rate: Any, W: Any) -> None:
     """W -= rate·xᵀ·delta for rows x of the sparse samples; the gradient is stored nowhere. Parts are of the features."""
     indptr, indices, values = samples
-    first, last = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
-    for n in range(rows.size):
-        begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-        if parts > 1:
-            begin = first_at_least(indices, begin, end, first)
-            end = first_at_least(indices, begin, end, last)
-        _subtract_outer_product(indices[begin:end], values[begin:end], rate, delta[n], W)
+    while True:
+        part = increase(counters, TAKEN)
+        if part >= parts:
+            break
+        first, last = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
+        for n in range(rows.size):
+            begin, end = indptr[rows[n]], indptr[rows[n] + 1]
+            if parts > 1:
+                begin = first_at_least(indices, begin, end, first)
+                end = first_at_least(indices, begin, end, last)
+            _subtract_outer_product(indices[begin:end], values[begin:end], rate, delta[n], W)
+        increase(counters, FINISHED)
+    wait_for(counters, FINISHED, parts)
 
 
 @kernel

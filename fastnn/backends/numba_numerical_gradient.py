@@ -26,8 +26,18 @@ import numpy as np
 from numba import njit
 
 from ..functions import LOG_GUARD
-from .numba_atomics import current, increase
-from .numba_kernels import apply_activation, first_at_least, inner, kernel, prefetch_row, softmax_row, weighted_rows
+from .numba_atomics import increase, wait_for
+from .numba_kernels import (
+    FINISHED,
+    TAKEN,
+    apply_activation,
+    first_at_least,
+    inner,
+    kernel,
+    prefetch_row,
+    softmax_row,
+    weighted_rows,
+)
 from .numba_math import exp, expm1, like, sigmoid, tanh
 from .numba_vectors import WIDE, convert, lanes, load, store
 
@@ -54,8 +64,7 @@ class Workspace(NamedTuple):
     largest_theta: np.ndarray  # of each sample, as is
     kink: np.ndarray  # the |u| from which on a relu changes sides somewhere
     losses: np.ndarray  # of each sample
-    taken: np.ndarray  # how many parts of the first and of the second half of the work, shared by the threads
-    finished: np.ndarray  # how many parts of the first half
+    counters: np.ndarray  # of the parts that are taken and finished, for the three stages of the work
     direct: np.ndarray  # how often each part left the series for direct evaluation
     W2T: np.ndarray  # (outputs, padded units)
     span: np.ndarray  # of each unit's weights, (padded units,)
@@ -82,8 +91,7 @@ def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.d
         largest_theta=np.empty(samples),
         kink=np.empty(samples),
         losses=np.empty(samples),
-        taken=np.zeros(2, np.int64),
-        finished=np.zeros(1, np.int64),
+        counters=np.zeros((3, 2), np.int64),
         direct=np.zeros(parts, np.intp),
         W2T=np.zeros((outputs, width)),
         span=np.empty(width),
@@ -542,7 +550,8 @@ def _output_squared_error(first: int, last: int, h: float, work: Workspace) -> N
 
 # -- all of it -----------------------------------------------------------------------------------------------------------
 #
-# Two kernels, to be called one after the other; the second by every thread that takes part. Arguments are
+# One kernel. Its arguments are
+#   parts          in how many the features and the outputs are to be cut
 #   samples, rows  compressed rows, (indptr, indices, values), and which of them
 #   targets        for the cross-entropy: (start, classes, weights), the non-zero targets of sample n from start[n] on
 #   t              for the squared error: all the targets (n, k), in float64
@@ -551,9 +560,9 @@ def _output_squared_error(first: int, last: int, h: float, work: Workspace) -> N
 #   gradients      those of W1, b1, W2 and b2, to be written
 
 
-@kernel
-def prepare(W2: Any, samples: Any, rows: Any, parts: int, work: Workspace) -> None:
-    """First, what all parts share: W2 with the weights of an output side by side, their span, and where to cut the features."""
+@inner
+def _prepare(W2: Any, samples: Any, rows: Any, parts: int, work: Workspace) -> None:
+    """What all parts share: W2 with the weights of an output side by side, their span, and where to cut the features."""
     J, K = W2.shape
     for j in range(J):
         smallest = largest = np.float64(W2[j, 0])
@@ -638,6 +647,7 @@ def differences(
     rows: Any,
     W1: Any,
     b1: Any,
+    W2: Any,
     b2: Any,
     targets: Any,
     t: Any,
@@ -646,22 +656,28 @@ def differences(
     work: Workspace,
     gradients: Any,
 ) -> None:
-    """Second, the losses and the gradients. Threads that call this take parts of the work, and return when none is left to take.
+    """The losses and the gradients. Several threads can call this at the same time and share the work.
 
-    When all of them have returned, all is done. How many there are, and when they come, makes no difference to the result.
+    How many they are, and when they come, makes no difference to the result.
     """
+    preparation, evaluation, perturbation = work.counters[0], work.counters[1], work.counters[2]
+    if increase(preparation, TAKEN) == 0:
+        _prepare(W2, samples, rows, parts, work)
+        increase(preparation, FINISHED)
+    wait_for(preparation, FINISHED, 1)
     blocks = min(4 * parts, rows.size)  # of samples: more than parts, so that a thread that comes late still finds some
     while True:
-        block = increase(work.taken, 0)
+        block = increase(evaluation, TAKEN)
         if block >= blocks:
             break
         first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
         _evaluate(first, last, samples, rows, W1, b1, b2, targets, t, modes, work)
-        increase(work.finished, 0)
-    while current(work.finished, 0) < blocks:
-        pass
+        increase(evaluation, FINISHED)
+    wait_for(evaluation, FINISHED, blocks)
     while True:
-        part = increase(work.taken, 1)
+        part = increase(perturbation, TAKEN)
         if part >= parts:
             break
         _perturb(part, parts, samples, rows, targets, h, modes, work, gradients)
+        increase(perturbation, FINISHED)
+    wait_for(perturbation, FINISHED, parts)
