@@ -65,3 +65,9 @@ def mixed(a, b, out):
 def test_dtypes_do_not_mix():
     with pytest.raises(TypingError, match="No implementation"):
         mixed(np.ones(16, "float32"), np.ones(16), np.ones(16))
+
+
+def test_arrays_with_gaps_are_refused():
+    a = np.ones((16, 16))
+    with pytest.raises(TypingError, match="not C-contiguous"):
+        halves(a[:, 0], np.ones(16))

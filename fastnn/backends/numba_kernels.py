@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from ..functions import LOG_GUARD
 from .numba_atomics import increase, wait_for
 from .numba_math import FASTMATH, exp, like, prefetch, sigmoid, tanh
-from .numba_vectors import WIDE, convert, lanes, load, store
+from .numba_vectors import WIDE, convert, lanes, load, lowest_bit, nonzero, store
 
 #: The activations as numbers, for compiled code.
 ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
@@ -375,10 +376,25 @@ def softmax_cross_entropy_of_targets(logits: Any, t: Any, out: Any) -> float:
 @kernel
 def compress(x: Any, indptr: Any, indices: Any, values: Any) -> None:
     """The non-zero values of a 2-D array row by row, as in scipy.sparse.csr_array; there must be room for one more value."""
-    s = 0
+    s, step = 0, lanes(x, WIDE)
+    whole, full = x.shape[1] // step * step, (np.uint64(1) << np.uint64(step)) - np.uint64(1)
     for n in range(x.shape[0]):
         indptr[n] = s
-        for i in range(x.shape[1]):
+        for i in range(0, whole, step):
+            vector = load(x, (n, i), WIDE)
+            bits = nonzero(vector)
+            if bits == full:
+                store(values, s, vector)
+                for k in range(step):
+                    indices[s + k] = i + k
+                s += step
+            else:
+                while bits:
+                    indices[s] = i + np.intp(lowest_bit(bits))
+                    values[s] = x[n, indices[s]]
+                    s += 1
+                    bits &= bits - np.uint64(1)
+        for i in range(whole, x.shape[1]):
             # Always written, and kept by moving on: quicker than asking, as zeros come and go.
             indices[s] = i
             values[s] = x[n, i]

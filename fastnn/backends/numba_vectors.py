@@ -11,7 +11,8 @@ sums and coefficients in registers while the other loop runs::
         store(total, j, s)
 
 A vector is so many bytes, a constant, of the dtype of the array it is loaded from. LLVM splits it where the registers are narrower.
-Vectors are added, subtracted and multiplied with vectors of their kind and with numbers of their dtype. No index is checked.
+Vectors are added, subtracted and multiplied with vectors of their kind and with numbers of their dtype. Arrays are C-contiguous;
+no index is checked.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, overload, register_model
 
 #: The width in bytes of the widest registers there are, those of AVX-512.
@@ -67,9 +69,15 @@ def _pointer(context: Any, builder: Any, array: Any, index: Any, types_: Any) ->
     return cgutils.get_item_pointer(context, builder, kind, value, indices, wraparound=False)
 
 
+def _check_contiguous(a: Any) -> None:
+    if a.layout != "C":
+        raise TypingError(f"{a} is not C-contiguous: the elements of a vector are not side by side in it")
+
+
 @intrinsic(prefer_literal=True)
 def load(_context: Any, a: Any, index: Any, width: Any) -> Any:
     """The vector of `width` bytes that starts with a[index]."""
+    _check_contiguous(a)
     vector = Vector(a.dtype, width.literal_value * 8 // a.dtype.bitwidth)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -85,6 +93,7 @@ def store(_context: Any, a: Any, index: Any, vector: Any) -> Any:
     """Write a vector to a[index], a[index + 1] and so on."""
     if not isinstance(vector, Vector) or a.dtype != vector.dtype:
         return None
+    _check_contiguous(a)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index, value = arguments
@@ -107,6 +116,27 @@ def convert(_context: Any, vector: Any, number: Any) -> Any:
         return (builder.fpext if number.bitwidth > vector.dtype.bitwidth else builder.fptrunc)(arguments[0], kind)
 
     return result(vector, number), codegen
+
+
+@intrinsic
+def nonzero(_context: Any, vector: Any) -> Any:
+    """A number whose bit k says whether element k of the vector is not zero; NaN is not."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        differs = builder.fcmp_unordered("!=", arguments[0], ir.Constant(arguments[0].type, None))
+        return builder.zext(builder.bitcast(differs, ir.IntType(vector.count)), ir.IntType(64))
+
+    return types.uint64(vector), codegen
+
+
+@intrinsic
+def lowest_bit(_context: Any, bits: Any) -> Any:
+    """The position of the lowest bit that is set in a number that is not zero."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.uint64(bits), codegen
 
 
 def _arithmetic(function: Any, instruction: str) -> None:
