@@ -39,7 +39,9 @@ BOOK_PARAMETERS = 500
 Contestant = Callable[[], float]
 
 # How long a sample of repeated calls lasts at least, in seconds.
-_SAMPLE = 0.005
+_SAMPLE = 0.01
+#: And of the calls before it, which are not timed.
+_WARM_UP = 0.01
 
 
 @dataclass(frozen=True)
@@ -113,14 +115,19 @@ def _let_threads_sleep() -> None:
 
 
 def repeat(call: Callable[[], Any], synchronize: Callable[[], None] = lambda: None) -> Contestant:
-    """The contestant that makes this call, once before the clock starts and then as often as a steady sample takes."""
+    """The contestant that makes this call, for some time before the clock starts and then as often as a steady sample takes."""
     count = 0
 
     def sample() -> float:
         nonlocal count
-        started = time.perf_counter()
-        call()
-        synchronize()
+        # The processor has slept, and its caches hold what the contestant before used.
+        warm = time.perf_counter() + _WARM_UP
+        while True:
+            started = time.perf_counter()
+            call()
+            synchronize()
+            if time.perf_counter() >= warm:
+                break
         if not count:
             count = 1 if time.perf_counter() - started > _SAMPLE else _calls_that_last(call, synchronize)
         started = time.perf_counter()

@@ -159,7 +159,6 @@ class Network:
         step = self._step(h, method)
         x, t = self._enter_pair(x, t)
         for name, parameter in self.params.items():
-            check_finite(parameter, f"params[{name!r}]")
             self._check_step(step, method, name, parameter)
         return self._methods[method](self, x, t, step)[1]
 
@@ -169,9 +168,13 @@ class Network:
         return real_number(h, "h", above=0)
 
     def _check_step(self, h: float | str, method: str, name: str, parameter: Array) -> None:
+        """Raise unless every entry of the parameter is finite and moves by a step of `h`."""
+        largest = max(float(parameter.max()), -float(parameter.min()))
+        if not math.isfinite(largest):  # NaN, too, is the maximum wherever it is
+            check_finite(parameter, f"params[{name!r}]")
         dtype = self.dtype if method == "full" else np.dtype(np.float64)  # in which the method computes
-        largest = abs(parameter).max().astype(dtype)
-        if not isinstance(h, str) and bool(largest + h == largest):
+        w = dtype.type(largest)
+        if not isinstance(h, str) and w + h == w:
             raise InputError(f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {dtype}")
 
     def _full_differences(self, x: Array, t: Array, h: float | str) -> tuple[Array, dict[str, Array]]:

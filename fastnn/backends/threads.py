@@ -13,12 +13,17 @@ started.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 Function = Callable[[], object]
+
+#: The number of the processor that the calling thread runs on; None where the system does not say, or does not let us choose.
+_processor = getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 
 
 class Team:
@@ -39,30 +44,49 @@ class Team:
     def _start_over(self) -> None:
         """Forget the workers: there are none yet, or they stayed behind in the process that this one was forked from."""
         self._invitations: SimpleQueue[Function] = SimpleQueue()
-        self._workers = 0
+        self._workers: list[int] = []  # the system's numbers of the threads
+        self._kept_off: int | None = None
         self._hiring = threading.Lock()
 
     def run(self, function: Function, threads: int) -> None:
         """Call `function` on this thread, and on up to `threads` − 1 workers; all is done when the call on this thread returns."""
         helpers = min(threads, self.size) - 1
-        if self._workers < helpers:
+        if helpers < 1:
+            function()
+            return
+        if len(self._workers) < helpers:
             self._hire(helpers)
+        self._keep_off()
         for _ in range(helpers):
             self._invitations.put(function)
         function()
         # Invitations that nobody has taken are withdrawn: they would keep the function's data in memory. They may be another
         # caller's, who then goes on alone.
-        try:
+        with suppress(Empty):
             for _ in range(helpers):
                 self._invitations.get_nowait()
-        except Empty:
-            pass
 
     def _hire(self, workers: int) -> None:
         with self._hiring:
-            while self._workers < workers:
-                threading.Thread(target=_serve, args=(self._invitations,), name="fastnn-worker", daemon=True).start()
-                self._workers += 1
+            while len(self._workers) < workers:
+                worker = threading.Thread(target=_serve, args=(self._invitations,), name="fastnn-worker", daemon=True)
+                worker.start()
+                self._workers.append(worker.native_id or 0)
+                self._kept_off = None
+
+    def _keep_off(self) -> None:
+        """Keep the workers off the processor of the calling thread.
+
+        Linux may wake a worker on the processor of the thread that invites it, when the others were busy a moment ago, and takes
+        some milliseconds to part the two: meanwhile the work takes longer than one thread would.
+        """
+        if _processor is None or (here := _processor()) == self._kept_off:
+            return
+        self._kept_off = here
+        if others := os.sched_getaffinity(0) - {here}:
+            for worker in self._workers:
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(worker, others)
 
 
 def _serve(invitations: SimpleQueue[Function]) -> None:
