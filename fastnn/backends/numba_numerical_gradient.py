@@ -379,8 +379,11 @@ def _features_of_row(row: int, first: int, last: int, samples: Any, features: An
     After them comes `last`: the bias is one more feature of every sample, with the value 1.
     """
     indptr, indices, _ = samples
-    begin = first_at_least(indices, indptr[row], indptr[row + 1], first)
-    end = first_at_least(indices, begin, indptr[row + 1], last)
+    begin, end = indptr[row], indptr[row + 1]
+    if first > 0:
+        begin = first_at_least(indices, begin, end, first)
+    if last < features.size - 1:
+        end = first_at_least(indices, begin, end, last)
     for s in range(end - begin):
         features[s] = indices[begin + s] - first
     features[end - begin] = last - first
@@ -624,6 +627,19 @@ def _evaluate(
 
 
 @inner
+def _scale(a: Any, factor: Any, out: Any) -> None:
+    """The first elements of `a` times `factor` into all of `out`."""
+    n = lanes(out, WIDE)
+    if out.size < n:
+        for j in range(out.size):
+            out[j] = a[j] * factor
+        return
+    for j in range(0, out.size - n, n):
+        store(out, j, load(a, j, WIDE) * factor)
+    store(out, out.size - n, load(a, out.size - n, WIDE) * factor)  # writes some elements once more
+
+
+@inner
 def _perturb(
     part: int, parts: int, samples: Any, rows: Any, targets: Any, h: float, modes: Any, work: Workspace, gradients: Any
 ) -> None:
@@ -643,11 +659,9 @@ def _perturb(
     else:
         _hidden_squared_error(first, last, bias, samples, rows, h, activation, part, work, hidden)
     for i in range(first, last):
-        for j in range(J):
-            dW1[i, j] = hidden[i - first, j] * factor
+        _scale(hidden[i - first], factor, dW1[i])
     if bias:
-        for j in range(J):
-            db1[j] = hidden[last - first, j] * factor
+        _scale(hidden[last - first], factor, db1)
 
     first, last = K * part // parts, K * (part + 1) // parts
     for k in range(first, last):
