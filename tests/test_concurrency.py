@@ -9,6 +9,7 @@ import pytest
 from numba import njit
 
 import fastnn
+from fastnn.backends import numpy_backend
 from fastnn.backends.numba_atomics import increase, wait_for
 from fastnn.backends.numba_backend import NumbaBackend
 from fastnn.backends.threads import Team
@@ -152,3 +153,28 @@ def test_blas_threads_are_limited_in_the_loop_and_restored_after_an_error():
             fastnn.train(net, np.ones((9, 5)), np.zeros(9, int), batch_size=3)
         assert blas() == before
     assert seen[0] == [1] * len(before)
+
+
+@pytest.mark.parametrize("pay", [False, True])
+def test_blas_threads_in_between_are_what_was_measured_to_pay(monkeypatch, pay):
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def blas():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    backend = fastnn.get_backend("numpy")
+    monkeypatch.setattr(numpy_backend, "_threads_pay", lambda _: pay)
+    with threadpool_limits(2, user_api="blas"):
+        for multiplications, threads in ((1000, 1), (4_000_000, 2 if pay else 1), (10**9, 2)):
+            with backend.limit_threads(multiplications):
+                assert blas() == {threads}
+            assert blas() == {2}
+
+
+def test_one_blas_thread_has_nothing_to_pay_for():
+    from threadpoolctl import threadpool_limits
+
+    numpy_backend._threads_pay.cache_clear()
+    with threadpool_limits(1, user_api="blas"):
+        assert not numpy_backend._threads_pay(23)
+    numpy_backend._threads_pay.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 
 from .base import Availability, Backend
 
-#: Below how many multiplications in its largest product a step runs on one BLAS thread.
-SMALL = 16_000_000
+#: Below how many multiplications in its largest product a step runs on one BLAS thread, and from how many on all of them.
+#: In between it depends on the machine and on what else it does: several threads take from half to six times as long as one.
+SMALL, LARGE = 500_000, 16_000_000
 
 
 @cache
@@ -40,9 +42,42 @@ class NumpyBackend(Backend):
         return Availability(True, cpu_name())
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
-        """One BLAS thread for small matrices: two of them spend more time waiting for each other than working."""
-        if multiplications >= SMALL:
+        """One BLAS thread where several would spend more time waiting for each other than working."""
+        if multiplications >= LARGE or (multiplications >= SMALL and _threads_pay(multiplications.bit_length())):
             return nullcontext()
         from threadpoolctl import threadpool_limits  # looks at every library that is loaded, so only when needed
 
         return threadpool_limits(1, user_api="blas")
+
+
+@cache
+def _threads_pay(bits: int) -> bool:
+    """Whether products with numbers of multiplications of so many bits are faster on all BLAS threads: measured, once a process."""
+    import logging
+
+    from threadpoolctl import ThreadpoolController
+
+    blas = ThreadpoolController().select(user_api="blas")
+    if max((library["num_threads"] for library in blas.info()), default=1) == 1:
+        return False
+    side = round(2 ** ((bits - 0.5) / 3))
+    a = np.ones((side, side), np.float32)
+    out = np.empty_like(a)
+
+    def duration() -> float:
+        np.matmul(a, a, out=out)
+        started = time.perf_counter()
+        for _ in range(5):
+            np.matmul(a, a, out=out)
+        return time.perf_counter() - started
+
+    one, all_threads = [], []
+    for _ in range(7):
+        with blas.limit(limits=1):
+            one.append(duration())
+        all_threads.append(duration())
+    pay = bool(np.median(all_threads) < 0.9 * np.median(one))
+    logging.getLogger("fastnn").debug(
+        "BLAS: %s thread%s for products of some 2**%d multiplications", *(("all", "s") if pay else ("one", "")), bits
+    )
+    return pay
