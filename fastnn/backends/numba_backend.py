@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,9 @@ import numpy as np
 from ..errors import BackendImportError, BackendNotInstalledError
 from ..functions import one_hot
 from ..validation import Array, positive_int
-from .base import Availability, Dataset
+from .base import OPERATIONS, Availability, Dataset
 from .numpy_backend import NumpyBackend, cpu_name
+from .recorder import Call, Recorder
 from .sparse import SparseDataset, SparseRows
 from .threads import Team
 
@@ -30,6 +33,12 @@ SPARSE_DENSITY = 0.25
 #: How many multiplications by sparse values are worth a part of their own, for another thread to take: well more than are done
 #: until that thread has woken up.
 SPARSE_GRAIN = 1_500_000
+#: And for each thread, where they stay from step to step.
+FUSED_GRAIN = 50_000
+#: How many weights the output layer may have for its products to be loops beside those of the hidden layer.
+LARGEST_FUSED_OUTPUT = 20_000
+#: After how many multiplications a kernel over many steps returns, so that Python sees to signals: some tenths of a second.
+INTERRUPTIBLE = 1_000_000_000
 #: How many perturbations of hidden units are: more than that, because each part also repeats some work.
 PERTURBATION_GRAIN = 300_000
 
@@ -48,10 +57,12 @@ class NumbaBackend(NumpyBackend):
     def __init__(self, threads: int | None = None) -> None:
         import numba  # takes half a second, as do our modules that import it
 
-        from . import numba_kernels, numba_numerical_gradient
+        from . import numba_kernels, numba_numerical_gradient, numba_training
 
         self._kernels = numba_kernels
         self._incremental = numba_numerical_gradient
+        self._training = numba_training
+        self._recorder = Recorder(self, OPERATIONS)
         available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         self._team = Team(available if threads is None else positive_int(threads, "threads"))
         _tell_of_compilation()
@@ -78,6 +89,10 @@ class NumbaBackend(NumpyBackend):
                 delta = self.dense_backward(self.loss_gradient(z, t, "cross_entropy")[1], W, z, "sigmoid")
                 self.dense_descent(W, b, x, delta, 0.0)
                 self.numerical_gradient(x, t, W, b, W, b, "sigmoid", "cross_entropy", 1e-4)
+        panels = self._training.allocate(1, 2, 3, 3, 3, W.dtype)
+        counters, arrived = np.zeros((1, 3, 3), np.int64), np.zeros(1, np.int64)
+        rows, losses = np.zeros((1, 2), np.int64), np.empty(1, dtype)
+        self._training.sgd_steps(counters, arrived, sparse.samples, rows, np.zeros(2, np.intp), 1, W.dtype.type(0), panels, losses)
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
@@ -85,6 +100,66 @@ class NumbaBackend(NumpyBackend):
         if count > SPARSE_DENSITY * x.size:
             return Dataset(self, x, t)
         return SparseDataset(self, self._compress(x, count), t, x.shape[1])
+
+    def compile(self, step: Callable[..., Array]) -> Callable[[Array, Array], None]:
+        """Record the first step; if it is what a kernel does with a whole sequence of batches, call that for the others."""
+        one_by_one = super().compile(step)
+        others: Callable[[Array, Array], None] | None = None
+
+        def run(rows: Array, losses: Array) -> None:
+            nonlocal others
+            if others is None and len(rows):
+                first = rows[0]
+                losses[0], calls = self._recorder.record(lambda: step(first))
+                if calls is not None:
+                    others = self._fused(calls, first) or one_by_one
+                rows, losses = rows[1:], losses[1:]
+            (others or one_by_one)(rows, losses)
+
+        return run
+
+    def _fused(self, calls: list[Call], rows: Array) -> Callable[[Array, Array], None] | None:
+        """What does these operations for each of many batches in one kernel, if there is one that does.
+
+        There is for a two-layer network on compressed samples with labels, trained on the cross-entropy by backpropagation, whose
+        output layer is too small for the BLAS to be of use.
+        """
+        if [call.name for call in calls] != _BACKPROPAGATION:
+            return None
+        hidden, output, loss, backward, first, second = calls
+        (x, W1, b1, activation), (z1, W2, b2) = hidden.arguments, output.arguments
+        delta1, delta2, rate = backward.result, loss.result[1], first.arguments[-1]
+        known = (
+            isinstance(x, SparseRows)
+            and x.rows is rows
+            and x.targets is not None
+            and x.targets.ndim == 1
+            and W2.size <= LARGEST_FUSED_OUTPUT
+            and _same(output.arguments[:1], (hidden.result,))
+            and _same(loss.arguments[:1], (output.result,))
+            and loss.arguments[2] == "cross_entropy"
+            and _same(backward.arguments, (delta2, W2, z1, activation))
+            and _same(first.arguments, (W1, b1, x, delta1, rate))
+            and _same(second.arguments, (W2, b2, z1, delta2, rate))
+        )
+        if not known:
+            return None
+        code, training = self._kernels.ACTIVATION_CODES[activation], self._training
+        work = self._multiplications(x, W1)
+        threads = max(1, min(self._team.size, work // FUSED_GRAIN, W1.shape[1], len(rows)))
+        panels = training.allocate(threads, len(rows), *W1.shape, W2.shape[1], W1.dtype)
+        at_a_time = max(1, INTERRUPTIBLE // max(work, 1))
+
+        def run(rows: Array, losses: Array) -> None:
+            training.enter(panels, W1, b1, W2, b2)
+            for start in range(0, len(rows), at_a_time):
+                batches, found = rows[start : start + at_a_time], losses[start : start + at_a_time]
+                counters = np.zeros((len(batches), 3, 2 + threads), np.int64), np.zeros(1, np.int64)
+                arguments = (*counters, x.samples, batches, x.targets, code, W1.dtype.type(rate), panels, found)
+                self._team.run(partial(training.sgd_steps, *arguments), threads)
+            training.leave(panels, W1, b1, W2, b2)
+
+        return run
 
     def _compress(self, x: Array, count: int) -> tuple[Array, Array, Array]:
         """The values of x that are not zero, of which there are at most `count`."""
@@ -156,7 +231,7 @@ class NumbaBackend(NumpyBackend):
         cross_entropy = loss == "cross_entropy"
         targets, values = _targets(t, W2.shape[1], cross_entropy)
         gradients = np.empty_like(W1), np.empty_like(b1), np.empty_like(W2), np.empty_like(b2)
-        samples, rows, _ = x
+        samples, rows = x.samples, x.rows
         modes = self._kernels.ACTIVATION_CODES[activation], cross_entropy
         parts = min(self._parts(x, W1, PERTURBATION_GRAIN), self._team.size)
         work = kernels.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
@@ -173,9 +248,24 @@ class NumbaBackend(NumpyBackend):
         """In how many parts to cut what takes one operation for each value of x and column of W: one if threads do not pay."""
         if self._team.size == 1:
             return 1
+        return min(max(self._multiplications(x, W) // grain, 1), 4 * self._team.size)
+
+    @staticmethod
+    def _multiplications(x: SparseRows, W: Array) -> int:
+        """How many there are in x·W, as if all rows were like the average row."""
         indptr, indices, _ = x.samples
-        work = len(x.rows) * len(indices) // (len(indptr) - 1) * W.shape[1]  # as if all rows were like the average row
-        return min(max(work // grain, 1), 4 * self._team.size)
+        return len(x.rows) * len(indices) // (len(indptr) - 1) * W.shape[1]
+
+
+#: What a step of training a two-layer network by backpropagation does.
+_BACKPROPAGATION = ["dense", "dense", "loss_gradient", "dense_backward", "dense_descent", "dense_descent"]
+
+
+def _same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
+    """Whether two tuples hold the same objects, or equal texts and numbers."""
+    return len(found) == len(expected) and all(
+        a is b or (isinstance(a, str | float) and a == b) for a, b in zip(found, expected, strict=True)
+    )
 
 
 def _targets(t: Array, outputs: int, cross_entropy: bool) -> tuple[tuple[Array, Array, Array], Array]:

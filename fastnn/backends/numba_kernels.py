@@ -235,7 +235,7 @@ _outer_product_by_vectors = _by_columns(_blocks_of_outer_product)
 
 
 @inner
-def _subtract_outer_product(indices: Any, values: Any, rate: Any, d: Any, W: Any) -> None:
+def subtract_outer_product(indices: Any, values: Any, rate: Any, d: Any, W: Any) -> None:
     """W[indices[s]] -= rate·values[s]·d for each s."""
     if d.size >= lanes(W, WIDE // 4):
         _outer_product_by_vectors(W, indices, values, rate, d)
@@ -259,7 +259,7 @@ def sparse_descent(counters: Any, parts: int, samples: Any, rows: Any, delta: An
             if parts > 1:
                 begin = first_at_least(indices, begin, end, first)
                 end = first_at_least(indices, begin, end, last)
-            _subtract_outer_product(indices[begin:end], values[begin:end], rate, delta[n], W)
+            subtract_outer_product(indices[begin:end], values[begin:end], rate, delta[n], W)
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, parts)
 
@@ -273,20 +273,25 @@ def bias_descent(delta: Any, rate: Any, b: Any) -> None:
             b[j] -= rate * d[j]
 
 
+@inner
+def multiply_row_by_derivative(z: Any, activation: int, d: Any) -> None:
+    """D ⊙ f′ in place for one row, with f′ expressed in the activation's output `z`."""
+    if activation == 1:
+        for j in range(z.size):
+            d[j] *= z[j] * (like(z[j], 1) - z[j])
+    elif activation == 2:
+        for j in range(z.size):
+            d[j] *= like(z[j], 1) - z[j] * z[j]
+    elif activation == 3:
+        for j in range(z.size):
+            d[j] = d[j] if z[j] > 0 else like(z[j], 0)
+
+
 @kernel
 def multiply_by_derivative(z: Any, activation: int, delta: Any) -> None:
-    """Delta ⊙ f′ in place, with f′ expressed in the activation's output `z`."""
+    """Delta ⊙ f′ in place, row by row."""
     for n in range(z.shape[0]):
-        row, d = z[n], delta[n]
-        if activation == 1:
-            for j in range(row.size):
-                d[j] *= row[j] * (like(row[j], 1) - row[j])
-        elif activation == 2:
-            for j in range(row.size):
-                d[j] *= like(row[j], 1) - row[j] * row[j]
-        elif activation == 3:
-            for j in range(row.size):
-                d[j] = d[j] if row[j] > 0 else like(row[j], 0)
+        multiply_row_by_derivative(z[n], activation, delta[n])
 
 
 # -- softmax and cross-entropy -----------------------------------------------------------------------------------------

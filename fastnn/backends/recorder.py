@@ -1,0 +1,62 @@
+"""Recording what a step of training does, so that a backend can do it again without Python in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+
+class Call(NamedTuple):
+    """One operation of a backend: its name, its arguments (positional, then by name) and its result."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    result: Any
+
+
+class Recorder:
+    """Wraps the operations of one backend while a step is recorded; a call from within another operation is part of that.
+
+    Parameters
+    ----------
+    backend : Backend
+    operations : iterable of str
+    """
+
+    def __init__(self, backend: Any, operations: Iterable[str]) -> None:
+        self._backend = backend
+        self._operations = tuple(operations)
+        self._busy = threading.Lock()
+
+    def record(self, function: Callable[[], Any]) -> tuple[Any, list[Call] | None]:
+        """The result of `function`, and the operations that this thread called in it; None if another thread records."""
+        if not self._busy.acquire(blocking=False):
+            return function(), None
+        calls: list[Call] = []
+        try:
+            inside = threading.local()
+            owner = threading.get_ident()
+            for name in self._operations:
+                setattr(self._backend, name, self._recorded(name, getattr(self._backend, name), calls, owner, inside))
+            return function(), calls
+        finally:
+            for name in self._operations:
+                self._backend.__dict__.pop(name, None)
+            self._busy.release()
+
+    @staticmethod
+    def _recorded(name: str, operation: Callable[..., Any], calls: list[Call], owner: int, inside: Any) -> Callable[..., Any]:
+        def wrapper(*arguments: Any, **options: Any) -> Any:
+            if threading.get_ident() != owner or getattr(inside, "operation", False):
+                return operation(*arguments, **options)
+            inside.operation = True
+            try:
+                result = operation(*arguments, **options)
+            finally:
+                inside.operation = False
+            calls.append(Call(name, arguments, options, result))
+            return result
+
+        return wrapper

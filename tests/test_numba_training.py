@@ -1,0 +1,122 @@
+"""The kernel that makes many steps, against the same steps made one operation at a time on the reference."""
+
+import numpy as np
+import pytest
+from conftest import ReferenceBackend
+
+import fastnn
+from fastnn.backends.numba_backend import NumbaBackend
+from fastnn.backends.recorder import Recorder
+from fastnn.functions import ACTIVATIONS
+
+
+def problem(features=30, outputs=3, samples=200, density=0.2):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(samples, features)) * (rng.random((samples, features)) < density)
+    return x, rng.integers(outputs, size=samples)
+
+
+def counted(monkeypatch, backend):
+    """How often the kernel is called."""
+    calls, kernel = [], backend._training.sgd_steps
+    monkeypatch.setattr(backend._training, "sgd_steps", lambda *arguments: calls.append(1) or kernel(*arguments))
+    return calls
+
+
+def trained(backend, x, t, *, hidden=50, outputs=3, dtype="float64", activation="sigmoid", loss="cross_entropy", **options):
+    net = fastnn.TwoLayerNet(
+        x.shape[1], hidden, outputs, 0.1, backend=backend, dtype=dtype, activation=activation, loss=loss, rng=0
+    )
+    options = {"iterations": 40, "batch_size": 20, "evaluate_every": 0, "rng": 1} | options
+    history = fastnn.train(net, x.astype(dtype), t, **options)
+    return history.loss, net.params
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(("hidden", "outputs", "batch"), [(1, 2, 1), (3, 2, 3), (7, 3, 20), (50, 10, 100), (129, 40, 7)])
+def test_it_trains_as_the_reference_does(monkeypatch, dtype, threads, hidden, outputs, batch):
+    x, t = problem(outputs=outputs)
+    backend = NumbaBackend(threads)
+    monkeypatch.setattr("fastnn.backends.numba_backend.FUSED_GRAIN", 1)  # so that even this is work for several
+    calls = counted(monkeypatch, backend)
+    options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype}
+    (loss, params), (expected_loss, expected) = (trained(b, x, t, **options) for b in (backend, ReferenceBackend()))
+    assert len(calls) > 1
+    tolerance = 1e-12 if dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
+    for name, parameter in expected.items():
+        np.testing.assert_allclose(params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max())
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_every_activation(activation):
+    x, t = problem()
+    (loss, params), (expected_loss, expected) = (
+        trained(b, x, t, activation=activation) for b in (NumbaBackend(2), ReferenceBackend())
+    )
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-12)
+    for name, parameter in expected.items():
+        np.testing.assert_allclose(params[name], parameter, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_number_of_threads_changes_nothing_in_a_panel(monkeypatch, threads):
+    """But the order of the panels in the sum of a logit, and so some last bits."""
+    x, t = problem()
+    monkeypatch.setattr("fastnn.backends.numba_backend.FUSED_GRAIN", 1)
+    first, second = (trained(NumbaBackend(n), x, t, iterations=100) for n in (threads, 1))
+    np.testing.assert_allclose(first[0], second[0], rtol=1e-13)
+    again = trained(NumbaBackend(threads), x, t, iterations=100)
+    assert np.array_equal(first[0], again[0])
+    assert all(np.array_equal(first[1][name], again[1][name]) for name in first[1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"loss": "mean_squared_error"}, {"gradient": "numerical"}, {"one_hot": True}, {"dense": True}, {"hidden": 6000}],
+    ids=lambda options: next(iter(options)),
+)
+def test_other_training_goes_step_by_step(monkeypatch, options):
+    x, t = problem(density=1.0 if options.pop("dense", False) else 0.2)
+    t = np.eye(3)[t] if options.pop("one_hot", False) else t
+    if options.get("hidden"):
+        monkeypatch.setattr("fastnn.backends.numba_backend.LARGEST_FUSED_OUTPUT", 10_000)
+    backend = NumbaBackend(2)
+    calls = counted(monkeypatch, backend)
+    loss, _ = trained(backend, x, t, iterations=5, learning_rate=0.01, **options)
+    expected, _ = trained(ReferenceBackend(), x, t, iterations=5, learning_rate=0.01, **options)
+    assert not calls
+    np.testing.assert_allclose(loss, expected, rtol=1e-9)
+
+
+def test_parameters_and_accuracies_are_up_to_date_between_epochs():
+    x, t = problem()
+    nets = [fastnn.TwoLayerNet(30, 8, 3, 0.1, backend=b, rng=0) for b in (NumbaBackend(2), ReferenceBackend())]
+    histories = [fastnn.train(n, x, t, x_test=x, t_test=t, iterations=57, batch_size=10, evaluate_every=4, rng=1) for n in nets]
+    assert histories[0].train_accuracy == histories[1].train_accuracy
+    assert histories[0].iterations == histories[1].iterations
+
+
+def test_one_thread_records_and_others_go_on():
+    backend = fastnn.get_backend("numpy")
+    recorder = Recorder(backend, ("dense", "output"))
+    x, W, b = np.ones((2, 3)), np.ones((3, 2)), np.zeros(2)
+
+    def work():
+        z = backend.dense(x, W, b)
+        inner = recorder.record(lambda: 1)
+        return backend.output(z, "cross_entropy"), inner
+
+    (y, inner), calls = recorder.record(work)
+    assert inner == (1, None)
+    assert [call.name for call in calls] == ["dense", "output"]
+    assert calls[0].arguments == (x, W, b)
+    assert calls[1].result is y
+    assert "dense" not in vars(backend)
+
+
+def test_operations_are_as_before_when_the_recorded_step_fails():
+    backend = fastnn.get_backend("numpy")
+    with pytest.raises(ZeroDivisionError):
+        Recorder(backend, ("dense",)).record(lambda: 1 / 0)
+    assert "dense" not in vars(backend)
