@@ -128,9 +128,8 @@ def train(
         backend.limit_threads(batch_size * network.size),
         np.errstate(over="ignore", under="ignore", invalid="ignore"),
     ):
-        # Two steps on a copy, so that for exactly these types everything is compiled and loaded before the clock starts.
-        rehearsal = backend.compile(sgd_step(network.to(backend), data, gradient, batch_size, learning_rate))
-        rehearsal(backend.asarray(np.zeros((2, batch_size), np.int64)), backend.empty(2, network.dtype))
+        # On a copy, so that for exactly these types everything is compiled and loaded before the clock starts.
+        backend.rehearse(sgd_step(network.to(backend), data, gradient, batch_size, learning_rate), batch_size, network.dtype)
         backend.synchronize()
         started = time.perf_counter()
         for first in range(0, iterations, epoch):

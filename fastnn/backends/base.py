@@ -205,6 +205,10 @@ class Backend:
 
         return run
 
+    def rehearse(self, step: Callable[..., Array], batch_size: int, dtype: Any) -> None:
+        """Make a step that will not be missed, of a copy, so that everything is compiled and loaded when it is made in earnest."""
+        step(self.asarray(np.zeros(batch_size, np.int64)))
+
     # -- operations ----------------------------------------------------------------------------------------------------
 
     def dense(self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None) -> Array:

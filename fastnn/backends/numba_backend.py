@@ -118,6 +118,14 @@ class NumbaBackend(NumpyBackend):
 
         return run
 
+    def rehearse(self, step: Callable[..., Array], batch_size: int, dtype: Any) -> None:
+        rows = np.zeros((1, batch_size), np.int64)
+        first = rows[0]
+        _, calls = self._recorder.record(lambda: step(first))
+        fused = calls and self._fused(calls, first)
+        if fused:
+            fused(rows, np.empty(1, dtype))
+
     def _fused(self, calls: list[Call], rows: Array) -> Callable[[Array, Array], None] | None:
         """What does these operations for each of many batches in one kernel, if there is one that does.
 
