@@ -28,7 +28,7 @@ from . import functions
 from .backends import Backend, get_backend
 from .book_layers import Affine, Relu, Sigmoid, SoftmaxWithLoss, softmax_loss
 from .datasets import load_mnist
-from .differentiation import numerical_gradient
+from .differentiation import numerical_gradient, numerical_gradient_rows
 from .errors import FastnnError
 from .networks import TwoLayerNet
 from .validation import Array
@@ -76,12 +76,17 @@ def book_modules(backend: Backend) -> dict[str, dict[str, Any]]:
     return {
         "common": {},
         "common.functions": _FUNCTIONS,
-        "common.gradient": {"np": np, "numerical_gradient": numerical_gradient},
+        "common.gradient": {"np": np, "numerical_gradient": numerical_gradient, "numerical_gradient_2d": _numerical_gradient_2d},
         "common.layers": _FUNCTIONS | layers,
         "dataset": {},
         "dataset.mnist": {"np": np, "load_mnist": load_mnist},
         "two_layer_net": {"TwoLayerNet": BookTwoLayerNet},
     }
+
+
+def _numerical_gradient_2d(f: Any, X: Array) -> Array:
+    """The gradient at a point, or at each row of `X` as a point of its own."""
+    return numerical_gradient(f, X) if X.ndim == 1 else numerical_gradient_rows(f, X)
 
 
 class _BookFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):

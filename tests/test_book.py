@@ -128,6 +128,20 @@ dimage = affine.backward(z)
     assert names["dimage"].shape == (2, 2, 3)
 
 
+def test_gradient_at_each_row(run_text):
+    names = run_text(
+        """
+import numpy as np
+from common.gradient import numerical_gradient_2d
+X = np.array([[3.0, 4.0], [0.0, 2.0]])
+rows = numerical_gradient_2d(lambda x: x[0] ** 2 + x[1] ** 2, X)
+point = numerical_gradient_2d(lambda x: x[0] ** 2 + x[1] ** 2, X[0])
+"""
+    )
+    np.testing.assert_allclose(names["rows"], [[6, 8], [0, 4]], atol=1e-8)
+    np.testing.assert_allclose(names["point"], [6, 8], atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("statement", "message"),
     [

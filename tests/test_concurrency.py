@@ -163,7 +163,7 @@ def test_blas_threads_in_between_are_what_was_measured_to_pay(monkeypatch, pay):
         return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
     backend = fastnn.get_backend("numpy")
-    monkeypatch.setattr(numpy_backend, "_threads_pay", lambda _: pay)
+    monkeypatch.setattr(numpy_backend, "_threads_pay", lambda *_: pay)
     with threadpool_limits(2, user_api="blas"):
         for multiplications, threads in ((1000, 1), (4_000_000, 2 if pay else 1), (10**9, 2)):
             with backend.limit_threads(multiplications):
@@ -171,10 +171,21 @@ def test_blas_threads_in_between_are_what_was_measured_to_pay(monkeypatch, pay):
             assert blas() == {2}
 
 
-def test_one_blas_thread_has_nothing_to_pay_for():
+def test_what_pays_is_measured_for_the_threads_at_hand(monkeypatch):
     from threadpoolctl import threadpool_limits
 
-    numpy_backend._threads_pay.cache_clear()
-    with threadpool_limits(1, user_api="blas"):
-        assert not numpy_backend._threads_pay(23)
-    numpy_backend._threads_pay.cache_clear()
+    asked = []
+    monkeypatch.setattr(numpy_backend, "_threads_pay", lambda *sizes: asked.append(sizes[1]) or True)
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"), fastnn.get_backend("numpy").limit_threads(4_000_000):
+            pass
+    assert asked == [2]
+
+
+def test_the_measurement_leaves_the_threads_as_they_were():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    with threadpool_limits(2, user_api="blas"):
+        before = threadpool_info()
+        assert isinstance(numpy_backend._threads_pay.__wrapped__(20, 2), bool)
+        assert threadpool_info() == before

@@ -43,41 +43,40 @@ class NumpyBackend(Backend):
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
         """One BLAS thread where several would spend more time waiting for each other than working."""
-        if multiplications >= LARGE or (multiplications >= SMALL and _threads_pay(multiplications.bit_length())):
+        if multiplications >= LARGE:
             return nullcontext()
-        from threadpoolctl import threadpool_limits  # looks at every library that is loaded, so only when needed
+        from threadpoolctl import ThreadpoolController  # looks at every library that is loaded, so only when needed
 
-        return threadpool_limits(1, user_api="blas")
+        blas = ThreadpoolController().select(user_api="blas")
+        threads = max((library["num_threads"] for library in blas.info()), default=1)
+        if threads == 1 or (multiplications >= SMALL and _threads_pay(multiplications.bit_length(), threads)):
+            return nullcontext()
+        return blas.limit(limits=1)
 
 
 @cache
-def _threads_pay(bits: int) -> bool:
-    """Whether products with numbers of multiplications of so many bits are faster on all BLAS threads: measured, once a process."""
+def _threads_pay(bits: int, threads: int) -> bool:
+    """Whether products with numbers of multiplications of so many bits are faster on these BLAS threads than on one.
+
+    Measured in some milliseconds, once a process.
+    """
     import logging
 
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import threadpool_limits
 
-    blas = ThreadpoolController().select(user_api="blas")
-    if max((library["num_threads"] for library in blas.info()), default=1) == 1:
-        return False
     side = round(2 ** ((bits - 0.5) / 3))
     a = np.ones((side, side), np.float32)
     out = np.empty_like(a)
 
-    def duration() -> float:
-        np.matmul(a, a, out=out)
-        started = time.perf_counter()
-        for _ in range(5):
+    def duration(count: int) -> float:
+        with threadpool_limits(count, user_api="blas"):
             np.matmul(a, a, out=out)
-        return time.perf_counter() - started
+            started = time.perf_counter()
+            for _ in range(5):
+                np.matmul(a, a, out=out)
+            return time.perf_counter() - started
 
-    one, all_threads = [], []
-    for _ in range(7):
-        with blas.limit(limits=1):
-            one.append(duration())
-        all_threads.append(duration())
-    pay = bool(np.median(all_threads) < 0.9 * np.median(one))
-    logging.getLogger("fastnn").debug(
-        "BLAS: %s thread%s for products of some 2**%d multiplications", *(("all", "s") if pay else ("one", "")), bits
-    )
+    one, several = zip(*((duration(1), duration(threads)) for _ in range(7)), strict=True)
+    pay = bool(np.median(several) < 0.9 * np.median(one))
+    logging.getLogger("fastnn").debug("%d BLAS threads for products of some 2**%d multiplications", threads if pay else 1, bits)
     return pay
