@@ -96,6 +96,21 @@ def test_every_difference_is_exact_to_rounding(backend, problem, activation, los
     assert float(value) == pytest.approx(whole, rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize(("scale", "h"), [(0.01, 1e-4), (1, 1e-4), (3, 1e-4), (1, 1e-3), (3, 3e-4), (20, 1e-3)])
+def test_every_series_is_exact_to_rounding(backend, activation, scale, h):
+    """Weights and steps at which the short series, the long ones, and none are taken."""
+    rng = np.random.default_rng(0)
+    x, t = rng.random((3, 3)), np.array([0, 3, 1])
+    parameters = rng.normal(size=(3, 3)), rng.normal(size=3), scale * rng.normal(size=(3, 4)), rng.normal(size=4)
+    exact = exact_differences(x, np.eye(4)[t], parameters, activation, "cross_entropy", h)
+    arrays = [backend.asarray(a) for a in (x, t, *parameters)]
+    found = backend.numerical_gradient(*arrays, activation, "cross_entropy", h)[1]
+    largest = max(abs(g).max() for g in exact)
+    for difference, gradient in zip(exact, found, strict=True):
+        assert abs(backend.to_numpy(gradient) - difference).max() <= 1e-14 * largest
+
+
 def test_saturated_units(backend):
     """|a| > 30 on both sides: the derivative of the unit is about 1e-14, and still right to the last digits."""
     x = np.array([[1.0, 0.0, 2.0]])
