@@ -29,7 +29,7 @@ Workers = int | Callable[[Callable, Iterable], Iterable] | None
 
 #: Bytes of copies that a vectorized function gets in one call. On a GPU, enough to keep it busy. On a processor, what stays
 #: in its cache, and in arrays below 128 KiB: for larger temporary arrays of f, the C library may ask the system for memory
-#: each time and give it back, and the page faults take two to three times as long as the arithmetic.
+#: each time and give it back, and the page faults may take longer than the arithmetic.
 HOST_BLOCK_BYTES = 124 * 2**10
 DEVICE_BLOCK_BYTES = 2**26
 

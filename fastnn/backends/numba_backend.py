@@ -33,14 +33,14 @@ SPARSE_DENSITY = 0.25
 #: How many multiplications by sparse values are worth a part of their own, for another thread to take: well more than are done
 #: until that thread has woken up.
 SPARSE_GRAIN = 1_500_000
-#: And for each thread, where they stay from step to step.
+#: How many perturbations of hidden units are: more than that, because each part also repeats some work.
+PERTURBATION_GRAIN = 300_000
+#: And how many multiplications are for each thread of those that stay from step to step.
 FUSED_GRAIN = 50_000
 #: How many weights the output layer may have for its products to be loops beside those of the hidden layer.
 LARGEST_FUSED_OUTPUT = 20_000
 #: After how many multiplications a kernel over many steps returns, so that Python sees to signals: some tenths of a second.
 INTERRUPTIBLE = 1_000_000_000
-#: How many perturbations of hidden units are: more than that, because each part also repeats some work.
-PERTURBATION_GRAIN = 300_000
 
 
 class NumbaBackend(NumpyBackend):
@@ -90,7 +90,7 @@ class NumbaBackend(NumpyBackend):
                 self.dense_descent(W, b, x, delta, 0.0)
                 self.numerical_gradient(x, t, W, b, W, b, "sigmoid", "cross_entropy", 1e-4)
         panels = self._training.allocate(1, 2, 3, 3, 3, W.dtype)
-        counters, arrived = np.zeros((1, 3, 3), np.int64), np.zeros(1, np.int64)
+        counters, arrived = np.zeros((1, 3, 2), np.int64), np.zeros(1, np.int64)
         rows, losses = np.zeros((1, 2), np.int64), np.empty(1, dtype)
         self._training.sgd_steps(counters, arrived, sparse.samples, rows, np.zeros(2, np.intp), 1, W.dtype.type(0), panels, losses)
 
@@ -114,7 +114,8 @@ class NumbaBackend(NumpyBackend):
                 if calls is not None:
                     others = self._fused(calls, first) or one_by_one
                 rows, losses = rows[1:], losses[1:]
-            (others or one_by_one)(rows, losses)
+            if len(rows):
+                (others or one_by_one)(rows, losses)
 
         return run
 
@@ -162,7 +163,7 @@ class NumbaBackend(NumpyBackend):
             training.enter(panels, W1, b1, W2, b2)
             for start in range(0, len(rows), at_a_time):
                 batches, found = rows[start : start + at_a_time], losses[start : start + at_a_time]
-                counters = np.zeros((len(batches), 3, 2 + threads), np.int64), np.zeros(1, np.int64)
+                counters = np.zeros((len(batches), 3, 1 + threads), np.int64), np.zeros(1, np.int64)
                 arguments = (*counters, x.samples, batches, x.targets, code, W1.dtype.type(rate), panels, found)
                 self._team.run(partial(training.sgd_steps, *arguments), threads)
             training.leave(panels, W1, b1, W2, b2)

@@ -48,8 +48,6 @@ SERIES_BOUND = 1e-3
 #: Shorter series will do where what they leave out is less than this: a unit in the last place. At the book's step that holds for
 #: its network, before the training and after it.
 SHORT_ERROR = 2.2e-16
-
-
 #: By how much the first part is larger than the others. Mostly the thread that takes it is the caller: when it is done, the others
 #: are asleep again, instead of asking for the interpreter lock when it does.
 HEAD_START = 0.2
@@ -73,8 +71,8 @@ class Workspace(NamedTuple):
     direct: np.ndarray  # how often each part left the series for direct evaluation
     W2T: np.ndarray  # (outputs, padded units)
     span: np.ndarray  # of each unit's weights, (padded units,)
-    units: np.ndarray  # rows of (padded units + 1,) for each part
-    coefficients: np.ndarray  # the same in the network's dtype
+    units: np.ndarray  # five rows of (padded units + 1,) for each part, for what is computed unit by unit
+    coefficients: np.ndarray  # five rows of (padded units,) for each part, in the network's dtype
     bounds: np.ndarray  # where to cut the features, (parts + 1,)
     features: np.ndarray  # numbers of the non-zero features of one sample, for each part
     tau: np.ndarray  # of those features, for each part
@@ -85,8 +83,8 @@ class Workspace(NamedTuple):
 
 def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.dtype, parts: int) -> Workspace:
     """Allocate what a call for these sizes needs; what must be zero in it the call sets to zero."""
-    lanes = WIDE // dtype.itemsize
-    width, wider = -(-units // lanes) * lanes, -(-(units + 1) // lanes) * lanes
+    vector = WIDE // dtype.itemsize
+    width, wider = -(-units // vector) * vector, -(-(units + 1) // vector) * vector
     return Workspace(
         a=np.zeros((samples, width)),
         z=np.zeros((samples, wider)),
@@ -100,7 +98,7 @@ def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.d
         direct=np.zeros(parts, np.intp),
         W2T=np.zeros((outputs, width)),
         span=np.empty(width),
-        units=np.zeros((parts, 12, wider)),
+        units=np.zeros((parts, 5, wider)),
         coefficients=np.empty((parts, 5, width), dtype),
         bounds=np.empty(parts + 1, np.intp),
         features=np.empty((parts, features + 1), np.intp),
@@ -350,7 +348,7 @@ def _cross_entropy_direct(
     a: Any, u: float, activation: int, p: Any, W2T: Any, target: int, weight: float, total: Any, units: Any
 ) -> None:
     """What `_cross_entropy_series` adds, by evaluating every exponential and logarithm, for arguments of any size."""
-    up, down, above, below, difference = units[7], units[8], units[9], units[10], units[11]
+    up, down, above, below, difference = units[0], units[1], units[2], units[3], units[4]
     kept, guard = _odds(p[target])
     _increments(a, u, activation, up)
     _increments(a, -u, activation, down)
@@ -485,7 +483,7 @@ def _hidden_squared_error(
     units, coefficients = work.units[part], work.coefficients[part]
     features, tau = work.features[part], work.tau[part]
     zero, values = total[0, 0], samples[2]
-    slope, curvature, up, down = units[2], units[3], units[7], units[8]
+    slope, curvature, up, down = units[0], units[1], units[2], units[3]
     for n in range(rows.size):
         a, c, theta = work.a[n], work.c[n], work.theta[n]
         largest, kink = work.largest_theta[n], work.kink[n]

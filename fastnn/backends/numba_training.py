@@ -1,11 +1,11 @@
 """Many steps of gradient descent on a two-layer network in one compiled call: what training on sparse samples spends its time on.
 
-Called operation by operation, a step of the book's network spends a sixth of its time between the operations, and each of these is
-too short for a second thread to wake up. Here the threads stay, and wait for one another at the end of each stage of a step.
+Called operation by operation, a step of the book's network spends time between the operations, and each of these is too short for a
+second thread to wake up. Here the threads stay, and wait for one another at the end of each stage of a step.
 
 The hidden units are cut into panels. A thread that comes to a stage takes the panel that it had before, if it still can, so that
 the weights into the panel's units stay in the cache of one processor, where a step finds them as the one before left them. They are
-a copy, with rows of whole vectors at addresses where vectors begin: that alone makes reading and writing them a third quicker.
+a copy, with rows of whole vectors at addresses where vectors begin, so that no vector lies across two lines of a cache.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 from ..functions import LOG_GUARD
 from .numba_atomics import increase, wait_for
 from .numba_kernels import (
-    FINISHED,
     apply_activation,
     inner,
     kernel,
@@ -51,8 +50,9 @@ class Panels(NamedTuple):
 
 def allocate(panels: int, batch: int, features: int, units: int, outputs: int, dtype: np.dtype) -> Panels:
     """Memory for as many panels of about as many units each."""
-    lanes = WIDE // dtype.itemsize
-    width = -(-units // panels // lanes) * lanes if units % panels == 0 else -(-(units // panels + 1) // lanes) * lanes
+    used = np.array([end - first for first, end in _bounds(panels, units)])
+    vector = WIDE // dtype.itemsize
+    width = -(-int(used.max()) // vector) * vector
     return Panels(
         W1=_aligned((panels, features, width), dtype),
         b1=_aligned((panels, width), dtype),
@@ -64,7 +64,7 @@ def allocate(panels: int, batch: int, features: int, units: int, outputs: int, d
         delta2=np.zeros((batch, outputs), dtype),
         zeros=np.zeros(width, dtype),
         units=np.arange(max(width, outputs), dtype=np.uint32),
-        used=np.array([end - first for first, end in _bounds(panels, units)]),
+        used=used,
         losses=np.zeros(batch),
     )
 
@@ -176,8 +176,8 @@ def sgd_steps(
 
     Parameters
     ----------
-    counters : int64 array of shape (steps, 3, 2 + panels)
-        Zeros: for each stage how many of its parts are finished, in the second place, and from the third on whether each is taken.
+    counters : int64 array of shape (steps, 3, 1 + panels)
+        Zeros: for each stage, how many of its parts are finished, and then whether each of them is taken.
     arrived : int64 array of shape (1,)
         Zero: how many threads have come.
     """
@@ -188,7 +188,7 @@ def sgd_steps(
             counter = counters[step, stage]
             for k in range(parts):
                 part = (me + k) % parts
-                if increase(counter, 2 + part) > 0:
+                if increase(counter, 1 + part) > 0:
                     continue
                 if stage == 0:
                     _hidden_layer(part, samples, rows[step], activation, panels)
@@ -198,5 +198,5 @@ def sgd_steps(
                     _update(part, samples, rows[step], rate, panels)
                     if part == 0:
                         losses[step] = like(losses[0], _finish(rate, panels))
-                increase(counter, FINISHED)
-            wait_for(counter, FINISHED, parts)
+                increase(counter, 0)
+            wait_for(counter, 0, parts)

@@ -15,7 +15,7 @@ import numpy as np
 from .base import Availability, Backend
 
 #: Below how many multiplications in its largest product a step runs on one BLAS thread, and from how many on all of them.
-#: In between it depends on the machine and on what else it does: several threads take from half to six times as long as one.
+#: In between it depends on the machine, and on what else that does, whether several threads are faster.
 SMALL, LARGE = 500_000, 16_000_000
 
 
@@ -58,7 +58,7 @@ class NumpyBackend(Backend):
 def _threads_pay(bits: int, threads: int) -> bool:
     """Whether products with numbers of multiplications of so many bits are faster on these BLAS threads than on one.
 
-    Measured in some milliseconds, once a process.
+    Measured, once a process.
     """
     import logging
 
