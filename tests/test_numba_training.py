@@ -1,5 +1,7 @@
 """The kernel that makes many steps, against the same steps made one operation at a time on the reference."""
 
+import threading
+
 import numpy as np
 import pytest
 from conftest import ReferenceBackend
@@ -97,7 +99,7 @@ def test_parameters_and_accuracies_are_up_to_date_between_epochs():
     assert histories[0].iterations == histories[1].iterations
 
 
-def test_one_thread_records_and_others_go_on():
+def test_what_is_recorded_within_a_recording_is_part_of_it():
     backend = fastnn.get_backend("numpy")
     recorder = Recorder(backend, ("dense", "output"))
     x, W, b = np.ones((2, 3)), np.ones((3, 2)), np.zeros(2)
@@ -120,3 +122,20 @@ def test_operations_are_as_before_when_the_recorded_step_fails():
     with pytest.raises(ZeroDivisionError):
         Recorder(backend, ("dense",)).record(lambda: 1 / 0)
     assert "dense" not in vars(backend)
+
+
+def test_threads_record_one_after_the_other():
+    backend = fastnn.get_backend("numpy")
+    recorder, found = Recorder(backend, ("dense",)), []
+
+    def work():
+        for _ in range(50):
+            _, calls = recorder.record(lambda: backend.dense(np.ones((2, 3)), np.ones((3, 2)), np.zeros(2)))
+            found.append([call.name for call in calls])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [["dense"]] * 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -28,22 +29,34 @@ class Recorder:
     def __init__(self, backend: Any, operations: Iterable[str]) -> None:
         self._backend = backend
         self._operations = tuple(operations)
+        self._start_over()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._start_over)
+
+    def _start_over(self) -> None:
         self._busy = threading.Lock()
+        self._owner: int | None = None
 
     def record(self, function: Callable[[], Any]) -> tuple[Any, list[Call] | None]:
-        """The result of `function`, and the operations that this thread called in it; None if another thread records."""
-        if not self._busy.acquire(blocking=False):
+        """The result of `function`, and the operations that this thread called in it; None within a recording.
+
+        Other threads that want to record wait: what is recorded must not depend on who comes first.
+        """
+        owner = threading.get_ident()
+        if self._owner == owner:
             return function(), None
         calls: list[Call] = []
+        self._busy.acquire()
         try:
+            self._owner = owner
             inside = threading.local()
-            owner = threading.get_ident()
             for name in self._operations:
                 setattr(self._backend, name, self._recorded(name, getattr(self._backend, name), calls, owner, inside))
             return function(), calls
         finally:
             for name in self._operations:
                 self._backend.__dict__.pop(name, None)
+            self._owner = None
             self._busy.release()
 
     @staticmethod
