@@ -92,7 +92,9 @@ class NumbaBackend(NumpyBackend):
         panels = self._training.allocate(1, 2, 3, 3, 3, W.dtype)
         counters, arrived = np.zeros((1, 3, 2), np.int64), np.zeros(1, np.int64)
         rows, losses = np.zeros((1, 2), np.int64), np.empty(1, dtype)
-        self._training.sgd_steps(counters, arrived, sparse.samples, rows, np.zeros(2, np.intp), 1, W.dtype.type(0), panels, losses)
+        self._training.sgd_steps(
+            counters, arrived, 1, sparse.samples, rows, np.zeros(2, np.intp), 1, W.dtype.type(0), panels, losses
+        )
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
@@ -163,8 +165,8 @@ class NumbaBackend(NumpyBackend):
             training.enter(panels, W1, b1, W2, b2)
             for start in range(0, len(rows), at_a_time):
                 batches, found = rows[start : start + at_a_time], losses[start : start + at_a_time]
-                counters = np.zeros((len(batches), 3, 1 + threads), np.int64), np.zeros(1, np.int64)
-                arguments = (*counters, x.samples, batches, x.targets, code, W1.dtype.type(rate), panels, found)
+                counters = np.zeros((len(batches), 3, 1 + len(panels.W1)), np.int64), np.zeros(1, np.int64)
+                arguments = (*counters, threads, x.samples, batches, x.targets, code, W1.dtype.type(rate), panels, found)
                 self._team.run(partial(training.sgd_steps, *arguments), threads)
             training.leave(panels, W1, b1, W2, b2)
 

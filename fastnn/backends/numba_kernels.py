@@ -26,6 +26,9 @@ ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
 #: The bytes that come from memory at a time.
 LINE = 64
 
+#: How many exponentials are taken in one loop.
+SOFTMAX_BLOCK = 1024
+
 #: The counters of work that threads share: how many parts somebody has taken, and how many are finished.
 TAKEN, FINISHED = 0, 1
 
@@ -40,20 +43,17 @@ kernel = njit(cache=True, fastmath=FASTMATH, error_model="numpy", nogil=True)
 
 
 @inner
-def apply_activation(a: Any, activation: int, z: Any) -> None:
-    """z = f(a) for one row; `z` may be `a`."""
+def activate(z: Any, activation: int) -> None:
+    """z = f(z), in place: of two arrays the compiled code would ask whether they overlap, and go one by one if they do."""
     if activation == 1:
-        for j in range(a.size):
-            z[j] = sigmoid(a[j])
+        for j in range(z.size):
+            z[j] = sigmoid(z[j])
     elif activation == 2:
-        for j in range(a.size):
-            z[j] = tanh(a[j])
+        for j in range(z.size):
+            z[j] = tanh(z[j])
     elif activation == 3:
-        for j in range(a.size):
-            z[j] = like(a[j], 0) if a[j] < 0 else a[j]
-    else:
-        for j in range(a.size):
-            z[j] = a[j]
+        for j in range(z.size):
+            z[j] = like(z[j], 0) if z[j] < 0 else z[j]
 
 
 @kernel
@@ -63,7 +63,7 @@ def add_bias_and_activate(a: Any, b: Any, activation: int) -> None:
         row = a[n]
         for j in range(b.size):
             row[j] += b[j]
-        apply_activation(row, activation, row)
+        activate(row, activation)
 
 
 def _by_columns(blocks_of_columns: Any) -> Any:
@@ -180,7 +180,7 @@ def sparse_dense(counters: Any, parts: int, samples: Any, rows: Any, W: Any, b: 
             z = out[n]
             begin, end = indptr[rows[n]], indptr[rows[n] + 1]
             weighted_rows(indices[begin:end], values[begin:end], W, b, z)
-            apply_activation(z, activation, z)
+            activate(z, activation)
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, parts)
 
@@ -298,26 +298,35 @@ def multiply_by_derivative(z: Any, activation: int, delta: Any) -> None:
 
 
 @inner
-def softmax_row(a: Any, y: Any) -> None:
-    """The softmax of one row; `y` may be `a`."""
-    highest = a[0]
-    for k in range(1, a.size):
-        highest = max(highest, a[k])
-    for k in range(a.size):
-        y[k] = exp(a[k] - highest)
-    total = like(highest, 0)
-    for k in range(a.size):
-        total += y[k]
-    factor = like(highest, 1) / total
-    for k in range(a.size):
-        y[k] *= factor
+def softmax_rows(a: Any, columns: int, y: Any) -> None:
+    """The softmax of the first so many columns of each row, and zeros in the others; `y` may be `a`, and is contiguous."""
+    # Exponentials are as quick as vectors are full, so several short rows are taken at a time.
+    for first in range(0, a.shape[0], max(1, SOFTMAX_BLOCK // a.shape[1])):
+        end = min(first + max(1, SOFTMAX_BLOCK // a.shape[1]), a.shape[0])
+        for n in range(first, end):
+            highest = a[n, 0]
+            for k in range(1, columns):
+                highest = max(highest, a[n, k])
+            for k in range(columns):
+                y[n, k] = a[n, k] - highest
+        block = y[first:end].reshape((end - first) * y.shape[1])
+        for s in range(block.size):
+            block[s] = exp(block[s])
+        for n in range(first, end):
+            total = like(y[n, 0], 0)
+            for k in range(columns):
+                total += y[n, k]
+            factor = like(total, 1) / total
+            for k in range(columns):
+                y[n, k] *= factor
+            for k in range(columns, y.shape[1]):
+                y[n, k] = like(total, 0)
 
 
 @kernel
 def softmax(logits: Any, out: Any) -> None:
     """The softmax of each row."""
-    for n in range(logits.shape[0]):
-        softmax_row(logits[n], out[n])
+    softmax_rows(logits, logits.shape[1], out)
 
 
 @inner
@@ -352,9 +361,9 @@ def cross_entropy_of_targets(y: Any, t: Any) -> float:
 def softmax_cross_entropy_of_labels(logits: Any, t: Any, out: Any) -> float:
     """The loss of the logits; into `out` its derivative (y − t) / rows."""
     total, share = 0.0, like(logits[0, 0], 1 / logits.shape[0])
+    softmax_rows(logits, logits.shape[1], out)
     for n in range(logits.shape[0]):
         y = out[n]
-        softmax_row(logits[n], y)
         total -= math.log(y[t[n]] + LOG_GUARD)
         y[t[n]] -= like(share, 1)
         for k in range(y.size):
@@ -366,9 +375,9 @@ def softmax_cross_entropy_of_labels(logits: Any, t: Any, out: Any) -> float:
 def softmax_cross_entropy_of_targets(logits: Any, t: Any, out: Any) -> float:
     """The loss of the logits; into `out` its derivative (y − t) / rows."""
     total, share = 0.0, like(logits[0, 0], 1 / logits.shape[0])
+    softmax_rows(logits, logits.shape[1], out)
     for n in range(logits.shape[0]):
         y, target = out[n], t[n]
-        softmax_row(logits[n], y)
         total += _row_loss(y, target)
         for k in range(y.size):
             y[k] = (y[k] - target[k]) * share

@@ -30,12 +30,12 @@ from .numba_atomics import increase, wait_for
 from .numba_kernels import (
     FINISHED,
     TAKEN,
-    apply_activation,
+    activate,
     first_at_least,
     inner,
     kernel,
     prefetch_row,
-    softmax_row,
+    softmax_rows,
     weighted_rows,
 )
 from .numba_math import exp, expm1, like, sigmoid, tanh
@@ -145,7 +145,9 @@ def _forward(first: int, last: int, samples: Any, rows: Any, W1: Any, b1: Any, b
         a, z = work.a[n], work.z[n]
         begin, end = indptr[rows[n]], indptr[rows[n] + 1]
         weighted_rows(indices[begin:end], values[begin:end], W1, b1, a[:J])
-        apply_activation(a, activation, z)
+        for j in range(a.size):
+            z[j] = a[j]
+        activate(z, activation)
         for k in range(b2.size):
             work.y[n, k] = b2[k] + _dot(z[:J], work.W2T[k, :J])
         z[J] = 1.0  # the bias of the output layer is the weight of one more hidden unit
@@ -611,11 +613,12 @@ def _evaluate(
     activation, cross_entropy = modes
     start, classes, weights = targets
     _forward(first, last, samples, rows, W1, b1, b2, activation, work)
+    if cross_entropy:
+        softmax_rows(work.y[first:last], b2.size, work.y[first:last])
     for n in range(first, last):
         work.largest_theta[n], work.kink[n] = _increment_coefficients(work.a[n], b1.size, activation, work.c[n], work.theta[n])
         work.losses[n] = 0.0
         if cross_entropy:
-            softmax_row(work.y[n], work.y[n])
             for pair in range(start[n], start[n + 1]):
                 work.losses[n] -= weights[pair] * math.log(work.y[n, classes[pair]] + LOG_GUARD) / rows.size
         else:

@@ -1,11 +1,11 @@
-"""Many steps of gradient descent on a two-layer network in one compiled call: what training on sparse samples spends its time on.
+"""Many steps of gradient descent on a two-layer network in one compiled call.
 
 Called operation by operation, a step of the book's network spends time between the operations, and each of these is too short for a
 second thread to wake up. Here the threads stay, and wait for one another at the end of each stage of a step.
 
-The hidden units are cut into panels. A thread that comes to a stage takes the panel that it had before, if it still can, so that
-the weights into the panel's units stay in the cache of one processor, where a step finds them as the one before left them. They are
-a copy, with rows of whole vectors at addresses where vectors begin, so that no vector lies across two lines of a cache.
+The hidden units are cut into panels, of which a thread has the same ones in each step if it can, so that the weights into their
+units stay in the cache of one processor. They are copies whose rows are of whole vectors, at addresses where vectors begin. What
+only fills a row up is zero, but for the hidden units there, which are the activation of zero, and which nothing is made of.
 """
 
 from __future__ import annotations
@@ -14,56 +14,62 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from ..functions import LOG_GUARD
 from .numba_atomics import increase, wait_for
 from .numba_kernels import (
-    apply_activation,
+    LINE,
+    activate,
     inner,
     kernel,
     multiply_row_by_derivative,
     prefetch_row,
-    softmax_row,
+    softmax_rows,
     subtract_outer_product,
     weighted_rows,
 )
-from .numba_math import like
+from .numba_math import FASTMATH, like, prefetch
+from .numba_products import add_product, subtract_product
 from .numba_vectors import WIDE
+
+#: How many vectors a row of a panel has at most: their sums stay in registers.
+PANEL_VECTORS = 4
 
 
 class Panels(NamedTuple):
-    """The parameters and intermediate results, by panels of hidden units; units that only pad a panel have no weights."""
+    """The parameters and intermediate results, by panels of hidden units."""
 
-    W1: np.ndarray  # (panels, features, padded units)
-    b1: np.ndarray  # (panels, padded units)
-    W2: np.ndarray  # (panels, padded units, outputs)
-    W2T: np.ndarray  # (panels, outputs, padded units)
-    b2: np.ndarray  # (outputs,)
-    z1: np.ndarray  # (panels, batch, padded units)
+    W1: np.ndarray  # (panels, features, width)
+    b1: np.ndarray  # (panels, width)
+    W2: np.ndarray  # (panels, width, padded outputs)
+    W2T: np.ndarray  # (panels, outputs, width)
+    b2: np.ndarray  # (padded outputs,)
+    z1: np.ndarray  # (panels, batch, width)
     delta1: np.ndarray  # likewise
-    delta2: np.ndarray  # (batch, outputs)
-    zeros: np.ndarray  # (padded units,)
-    units: np.ndarray  # 0, 1, …
-    used: np.ndarray  # how many units of each panel are not padding
+    delta2: np.ndarray  # (batch, padded outputs)
+    numbers: np.ndarray  # 0, 1, … batch − 1
+    used: np.ndarray  # how many units each panel has
     losses: np.ndarray  # of each sample
 
 
-def allocate(panels: int, batch: int, features: int, units: int, outputs: int, dtype: np.dtype) -> Panels:
-    """Memory for as many panels of about as many units each."""
-    used = np.array([end - first for first, end in _bounds(panels, units)])
+def allocate(threads: int, batch: int, features: int, units: int, outputs: int, dtype: np.dtype) -> Panels:
+    """Memory for panels of about as many units each, as many panels for each of the threads."""
     vector = WIDE // dtype.itemsize
-    width = -(-int(used.max()) // vector) * vector
+    panels = threads * -(-units // (threads * vector * PANEL_VECTORS))
+    used = np.array([end - first for first, end in _bounds(panels, units)])
+    width, columns = (-(-count // vector) * vector for count in (int(used.max()), outputs))
     return Panels(
         W1=_aligned((panels, features, width), dtype),
         b1=_aligned((panels, width), dtype),
-        W2=_aligned((panels, width, outputs), dtype),
+        W2=_aligned((panels, width, columns), dtype),
         W2T=_aligned((panels, outputs, width), dtype),
-        b2=np.zeros(outputs, dtype),
+        b2=_aligned((columns,), dtype),
         z1=_aligned((panels, batch, width), dtype),
         delta1=_aligned((panels, batch, width), dtype),
-        delta2=np.zeros((batch, outputs), dtype),
-        zeros=np.zeros(width, dtype),
-        units=np.arange(max(width, outputs), dtype=np.uint32),
+        delta2=_aligned((batch, columns), dtype),
+        numbers=np.arange(batch, dtype=np.uint64),
         used=used,
         losses=np.zeros(batch),
     )
@@ -79,25 +85,86 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def enter(panels: Panels, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
     """Copy the parameters of a network into its panels."""
+    k = len(b2)
     for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
         panels.W1[p, :, : end - first] = W1[:, first:end]
         panels.b1[p, : end - first] = b1[first:end]
-        panels.W2[p, : end - first] = W2[first:end]
+        panels.W2[p, : end - first, :k] = W2[first:end]
         panels.W2T[p, :, : end - first] = W2[first:end].T
-    panels.b2[:] = b2
+    panels.b2[:k] = b2
 
 
 def leave(panels: Panels, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
     """Copy them back."""
+    k = len(b2)
     for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
         W1[:, first:end] = panels.W1[p, :, : end - first]
         b1[first:end] = panels.b1[p, : end - first]
-        W2[first:end] = panels.W2[p, : end - first]
-    b2[:] = panels.b2
+        W2[first:end] = panels.W2[p, : end - first, :k]
+    b2[:] = panels.b2[:k]
 
 
 def _bounds(panels: int, units: int) -> list[tuple[int, int]]:
     return [(units * p // panels, units * (p + 1) // panels) for p in range(panels)]
+
+
+# -- samples, compressed or not ------------------------------------------------------------------------------------------
+
+
+def _add_products(samples: Any, rows: Any, W: Any, out: Any) -> None:
+    """out += x·W for rows x of the samples."""
+    raise NotImplementedError
+
+
+@overload(_add_products, jit_options={"fastmath": FASTMATH, "error_model": "numpy"})
+def _overload_add_products(samples: Any, rows: Any, W: Any, out: Any) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, rows: Any, W: Any, out: Any) -> None:
+        indptr, indices, values = samples
+        for n in range(rows.size):
+            start, stop = indptr[rows[n]], indptr[rows[n] + 1]
+            weighted_rows(indices[start:stop], values[start:stop], W, out[n], out[n])
+
+    def of_all(samples: Any, rows: Any, W: Any, out: Any) -> None:
+        add_product(samples, rows, W.shape[0], W, out)
+
+    return of_all if isinstance(samples, types.Array) else of_compressed
+
+
+def _subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
+    """W -= rate·xᵀ·delta for rows x of the samples."""
+    raise NotImplementedError
+
+
+@overload(_subtract_products, jit_options={"fastmath": FASTMATH, "error_model": "numpy"})
+def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
+        indptr, indices, values = samples
+        for n in range(rows.size):
+            start, stop = indptr[rows[n]], indptr[rows[n] + 1]
+            subtract_outer_product(indices[start:stop], values[start:stop], rate, delta[n], W)
+
+    def of_all(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
+        subtract_product(samples, rows, W.shape[0], rate, delta, W)
+
+    return of_all if isinstance(samples, types.Array) else of_compressed
+
+
+def _fetch(samples: Any, rows: Any, n: int) -> None:
+    """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
+    raise NotImplementedError
+
+
+@overload(_fetch)
+def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, rows: Any, n: int) -> None:
+        prefetch_row(samples, rows, n)
+
+    def of_all(samples: Any, rows: Any, n: int) -> None:
+        row = samples[rows[n]]
+        for i in range(0, row.size, LINE // row.itemsize):
+            prefetch(row[i:])
+
+    return of_all if isinstance(samples, types.Array) else of_compressed
 
 
 # -- the stages of a step ------------------------------------------------------------------------------------------------
@@ -106,54 +173,51 @@ def _bounds(panels: int, units: int) -> list[tuple[int, int]]:
 @inner
 def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Panels) -> None:
     """z1 of the units of a panel, for all rows."""
-    indptr, indices, values = samples
-    W1, b1 = panels.W1[p], panels.b1[p]
+    z, b1 = panels.z1[p], panels.b1[p]
     for n in range(rows.size):
-        prefetch_row(samples, rows, n + 2)
-        z = panels.z1[p, n]
-        start, stop = indptr[rows[n]], indptr[rows[n] + 1]
-        weighted_rows(indices[start:stop], values[start:stop], W1, b1, z)
-        apply_activation(z, activation, z)
+        for j in range(b1.size):
+            z[n, j] = b1[j]
+    _add_products(samples, rows, panels.W1[p], z)
+    activate(z.reshape(z.size), activation)  # at once: rows of a few vectors are too short to be quick
 
 
 @inner
 def _output_layer(first: int, end: int, labels: Any, rows: Any, activation: int, panels: Panels) -> None:
     """The loss of the rows number `first` … `end` − 1, and its derivatives with respect to both pre-activations."""
     share = like(panels.b2[0], 1 / rows.size)
-    units = panels.units
-    for n in range(first, end):
-        y, label = panels.delta2[n], labels[rows[n]]
-        for k in range(y.size):
-            y[k] = panels.b2[k]
-        for p in range(panels.W1.shape[0]):
-            used = panels.used[p]
-            weighted_rows(units[:used], panels.z1[p, n, :used], panels.W2[p], y, y)
-        softmax_row(y, y)
-        panels.losses[n] = -math.log(y[label] + LOG_GUARD)
-        y[label] -= like(share, 1)
-        for k in range(y.size):
-            y[k] *= share
-        for p in range(panels.W1.shape[0]):
-            weighted_rows(units[: y.size], y, panels.W2T[p], panels.zeros, panels.delta1[p, n])
-            multiply_row_by_derivative(panels.z1[p, n], activation, panels.delta1[p, n])
+    numbers, y, outputs = panels.numbers[first:end], panels.delta2[first:end], panels.W2T.shape[1]
+    for n in range(y.shape[0]):
+        for k in range(y.shape[1]):
+            y[n, k] = panels.b2[k]
+    for p in range(panels.W1.shape[0]):
+        add_product(panels.z1[p], numbers, panels.used[p], panels.W2[p], y)
+    softmax_rows(y, outputs, y)
+    for n in range(y.shape[0]):
+        label = labels[rows[first + n]]
+        panels.losses[first + n] = -math.log(y[n, label] + LOG_GUARD)
+        y[n, label] -= like(share, 1)
+        for k in range(y.shape[1]):
+            y[n, k] *= share
+    for p in range(panels.W1.shape[0]):
+        delta = panels.delta1[p, first:end]
+        every = delta.reshape(delta.size)
+        for s in range(every.size):
+            every[s] = like(share, 0)
+        add_product(panels.delta2, numbers, outputs, panels.W2T[p], delta)
+        multiply_row_by_derivative(panels.z1[p, first:end].reshape(delta.size), activation, every)
 
 
 @inner
 def _update(p: int, samples: Any, rows: Any, rate: Any, panels: Panels) -> None:
     """A step against the gradient for the weights into and out of the units of a panel, and their biases."""
-    indptr, indices, values = samples
-    W1, b1, W2, W2T = panels.W1[p], panels.b1[p], panels.W2[p], panels.W2T[p]
-    units, used = panels.units, panels.used[p]
+    b1, W2, W2T, delta, used = panels.b1[p], panels.W2[p], panels.W2T[p], panels.delta1[p], panels.used[p]
+    _subtract_products(samples, rows, rate, delta, panels.W1[p])
     for n in range(rows.size):
-        prefetch_row(samples, rows, n + 2)
-        start, stop = indptr[rows[n]], indptr[rows[n] + 1]
-        d = panels.delta1[p, n]
-        subtract_outer_product(indices[start:stop], values[start:stop], rate, d, W1)
-        subtract_outer_product(units[:used], panels.z1[p, n, :used], rate, panels.delta2[n], W2)
         for j in range(b1.size):
-            b1[j] -= rate * d[j]
-    for j in range(W2.shape[0]):
-        for k in range(W2.shape[1]):
+            b1[j] -= rate * delta[n, j]
+    subtract_product(panels.z1[p], panels.numbers, used, rate, panels.delta2, W2)
+    for j in range(used):
+        for k in range(W2T.shape[0]):
             W2T[k, j] = W2[j, k]
 
 
@@ -170,7 +234,16 @@ def _finish(rate: Any, panels: Panels) -> float:
 
 @kernel
 def sgd_steps(
-    counters: Any, arrived: Any, samples: Any, rows: Any, labels: Any, activation: int, rate: Any, panels: Panels, losses: Any
+    counters: Any,
+    arrived: Any,
+    threads: int,
+    samples: Any,
+    rows: Any,
+    labels: Any,
+    activation: int,
+    rate: Any,
+    panels: Panels,
+    losses: Any,
 ) -> None:
     """A step with each of the batches `rows` (steps, batch), and its loss; several threads can call this at the same time.
 
@@ -180,20 +253,27 @@ def sgd_steps(
         Zeros: for each stage, how many of its parts are finished, and then whether each of them is taken.
     arrived : int64 array of shape (1,)
         Zero: how many threads have come.
+    threads : int
+        How many there may be.
     """
     parts, batch = panels.W1.shape[0], rows.shape[1]
-    me = increase(arrived, 0)
+    mine = increase(arrived, 0) * parts // threads
     for step in range(rows.shape[0]):
+        next_rows = rows[min(step + 1, rows.shape[0] - 1)]
         for stage in range(3):
             counter = counters[step, stage]
             for k in range(parts):
-                part = (me + k) % parts
+                part = (mine + k) % parts
                 if increase(counter, 1 + part) > 0:
                     continue
                 if stage == 0:
                     _hidden_layer(part, samples, rows[step], activation, panels)
                 elif stage == 1:
-                    _output_layer(batch * part // parts, batch * (part + 1) // parts, labels, rows[step], activation, panels)
+                    # Rows of samples are far from the processor, and each thread brings some of the next ones nearer.
+                    first, end = batch * part // parts, batch * (part + 1) // parts
+                    for n in range(first, end):
+                        _fetch(samples, next_rows, n)
+                    _output_layer(first, end, labels, rows[step], activation, panels)
                 else:
                     _update(part, samples, rows[step], rate, panels)
                     if part == 0:

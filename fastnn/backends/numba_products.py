@@ -1,0 +1,105 @@
+"""Products of dense matrices whose result has a few vectors in a row, for compiled code that goes on with it at once.
+
+The BLAS is as fast on large matrices, but not on those of a small network: there a call, and what it copies to suit itself, take
+as long as the products. Here four rows of the result stay in registers while what they are the sum of is read: of each vector that
+is loaded four multiplications are made, so that the multiplications are the bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .numba_kernels import inner
+from .numba_vectors import WIDE, lanes, load, store
+
+
+def _by_width(blocks_of_width: Any) -> Any:
+    """A function of matrices with any whole number of vectors in a row, from those of one, two and four vectors' width."""
+    one, two, four = (blocks_of_width(count * WIDE) for count in (1, 2, 4))
+
+    @inner
+    def all_columns(result: Any, *arguments: Any) -> None:
+        n, columns = lanes(result, WIDE), result.shape[1]
+        j = 0
+        while columns - j >= 4 * n:
+            four(j, result, *arguments)
+            j += 4 * n
+        if columns - j >= 2 * n:
+            two(j, result, *arguments)
+            j += 2 * n
+        if columns > j:
+            one(j, result, *arguments)
+
+    return all_columns
+
+
+def _product(width: int) -> Any:
+    @inner
+    def add(j: int, out: Any, x: Any, rows: Any, terms: int, W: Any) -> None:
+        whole = rows.size // 4 * 4
+        for n in range(0, whole, 4):
+            m0, m1, m2, m3 = rows[n], rows[n + 1], rows[n + 2], rows[n + 3]
+            s0, s1 = load(out, (n, j), width), load(out, (n + 1, j), width)
+            s2, s3 = load(out, (n + 2, j), width), load(out, (n + 3, j), width)
+            for i in range(terms):
+                w = load(W, (i, j), width)
+                s0 = s0 + w * x[m0, i]
+                s1 = s1 + w * x[m1, i]
+                s2 = s2 + w * x[m2, i]
+                s3 = s3 + w * x[m3, i]
+            store(out, (n, j), s0)
+            store(out, (n + 1, j), s1)
+            store(out, (n + 2, j), s2)
+            store(out, (n + 3, j), s3)
+        for n in range(whole, rows.size):
+            m, s = rows[n], load(out, (n, j), width)
+            for i in range(terms):
+                s = s + load(W, (i, j), width) * x[m, i]
+            store(out, (n, j), s)
+
+    return add
+
+
+_add_product = _by_width(_product)
+
+
+@inner
+def add_product(x: Any, rows: Any, terms: int, W: Any, out: Any) -> None:
+    """out[n] += Σ x[rows[n], i]·W[i] over i < terms."""
+    _add_product(out, x, rows, terms, W)
+
+
+def _transposed_product(width: int) -> Any:
+    @inner
+    def subtract(j: int, W: Any, x: Any, rows: Any, terms: int, rate: Any, d: Any) -> None:
+        whole = terms // 4 * 4
+        for i in range(0, whole, 4):
+            first = load(d, (0, j), width)
+            m = rows[0]
+            s0, s1, s2, s3 = first * x[m, i], first * x[m, i + 1], first * x[m, i + 2], first * x[m, i + 3]
+            for n in range(1, rows.size):
+                m, v = rows[n], load(d, (n, j), width)
+                s0 = s0 + v * x[m, i]
+                s1 = s1 + v * x[m, i + 1]
+                s2 = s2 + v * x[m, i + 2]
+                s3 = s3 + v * x[m, i + 3]
+            store(W, (i, j), load(W, (i, j), width) - s0 * rate)
+            store(W, (i + 1, j), load(W, (i + 1, j), width) - s1 * rate)
+            store(W, (i + 2, j), load(W, (i + 2, j), width) - s2 * rate)
+            store(W, (i + 3, j), load(W, (i + 3, j), width) - s3 * rate)
+        for i in range(whole, terms):
+            s = load(d, (0, j), width) * x[rows[0], i]
+            for n in range(1, rows.size):
+                s = s + load(d, (n, j), width) * x[rows[n], i]
+            store(W, (i, j), load(W, (i, j), width) - s * rate)
+
+    return subtract
+
+
+_subtract_product = _by_width(_transposed_product)
+
+
+@inner
+def subtract_product(x: Any, rows: Any, terms: int, rate: Any, d: Any, W: Any) -> None:
+    """W[i] -= rate · Σ x[rows[n], i]·d[n] over n, for each i < terms."""
+    _subtract_product(W, x, rows, terms, rate, d)
