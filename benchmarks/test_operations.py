@@ -34,6 +34,7 @@ class Arrays:
     delta2: Any
     delta1: Any
     gradient: Any
+    order: Any
 
     @property
     def params(self) -> dict[str, Any]:
@@ -51,7 +52,8 @@ class Arrays:
         delta2 = plain.loss_gradient(logits, t)[1]
         delta1 = plain.dense_backward(delta2, W2, z1)
         gradient = plain.dense_gradient(x, delta1)[0]
-        return cls(x, t, W1, b1, W2, b2, z1, logits, plain.softmax(logits), delta2, delta1, gradient)
+        order = rng.permutation(len(x))
+        return cls(x, t, W1, b1, W2, b2, z1, logits, plain.softmax(logits), delta2, delta1, gradient, order)
 
     def on(self, backend: Backend, data: Any, rows: np.ndarray) -> Arrays:
         """New copies of these arrays on a backend, with the batch as its own data set hands it out."""
@@ -87,6 +89,7 @@ class Case:
 
 
 CASES = {
+    "take": Case(lambda a: (a.z1, a.order), lambda a: a.z1[a.order], out="delta1"),
     "dense": Case(lambda a: (a.x, a.W1, a.b1, "sigmoid"), lambda a: plain.dense(a.x, a.W1, a.b1, "sigmoid"), out="delta1"),
     "output": Case(lambda a: (a.logits, "cross_entropy"), lambda a: plain.softmax(a.logits), out="delta2"),
     "loss": Case(lambda a: (a.y, a.t, "cross_entropy"), lambda a: plain.cross_entropy(a.y, a.t)),

@@ -1,14 +1,11 @@
 """The kernel that makes many steps, against the same steps made one operation at a time on the reference."""
 
-import threading
-
 import numpy as np
 import pytest
 from conftest import ReferenceBackend
 
 import fastnn
 from fastnn.backends.numba_backend import NumbaBackend
-from fastnn.backends.recorder import Recorder
 from fastnn.functions import ACTIVATIONS
 
 
@@ -35,9 +32,12 @@ def trained(backend, x, t, *, hidden=50, outputs=3, dtype="float64", activation=
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize(("hidden", "outputs", "batch"), [(1, 2, 1), (3, 2, 3), (7, 3, 20), (50, 10, 100), (129, 40, 7)])
-def test_it_trains_as_the_reference_does(monkeypatch, dtype, threads, hidden, outputs, batch):
-    x, t = problem(outputs=outputs)
+@pytest.mark.parametrize("density", [0.2, 1.0])
+@pytest.mark.parametrize(
+    ("hidden", "outputs", "batch"), [(1, 2, 1), (3, 2, 3), (7, 3, 20), (50, 10, 100), (129, 40, 7), (280, 70, 9)]
+)
+def test_it_trains_as_the_reference_does(monkeypatch, dtype, threads, density, hidden, outputs, batch):
+    x, t = problem(outputs=outputs, density=density)
     backend = NumbaBackend(threads)
     monkeypatch.setattr("fastnn.backends.numba_backend.FUSED_GRAIN", 1)  # so that even this is work for several
     calls = counted(monkeypatch, backend)
@@ -48,6 +48,23 @@ def test_it_trains_as_the_reference_does(monkeypatch, dtype, threads, hidden, ou
     np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
     for name, parameter in expected.items():
         np.testing.assert_allclose(params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max())
+
+
+@pytest.mark.parametrize("density", [0.2, 1.0])
+@pytest.mark.parametrize("soft", [False, True])
+def test_targets_may_be_rows(monkeypatch, dtype, density, soft):
+    x, t = problem(density=density)
+    targets = np.eye(3)[t] * 0.7 + 0.1 if soft else np.eye(3)[t]
+    backend = NumbaBackend(2)
+    calls = counted(monkeypatch, backend)
+    loss, params = trained(backend, x, targets, dtype=dtype)
+    assert calls
+    if not soft:
+        expected_loss, expected = trained(backend, x, t, dtype=dtype)
+        assert np.array_equal(loss, expected_loss)
+        assert all(np.array_equal(params[name], expected[name]) for name in expected)
+    expected_loss, _ = trained(ReferenceBackend(), x, targets, dtype=dtype)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-12 if dtype == np.float64 else 2e-5)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
@@ -75,14 +92,13 @@ def test_the_number_of_threads_changes_nothing_in_a_panel(monkeypatch, threads):
 
 @pytest.mark.parametrize(
     "options",
-    [{"loss": "mean_squared_error"}, {"gradient": "numerical"}, {"one_hot": True}, {"dense": True}, {"hidden": 6000}],
+    [{"loss": "mean_squared_error"}, {"gradient": "numerical"}, {"hidden": 6000}, {"density": 1.0}],
     ids=lambda options: next(iter(options)),
 )
 def test_other_training_goes_step_by_step(monkeypatch, options):
-    x, t = problem(density=1.0 if options.pop("dense", False) else 0.2)
-    t = np.eye(3)[t] if options.pop("one_hot", False) else t
-    if options.get("hidden"):
-        monkeypatch.setattr("fastnn.backends.numba_backend.LARGEST_FUSED_OUTPUT", 10_000)
+    x, t = problem(density=options.pop("density", 0.2))
+    monkeypatch.setattr("fastnn.backends.numba_backend.LARGEST_FUSED_OUTPUT", 10_000)
+    monkeypatch.setattr("fastnn.backends.numba_backend.LARGEST_FUSED_PRODUCT", 20)
     backend = NumbaBackend(2)
     calls = counted(monkeypatch, backend)
     loss, _ = trained(backend, x, t, iterations=5, learning_rate=0.01, **options)
@@ -97,45 +113,3 @@ def test_parameters_and_accuracies_are_up_to_date_between_epochs():
     histories = [fastnn.train(n, x, t, x_test=x, t_test=t, iterations=57, batch_size=10, evaluate_every=4, rng=1) for n in nets]
     assert histories[0].train_accuracy == histories[1].train_accuracy
     assert histories[0].iterations == histories[1].iterations
-
-
-def test_what_is_recorded_within_a_recording_is_part_of_it():
-    backend = fastnn.get_backend("numpy")
-    recorder = Recorder(backend, ("dense", "output"))
-    x, W, b = np.ones((2, 3)), np.ones((3, 2)), np.zeros(2)
-
-    def work():
-        z = backend.dense(x, W, b)
-        inner = recorder.record(lambda: 1)
-        return backend.output(z, "cross_entropy"), inner
-
-    (y, inner), calls = recorder.record(work)
-    assert inner == (1, None)
-    assert [call.name for call in calls] == ["dense", "output"]
-    assert calls[0].arguments == (x, W, b)
-    assert calls[1].result is y
-    assert "dense" not in vars(backend)
-
-
-def test_operations_are_as_before_when_the_recorded_step_fails():
-    backend = fastnn.get_backend("numpy")
-    with pytest.raises(ZeroDivisionError):
-        Recorder(backend, ("dense",)).record(lambda: 1 / 0)
-    assert "dense" not in vars(backend)
-
-
-def test_threads_record_one_after_the_other():
-    backend = fastnn.get_backend("numpy")
-    recorder, found = Recorder(backend, ("dense",)), []
-
-    def work():
-        for _ in range(50):
-            _, calls = recorder.record(lambda: backend.dense(np.ones((2, 3)), np.ones((3, 2)), np.zeros(2)))
-            found.append([call.name for call in calls])
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [["dense"]] * 200

@@ -68,10 +68,8 @@ class Dataset:
 
     def batch(self, rows: Array, *, out: Array | None = None) -> tuple[Array, Array]:
         """The samples and targets of these row numbers, for the operations of this backend; `out` is for the samples."""
-        xp = self.backend.xp
-        # NumPy copies through a second buffer unless the mode is one that cannot raise; the rows are known to be in range.
-        mode = {"mode": "clip"} if xp is np else {}
-        return xp.take(self.x, rows, axis=0, out=out, **mode), self.t[rows]
+        take = self.backend.take
+        return take(self.x, rows, out=out), take(self.t, rows)
 
     def buffer(self, size: int) -> Array | None:
         """An array for the samples of a batch, to hand to :meth:`batch`, if that can use one."""
@@ -211,6 +209,11 @@ class Backend:
 
     # -- operations ----------------------------------------------------------------------------------------------------
 
+    def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
+        """The rows of an array that have these numbers, which are in range."""
+        # NumPy copies through a second buffer unless the mode is one that cannot raise.
+        return self.xp.take(a, rows, axis=0, out=out, **({"mode": "clip"} if self.xp is np else {}))
+
     def dense(self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None) -> Array:
         """activation(x·W + b): shapes (n, i), (i, j), (j,) → (n, j)."""
         out = self.xp.matmul(x, W, out=out)
@@ -275,6 +278,7 @@ class Backend:
 
 #: What a backend may override with a kernel of its own; the tests hold each override to the signature that it has here.
 OPERATIONS = (
+    "take",
     "dense",
     "output",
     "loss",

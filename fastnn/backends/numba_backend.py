@@ -20,7 +20,7 @@ from ..functions import one_hot
 from ..validation import Array, positive_int
 from .base import OPERATIONS, Availability, Dataset
 from .numpy_backend import NumpyBackend, cpu_name
-from .recorder import Call, Recorder
+from .recorder import Recorder, two_layer_step
 from .sparse import SparseDataset, SparseRows
 from .threads import Team
 
@@ -37,8 +37,10 @@ SPARSE_GRAIN = 1_500_000
 PERTURBATION_GRAIN = 300_000
 #: And how many multiplications are for each thread of those that stay from step to step.
 FUSED_GRAIN = 50_000
-#: How many weights the output layer may have for its products to be loops beside those of the hidden layer.
+#: The kernel over many steps does not cut large matrices into blocks, as the BLAS does. Above how many weights of the output layer
+#: that is faster, and above how many multiplications of dense samples by the weights of the hidden layer.
 LARGEST_FUSED_OUTPUT = 20_000
+LARGEST_FUSED_PRODUCT = 1_500_000_000
 #: After how many multiplications a kernel over many steps returns, so that Python sees to signals: some tenths of a second.
 INTERRUPTIBLE = 1_000_000_000
 
@@ -80,21 +82,20 @@ class NumbaBackend(NumpyBackend):
 
     def warm_up(self, dtype: Any = "float64") -> None:
         """Compile every kernel for this dtype, or load it from Numba's cache on disk."""
-        W, b = np.ones((3, 3), dtype), np.ones(3, dtype)
-        sparse = self.dataset(np.zeros((2, 3), dtype), np.zeros(2, np.intp)).batch(np.arange(2))[0]
-        for t in (np.zeros(2, np.intp), np.ones((2, 3), dtype)):
-            for x in (np.ones((2, 3), dtype), sparse):
+        W, b, rows = np.ones((3, 3), dtype), np.ones(3, dtype), np.zeros((1, 2), np.int64)
+        every = np.ones((2, 3), dtype)
+        sparse = self.dataset(np.zeros((2, 3), dtype), np.zeros(2, np.intp)).batch(rows[0])[0]
+        panels = self._training.allocate(1, 2, 3, 3, 3, W.dtype)
+        for t in (np.zeros(2, np.intp), every):
+            for x in (every, sparse):
                 z = self.dense(x, W, b, "sigmoid")
                 self.loss(self.output(z, "cross_entropy"), t, "cross_entropy")
                 delta = self.dense_backward(self.loss_gradient(z, t, "cross_entropy")[1], W, z, "sigmoid")
                 self.dense_descent(W, b, x, delta, 0.0)
                 self.numerical_gradient(x, t, W, b, W, b, "sigmoid", "cross_entropy", 1e-4)
-        panels = self._training.allocate(1, 2, 3, 3, 3, W.dtype)
-        counters, arrived = np.zeros((1, 3, 2), np.int64), np.zeros(1, np.int64)
-        rows, losses = np.zeros((1, 2), np.int64), np.empty(1, dtype)
-        self._training.sgd_steps(
-            counters, arrived, 1, sparse.samples, rows, np.zeros(2, np.intp), 1, W.dtype.type(0), panels, losses
-        )
+                counters, samples = np.zeros((1, 3, 2), np.int64), x.samples if isinstance(x, SparseRows) else x
+                arguments = counters, np.zeros(1, np.int64), 1, samples, rows, t, 1, W.dtype.type(0), panels, np.empty(1, dtype)
+                self._training.sgd_steps(*arguments)
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
@@ -104,69 +105,57 @@ class NumbaBackend(NumpyBackend):
         return SparseDataset(self, self._compress(x, count), t, x.shape[1])
 
     def compile(self, step: Callable[..., Array]) -> Callable[[Array, Array], None]:
-        """Record the first step; if it is what a kernel does with a whole sequence of batches, call that for the others."""
-        one_by_one = super().compile(step)
-        others: Callable[[Array, Array], None] | None = None
+        """Make all steps in one kernel, if they are what it does with a whole sequence of batches."""
+        chosen: Callable[[Array, Array], None] | None = None
 
         def run(rows: Array, losses: Array) -> None:
-            nonlocal others
-            if others is None and len(rows):
-                first = rows[0]
-                losses[0], calls = self._recorder.record(lambda: step(first))
-                if calls is not None:
-                    others = self._fused(calls, first) or one_by_one
-                rows, losses = rows[1:], losses[1:]
+            nonlocal chosen
             if len(rows):
-                (others or one_by_one)(rows, losses)
+                chosen = chosen or self._fused(step, rows[0]) or super(NumbaBackend, self).compile(step)
+                chosen(rows, losses)
 
         return run
 
     def rehearse(self, step: Callable[..., Array], batch_size: int, dtype: Any) -> None:
         rows = np.zeros((1, batch_size), np.int64)
-        first = rows[0]
-        _, calls = self._recorder.record(lambda: step(first))
-        fused = calls and self._fused(calls, first)
-        if fused:
+        if fused := self._fused(step, rows[0]):
             fused(rows, np.empty(1, dtype))
+        else:
+            super().rehearse(step, batch_size, dtype)
 
-    def _fused(self, calls: list[Call], rows: Array) -> Callable[[Array, Array], None] | None:
-        """What does these operations for each of many batches in one kernel, if there is one that does.
+    def _fused(self, step: Callable[..., Array], rows: Array) -> Callable[[Array, Array], None] | None:
+        """What makes this step with each of many batches in one kernel, if there is one that does.
 
-        There is for a two-layer network on compressed samples with labels, trained on the cross-entropy by backpropagation, whose
-        output layer is too small for the BLAS to be of use.
+        There is for a two-layer network trained on the cross-entropy by backpropagation, up to where the BLAS is as fast.
         """
-        if [call.name for call in calls] != _BACKPROPAGATION:
+        found = two_layer_step(self._recorder.record(lambda: step(rows)) or [])
+        if found is None:
             return None
-        hidden, output, loss, backward, first, second = calls
-        (x, W1, b1, activation), (z1, W2, b2) = hidden.arguments, output.arguments
-        delta1, delta2, rate = backward.result, loss.result[1], first.arguments[-1]
+        x, W1, b1, W2, b2 = found.x, found.W1, found.b1, found.W2, found.b2
+        samples, x_rows = (x.samples, x.rows) if isinstance(x, SparseRows) else found.taken.get(id(x), (None, None))
+        targets, t_rows = found.taken.get(id(found.t), (None, None))
+        work = self._multiplications(x, W1)
         known = (
-            isinstance(x, SparseRows)
-            and x.rows is rows
-            and x.targets is not None
-            and x.targets.ndim == 1
+            x_rows is rows
+            and t_rows is rows
+            and found.loss == "cross_entropy"
             and W2.size <= LARGEST_FUSED_OUTPUT
-            and _same(output.arguments[:1], (hidden.result,))
-            and _same(loss.arguments[:1], (output.result,))
-            and loss.arguments[2] == "cross_entropy"
-            and _same(backward.arguments, (delta2, W2, z1, activation))
-            and _same(first.arguments, (W1, b1, x, delta1, rate))
-            and _same(second.arguments, (W2, b2, z1, delta2, rate))
+            and (isinstance(x, SparseRows) or work <= LARGEST_FUSED_PRODUCT)
         )
         if not known:
             return None
-        code, training = self._kernels.ACTIVATION_CODES[activation], self._training
-        work = self._multiplications(x, W1)
+        training, code = self._training, self._kernels.ACTIVATION_CODES[found.activation]
         threads = max(1, min(self._team.size, work // FUSED_GRAIN, W1.shape[1], len(rows)))
         panels = training.allocate(threads, len(rows), *W1.shape, W2.shape[1], W1.dtype)
         at_a_time = max(1, INTERRUPTIBLE // max(work, 1))
+        rate = W1.dtype.type(found.learning_rate)
 
         def run(rows: Array, losses: Array) -> None:
             training.enter(panels, W1, b1, W2, b2)
             for start in range(0, len(rows), at_a_time):
-                batches, found = rows[start : start + at_a_time], losses[start : start + at_a_time]
+                batches, values = rows[start : start + at_a_time], losses[start : start + at_a_time]
                 counters = np.zeros((len(batches), 3, 1 + len(panels.W1)), np.int64), np.zeros(1, np.int64)
-                arguments = (*counters, threads, x.samples, batches, x.targets, code, W1.dtype.type(rate), panels, found)
+                arguments = (*counters, threads, samples, batches, targets, code, rate, panels, values)
                 self._team.run(partial(training.sgd_steps, *arguments), threads)
             training.leave(panels, W1, b1, W2, b2)
 
@@ -262,21 +251,12 @@ class NumbaBackend(NumpyBackend):
         return min(max(self._multiplications(x, W) // grain, 1), 4 * self._team.size)
 
     @staticmethod
-    def _multiplications(x: SparseRows, W: Array) -> int:
+    def _multiplications(x: Array | SparseRows, W: Array) -> int:
         """How many there are in x·W, as if all rows were like the average row."""
+        if not isinstance(x, SparseRows):
+            return x.size * W.shape[1]
         indptr, indices, _ = x.samples
         return len(x.rows) * len(indices) // (len(indptr) - 1) * W.shape[1]
-
-
-#: What a step of training a two-layer network by backpropagation does.
-_BACKPROPAGATION = ["dense", "dense", "loss_gradient", "dense_backward", "dense_descent", "dense_descent"]
-
-
-def _same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
-    """Whether two tuples hold the same objects, or equal texts and numbers."""
-    return len(found) == len(expected) and all(
-        a is b or (isinstance(a, str | float) and a == b) for a, b in zip(found, expected, strict=True)
-    )
 
 
 def _targets(t: Array, outputs: int, cross_entropy: bool) -> tuple[tuple[Array, Array, Array], Array]:

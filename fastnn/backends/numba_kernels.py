@@ -330,7 +330,7 @@ def softmax(logits: Any, out: Any) -> None:
 
 
 @inner
-def _row_loss(y: Any, t: Any) -> float:
+def row_loss(y: Any, t: Any) -> float:
     """−Σ t·log(y + 1e-7) of one row: the target is a label or a row. A one-hot row gives what its label gives."""
     total = 0.0
     for k in range(y.size):
@@ -353,7 +353,7 @@ def cross_entropy_of_targets(y: Any, t: Any) -> float:
     """The mean over the rows of −Σ t·log(y + 1e-7)."""
     total = 0.0
     for n in range(y.shape[0]):
-        total += _row_loss(y[n], t[n])
+        total += row_loss(y[n], t[n])
     return total / y.shape[0]
 
 
@@ -378,7 +378,7 @@ def softmax_cross_entropy_of_targets(logits: Any, t: Any, out: Any) -> float:
     softmax_rows(logits, logits.shape[1], out)
     for n in range(logits.shape[0]):
         y, target = out[n], t[n]
-        total += _row_loss(y, target)
+        total += row_loss(y, target)
         for k in range(y.size):
             y[k] = (y[k] - target[k]) * share
     return total / logits.shape[0]

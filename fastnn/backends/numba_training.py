@@ -20,12 +20,12 @@ from numba.extending import overload
 from ..functions import LOG_GUARD
 from .numba_atomics import increase, wait_for
 from .numba_kernels import (
-    LINE,
     activate,
     inner,
     kernel,
     multiply_row_by_derivative,
     prefetch_row,
+    row_loss,
     softmax_rows,
     subtract_outer_product,
     weighted_rows,
@@ -149,6 +149,29 @@ def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, 
     return of_all if isinstance(samples, types.Array) else of_compressed
 
 
+def _subtract_target(targets: Any, row: int, y: Any) -> float:
+    """The loss of the probabilities `y` of a sample; and its target is subtracted from them."""
+    raise NotImplementedError
+
+
+@overload(_subtract_target, jit_options={"fastmath": FASTMATH, "error_model": "numpy"})
+def _overload_subtract_target(targets: Any, row: int, y: Any) -> Any:  # noqa: ARG001
+    def of_label(targets: Any, row: int, y: Any) -> float:
+        label = targets[row]
+        loss = -math.log(y[label] + LOG_GUARD)
+        y[label] -= like(y[label], 1)
+        return loss
+
+    def of_row(targets: Any, row: int, y: Any) -> float:
+        target = targets[row]
+        loss = row_loss(y[: target.size], target)
+        for k in range(target.size):
+            y[k] -= target[k]
+        return loss
+
+    return of_label if targets.ndim == 1 else of_row
+
+
 def _fetch(samples: Any, rows: Any, n: int) -> None:
     """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
     raise NotImplementedError
@@ -160,9 +183,7 @@ def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
         prefetch_row(samples, rows, n)
 
     def of_all(samples: Any, rows: Any, n: int) -> None:
-        row = samples[rows[n]]
-        for i in range(0, row.size, LINE // row.itemsize):
-            prefetch(row[i:])
+        prefetch(samples[rows[n]])  # the processor sees for itself what is read on and on
 
     return of_all if isinstance(samples, types.Array) else of_compressed
 
@@ -182,7 +203,7 @@ def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Pane
 
 
 @inner
-def _output_layer(first: int, end: int, labels: Any, rows: Any, activation: int, panels: Panels) -> None:
+def _output_layer(first: int, end: int, targets: Any, rows: Any, activation: int, panels: Panels) -> None:
     """The loss of the rows number `first` … `end` − 1, and its derivatives with respect to both pre-activations."""
     share = like(panels.b2[0], 1 / rows.size)
     numbers, y, outputs = panels.numbers[first:end], panels.delta2[first:end], panels.W2T.shape[1]
@@ -193,9 +214,7 @@ def _output_layer(first: int, end: int, labels: Any, rows: Any, activation: int,
         add_product(panels.z1[p], numbers, panels.used[p], panels.W2[p], y)
     softmax_rows(y, outputs, y)
     for n in range(y.shape[0]):
-        label = labels[rows[first + n]]
-        panels.losses[first + n] = -math.log(y[n, label] + LOG_GUARD)
-        y[n, label] -= like(share, 1)
+        panels.losses[first + n] = _subtract_target(targets, rows[first + n], y[n])
         for k in range(y.shape[1]):
             y[n, k] *= share
     for p in range(panels.W1.shape[0]):
@@ -239,7 +258,7 @@ def sgd_steps(
     threads: int,
     samples: Any,
     rows: Any,
-    labels: Any,
+    targets: Any,
     activation: int,
     rate: Any,
     panels: Panels,
@@ -273,7 +292,7 @@ def sgd_steps(
                     first, end = batch * part // parts, batch * (part + 1) // parts
                     for n in range(first, end):
                         _fetch(samples, next_rows, n)
-                    _output_layer(first, end, labels, rows[step], activation, panels)
+                    _output_layer(first, end, targets, rows[step], activation, panels)
                 else:
                     _update(part, samples, rows[step], rate, panels)
                     if part == 0:

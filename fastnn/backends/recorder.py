@@ -1,4 +1,4 @@
-"""Recording what a step of training does, so that a backend can do it again without Python in between."""
+"""What a step of training asks of its backend, found out without doing it, so that the backend can do it in another way."""
 
 from __future__ import annotations
 
@@ -17,8 +17,67 @@ class Call(NamedTuple):
     result: Any
 
 
+class TwoLayerStep(NamedTuple):
+    """A step of gradient descent on a two-layer network by backpropagation, and where it leaves what it finds on the way.
+
+    Attributes
+    ----------
+    x, t : array
+        A batch, as the operations get it. What was taken from a larger array for this step is in `taken`.
+    taken : dict of int to (array, array)
+        By the ``id`` of an array, of which array it holds the rows of which numbers.
+    """
+
+    x: Any
+    t: Any
+    W1: Any
+    b1: Any
+    W2: Any
+    b2: Any
+    activation: str
+    loss: str
+    learning_rate: float
+    z1: Any
+    delta1: Any
+    delta2: Any
+    taken: dict[int, tuple[Any, Any]]
+
+
+def two_layer_step(calls: list[Call]) -> TwoLayerStep | None:
+    """The step that these operations are, if they are one."""
+    taken = {id(call.result): call.arguments for call in calls if call.name == "take"}
+    calls = [call for call in calls if call.name != "take"]
+    if [call.name for call in calls] != _BACKPROPAGATION:
+        return None
+    hidden, output, loss, backward, first, second = calls
+    (x, W1, b1, activation), (z1, W2, b2), (logits, t, name) = hidden.arguments, output.arguments, loss.arguments
+    delta1, delta2, rate = backward.result, loss.result[1], first.arguments[-1]
+    known = (
+        z1 is hidden.result
+        and logits is output.result
+        and _same(backward.arguments, (delta2, W2, z1, activation))
+        and _same(first.arguments, (W1, b1, x, delta1, rate))
+        and _same(second.arguments, (W2, b2, z1, delta2, rate))
+    )
+    return TwoLayerStep(x, t, W1, b1, W2, b2, activation, name, rate, z1, delta1, delta2, taken) if known else None
+
+
+_BACKPROPAGATION = ["dense", "dense", "loss_gradient", "dense_backward", "dense_descent", "dense_descent"]
+
+
+def _same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
+    """Whether two tuples hold the same objects, or equal texts and numbers."""
+    return len(found) == len(expected) and all(
+        a is b or (isinstance(a, str | float) and a == b) for a, b in zip(found, expected, strict=True)
+    )
+
+
+class _ResultUnknownError(Exception):
+    """An operation that has to be carried out for its result to be known."""
+
+
 class Recorder:
-    """Wraps the operations of one backend while a step is recorded; a call from within another operation is part of that.
+    """Takes the place of the operations of one backend while a step is recorded.
 
     Parameters
     ----------
@@ -35,41 +94,41 @@ class Recorder:
 
     def _start_over(self) -> None:
         self._busy = threading.Lock()
-        self._owner: int | None = None
 
-    def record(self, function: Callable[[], Any]) -> tuple[Any, list[Call] | None]:
-        """The result of `function`, and the operations that this thread called in it; None within a recording.
+    def record(self, function: Callable[[], Any]) -> list[Call] | None:
+        """The operations that this thread calls in `function`; None if there is one whose result is not known beforehand.
 
+        Nothing is computed but rows that are taken: of an operation that writes its result to an array, that array is the result.
         Other threads that want to record wait: what is recorded must not depend on who comes first.
         """
-        owner = threading.get_ident()
-        if self._owner == owner:
-            return function(), None
-        calls: list[Call] = []
-        self._busy.acquire()
-        try:
-            self._owner = owner
-            inside = threading.local()
-            for name in self._operations:
-                setattr(self._backend, name, self._recorded(name, getattr(self._backend, name), calls, owner, inside))
-            return function(), calls
-        finally:
-            for name in self._operations:
-                self._backend.__dict__.pop(name, None)
-            self._owner = None
-            self._busy.release()
-
-    @staticmethod
-    def _recorded(name: str, operation: Callable[..., Any], calls: list[Call], owner: int, inside: Any) -> Callable[..., Any]:
-        def wrapper(*arguments: Any, **options: Any) -> Any:
-            if threading.get_ident() != owner or getattr(inside, "operation", False):
-                return operation(*arguments, **options)
-            inside.operation = True
+        owner, calls = threading.get_ident(), list[Call]()
+        with self._busy:
             try:
-                result = operation(*arguments, **options)
+                for name in self._operations:
+                    setattr(self._backend, name, _recorded(name, getattr(self._backend, name), calls, owner))
+                function()
+            except _ResultUnknownError:
+                return None
             finally:
-                inside.operation = False
-            calls.append(Call(name, arguments, options, result))
-            return result
+                for name in self._operations:
+                    self._backend.__dict__.pop(name, None)
+        return calls
 
-        return wrapper
+
+def _recorded(name: str, operation: Callable[..., Any], calls: list[Call], owner: int) -> Callable[..., Any]:
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        if threading.get_ident() != owner:
+            return operation(*arguments, **options)
+        out = options.get("out")
+        if name == "take":
+            result = operation(*arguments, **options)
+        elif name in ("dense_descent", "descent"):
+            result = None
+        elif out is None:
+            raise _ResultUnknownError(name)
+        else:
+            result = (None, out) if name == "loss_gradient" else out
+        calls.append(Call(name, arguments, options, result))
+        return result
+
+    return wrapper

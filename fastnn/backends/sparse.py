@@ -21,14 +21,11 @@ class SparseRows(NamedTuple):
     rows : array of int64
     features : int
         How many columns there are.
-    targets : array, optional
-        Those of all the compressed samples, where the batch is from a dataset.
     """
 
     samples: tuple[Array, Array, Array]
     rows: Array
     features: int
-    targets: Array | None = None
 
 
 class SparseDataset(Dataset):
@@ -52,7 +49,7 @@ class SparseDataset(Dataset):
         return len(self.t)
 
     def batch(self, rows: Array, *, out: Array | None = None) -> tuple[SparseRows, Array]:
-        return SparseRows(self.x, rows, self.features, self.t), self.t[rows]
+        return SparseRows(self.x, rows, self.features), self.backend.take(self.t, rows)
 
     def buffer(self, size: int) -> None:
         return None
