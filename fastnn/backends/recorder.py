@@ -17,6 +17,50 @@ class Call(NamedTuple):
     result: Any
 
 
+class TwoLayerStep(NamedTuple):
+    """A step of training a two-layer network by backpropagation: what it works on, and where it leaves what it finds on the way."""
+
+    x: Any
+    t: Any
+    W1: Any
+    b1: Any
+    W2: Any
+    b2: Any
+    activation: str
+    loss: str
+    learning_rate: float
+    z1: Any
+    delta1: Any
+    delta2: Any
+
+
+def two_layer_step(calls: list[Call]) -> TwoLayerStep | None:
+    """The step that these operations are, if they are one."""
+    if [call.name for call in calls] != _BACKPROPAGATION:
+        return None
+    hidden, output, loss, backward, first, second = calls
+    (x, W1, b1, activation), (z1, W2, b2), (logits, t, name) = hidden.arguments, output.arguments, loss.arguments
+    delta1, delta2, rate = backward.result, loss.result[1], first.arguments[-1]
+    known = (
+        z1 is hidden.result
+        and logits is output.result
+        and _same(backward.arguments, (delta2, W2, z1, activation))
+        and _same(first.arguments, (W1, b1, x, delta1, rate))
+        and _same(second.arguments, (W2, b2, z1, delta2, rate))
+    )
+    return TwoLayerStep(x, t, W1, b1, W2, b2, activation, name, rate, z1, delta1, delta2) if known else None
+
+
+_BACKPROPAGATION = ["dense", "dense", "loss_gradient", "dense_backward", "dense_descent", "dense_descent"]
+
+
+def _same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
+    """Whether two tuples hold the same objects, or equal texts and numbers."""
+    return len(found) == len(expected) and all(
+        a is b or (isinstance(a, str | float) and a == b) for a, b in zip(found, expected, strict=True)
+    )
+
+
 class Recorder:
     """Wraps the operations of one backend while a step is recorded; a call from within another operation is part of that.
 
