@@ -382,9 +382,7 @@ __global__ void network(
     for (integer j = threadIdx.x; j <= units; j += blockDim.x) z[j] = j < units ? activate(a[j], activation) : 1;
     __syncthreads();
     for (integer k = threadIdx.x; k < outputs; k += blockDim.x) {
-        double logit = b2[k];
-        for (integer j = 0; j < units; j++) logit += z[j] * W2[j * outputs + k];
-        others[k] = logit;
+        others[k] = b2[k] + partial_product<T, double>(z, W2 + k, outputs, units, 0, 1);
     }
     __syncthreads();
     if (cross_entropy) {
@@ -456,8 +454,10 @@ __global__ void coefficients(
                 highest = w[k] > highest ? w[k] : highest;
                 const double v = w[k] - own;
                 double term = y[k];
-                for (int m = 0; m < 5; m++) d[m] += term *= v / (m + 1);
+                for (int m = 0; m < 5; m++) d[m] += term *= v;
             }
+            double factorial = 1; // which is divided by once, because a division takes as long as twenty products
+            for (int m = 1; m < 5; m++) d[m] /= factorial *= m + 1;
             // No |v| of this unit is larger than `highest - lowest`; |Δz| may be one part in 500 larger than c|τ|.
             const double reach = c * (highest - lowest);
             if (limit * reach > 0.99 * SERIES_BOUND) limit = 0.99 * SERIES_BOUND / reach;

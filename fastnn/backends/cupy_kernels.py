@@ -253,7 +253,7 @@ class Kernels:
         self._launch(
             f"network<{real}>",
             (samples,),
-            (_power_of_two(max(outputs, units // 4), 256),),
+            (_power_of_two(max(outputs, units), 256),),
             (a, W2, b2, *self._targets(t), z, y, others, exponentials, *outcome, units, outputs, *modes),
         )
         self._launch(
