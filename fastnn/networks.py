@@ -158,9 +158,10 @@ class Network:
         method = self.default_method if method is None else choice(method, "method", self._methods)
         step = self._step(h, method)
         x, t = self._enter_pair(x, t)
-        for name, parameter in self.params.items():
-            self._check_step(step, method, name, parameter)
-        return self._methods[method](self, x, t, step)[1]
+        with self.backend.current():
+            for name, parameter in self.params.items():
+                self._check_step(step, method, name, parameter)
+            return self._methods[method](self, x, t, step)[1]
 
     def _step(self, h: float | str, method: str) -> float | str:
         if isinstance(h, str) and h == "auto":
@@ -256,9 +257,10 @@ class Network:
     def _enter(self, x: Any, name: str = "x") -> tuple[Array, bool]:
         """Samples as a checked 2-D array of the backend and dtype, and whether they were a single sample."""
         self._check_params()
-        x = self.backend.asarray(x, name=name)
-        checked = check_samples(x, self._features, name)
-        return self._convert(checked, name), x.ndim == 1
+        with self.backend.current():
+            x = self.backend.asarray(x, name=name)
+            checked = check_samples(x, self._features, name)
+            return self._convert(checked, name), x.ndim == 1
 
     def _convert(self, a: Array, name: str) -> Array:
         """Checked numbers in the network's dtype, unless that cannot hold them."""
@@ -275,8 +277,9 @@ class Network:
     def _enter_pair(self, x: Any, t: Any, name: str = "", *, allow_single: bool = True) -> tuple[Array, Array]:
         x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
         x, single = self._enter(x, x_name)
-        t = check_targets(self.backend.asarray(t, name=t_name), len(x), self._outputs, t_name, single=single and allow_single)
-        return x, t if t.ndim == 1 else self._convert(t, t_name)
+        with self.backend.current():
+            t = check_targets(self.backend.asarray(t, name=t_name), len(x), self._outputs, t_name, single=single and allow_single)
+            return x, t if t.ndim == 1 else self._convert(t, t_name)
 
     @property
     def _features(self) -> int:

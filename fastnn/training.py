@@ -125,6 +125,7 @@ def train(
     # Divergence is told from the losses; a warning from the middle of an operation would only come first.
     with (
         _progress_bar(iterations, progress) as bar,
+        backend.current(),
         backend.limit_threads(batch_size * network.size),
         np.errstate(over="ignore", under="ignore", invalid="ignore"),
     ):

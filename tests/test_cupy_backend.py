@@ -1,7 +1,7 @@
 """The CuPy backend beyond the contract: shapes around its blocks, several blocks and chunks, its loop on the device, its errors."""
 
+import gc
 import itertools
-from types import SimpleNamespace
 
 import book
 import numpy as np
@@ -11,8 +11,9 @@ from cuda_on_cpu import cupy_on_cpu
 import fastnn
 from fastnn.backends import availability, cupy_backend, cupy_kernels
 from fastnn.backends.base import OPERATIONS, Backend
-from fastnn.errors import DeviceError, DeviceMemoryError, ForeignArrayError
+from fastnn.errors import BackendImportError, DeviceError, DeviceMemoryError, ForeignArrayError
 from fastnn.functions import ACTIVATIONS
+from fastnn.training import sgd_step
 
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -138,6 +139,69 @@ def test_losses_are_those_of_numpy(backend, mnist, gradient):
     np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-7)
 
 
+def launches(backend, monkeypatch):
+    """The names of the kernels launched from now on."""
+    seen, function = [], backend._kernels._function
+    monkeypatch.setattr(backend._kernels, "_function", lambda name: seen.append(name) or function(name))
+    return seen
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("kind", ["labels", "soft"])
+@pytest.mark.parametrize(
+    ("hidden", "batch", "outputs", "features"),
+    [(50, 100, 10, 12), (1, 1, 2, 1), (7, 3, 64, 1500), (129, 1000, 10, 12), (1024, 3, 1, 5)],
+)
+def test_two_kernels_make_a_step(backend, dtype, monkeypatch, hidden, batch, outputs, features, kind, loss):
+    x, t = problem(hidden, batch, outputs, features, kind)
+    names = launches(backend, monkeypatch)
+    rate = 0.5 if loss == "cross_entropy" else 0.1 / batch
+    nets, losses = [], []
+    for one in (backend, "numpy"):
+        net = fastnn.TwoLayerNet(features, hidden, outputs, 0.1, loss=loss, activation="tanh", backend=one, dtype=dtype, rng=0)
+        options = {"iterations": 3, "batch_size": batch, "learning_rate": rate, "evaluate_every": 0, "rng": 0}
+        losses.append(fastnn.train(net, x, t, **options).loss)
+        nets.append(host(net.backend, net.params))
+    assert any(name.startswith("pass") for name in names)
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(losses[0], losses[1], rtol=tolerance)
+    for name, parameter in nets[1].items():
+        np.testing.assert_allclose(nets[0][name], parameter, rtol=0, atol=tolerance * abs(parameter).max())
+
+
+@pytest.mark.parametrize(("hidden", "outputs"), [(1025, 3), (7, 65)])
+def test_what_two_kernels_cannot_make_is_recorded_as_it_is(backend, monkeypatch, hidden, outputs):
+    x, t = problem(hidden, 4, outputs)
+    names = launches(backend, monkeypatch)
+    fastnn.train(fastnn.TwoLayerNet(12, hidden, outputs, backend=backend, rng=0), x, t, iterations=2, batch_size=4, rng=0)
+    assert "loss_gradient<double>" in names
+    assert "pass<double>" not in names
+
+
+def test_a_step_that_waits_is_not_recorded(backend):
+    one = backend.asarray(np.ones((2, 2)))
+
+    def step(rows):
+        return backend.asarray(float(backend.dense(one, one, one[0]).sum()))
+
+    losses = backend.empty(2, "float64")
+    backend.compile(step)(backend.asarray(np.zeros((2, 3), np.int64)), losses)
+    assert backend.to_numpy(losses).tolist() == [12, 12]
+
+
+def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):
+    pools, pool = [], cupy_on_cpu.cuda.MemoryPool
+    monkeypatch.setattr(cupy_on_cpu.cuda, "MemoryPool", lambda *a: pools.append(pool(*a)) or pools[-1])
+    x, t = problem(7, 60, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
+    run = cupy_on_the_cpu.compile(sgd_step(net, net.dataset(x, t), "backprop", 10, 0.1))
+    run(cupy_on_the_cpu.asarray(np.zeros((33, 10), np.int64)), cupy_on_the_cpu.empty(33, "float64"))
+    assert any(p.kept for p in pools)
+    del run
+    gc.collect()
+    assert not any(p.kept for p in pools)
+
+
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
 @pytest.mark.parametrize("kind", ["labels", "one-hot"])
 def test_every_step_is_recorded(cupy_on_the_cpu, monkeypatch, gradient, kind):
@@ -188,6 +252,7 @@ def operations(backend, W):
     """A call of each operation, with W among its arguments."""
     x, b, t = backend.asarray(np.ones((3, 3))), backend.asarray(np.zeros(3)), backend.asarray(np.zeros(3, np.intp))
     return {
+        "take": lambda: backend.take(W, t),
         "dense": lambda: backend.dense(x, W, b),
         "output": lambda: backend.output(W, "cross_entropy"),
         "loss": lambda: backend.loss(W, t, "cross_entropy"),
@@ -211,9 +276,26 @@ def test_an_array_on_the_host_is_refused(backend, name):
 
 def test_an_array_on_another_device_is_refused(cupy_on_the_cpu, monkeypatch):
     W = cupy_on_the_cpu.asarray(np.ones((3, 3)))
-    monkeypatch.setattr(W, "device", SimpleNamespace(id=1), raising=False)
+    monkeypatch.setattr(cupy_on_cpu, "home", 1)
     with pytest.raises(ForeignArrayError, match="W is on CUDA device 1, but the backend works on device 0"):
         cupy_on_the_cpu.check_arrays(W=W)
+
+
+def test_everything_happens_on_the_backends_device(cupy_on_the_cpu, monkeypatch):
+    """With another device current, CuPy refuses to work on the arrays of this one, or warns."""
+    monkeypatch.setattr(cupy_on_cpu, "home", 1)
+    backend = type(cupy_on_the_cpu).on_device(1)
+    backend.warm_up()
+    x, t = problem(7, 60, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, backend=backend, rng=0)
+    same = net.to("numpy")
+    history = fastnn.train(net, x, t, x_test=x, t_test=t, iterations=40, batch_size=10, rng=0)
+    np.testing.assert_allclose(history.loss, fastnn.train(same, x, t, iterations=40, batch_size=10, rng=0).loss, rtol=1e-12)
+    assert net.loss(x, t) == pytest.approx(same.loss(x, t))
+    assert net.accuracy(x, t) == same.accuracy(x, t)
+    for method in ("full", "incremental"):
+        assert net.numerical_gradient(x[:2], t[:2], method=method).keys() == net.params.keys()
+    assert fastnn.gradient_check(net, x, t).passed
 
 
 def test_an_unknown_device_is_refused(cupy_on_the_cpu):
@@ -231,6 +313,10 @@ def test_an_unknown_device_is_refused(cupy_on_the_cpu):
             "cudaErrorIllegalAddress.*new process",
         ),
         (lambda c: c.driver.CUDADriverError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION"), DeviceError, "PTX.*update the driver"),
+        (lambda _: RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED"), DeviceError, "CUBLAS_STATUS_EXECUTION_FAILED.*new process"),
+        (lambda _: RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), DeviceMemoryError, "ALLOC_FAILED.*0 of its.*smaller"),
+        (lambda c: c.driver.CUDADriverError("CUDA_ERROR_OUT_OF_MEMORY"), DeviceMemoryError, "OUT_OF_MEMORY.*0 of its.*smaller"),
+        (lambda _: ImportError("libnvrtc.so.12"), BackendImportError, r"libnvrtc\.so\.12.*cuda12"),
         (lambda c: c.compiler.CompileException("no such arch"), DeviceError, "do not compile.*no such arch.*reinstall"),
         (lambda c: c.memory.OutOfMemoryError("allocating 8,000 bytes"), DeviceMemoryError, "8,000 bytes.*0 of its.*smaller"),
     ],
@@ -239,14 +325,20 @@ def test_a_fault_names_the_operation_and_the_remedy(cupy_on_the_cpu, monkeypatch
     backend, W = cupy_on_the_cpu, cupy_on_the_cpu.asarray(np.ones((3, 3)))
     calls = operations(backend, W) | {"asarray": lambda: backend.asarray([1.0]), "empty": lambda: backend.empty(3, "float32")}
 
-    def fail(*args, **kwargs):
-        raise fault(backend.xp.cuda)
-
+    device = backend.xp.cuda.Device
     for name, call in calls.items():
+        faults = [fault(backend.xp.cuda)]
+
+        def fail(number, faults=faults):
+            if faults:
+                raise faults.pop()
+            return device(number)
+
         with monkeypatch.context() as patch:
             patch.setattr(backend.xp.cuda, "Device", fail)
             with pytest.raises(error, match=f"(?s)^{name}: .*{message}") as caught:
                 call()
         assert caught.value.__cause__ is not None
         assert (backend.to_numpy(W) == 1).all()
-        assert isinstance(caught.value, MemoryError if error is DeviceMemoryError else RuntimeError)
+        usual = {DeviceMemoryError: MemoryError, BackendImportError: ImportError, DeviceError: RuntimeError}
+        assert isinstance(caught.value, usual[error])

@@ -9,11 +9,16 @@ from fastnn.backends import cupy_kernels
 # -- NVRTC ---------------------------------------------------------------------------------------------------------------
 
 
+#: What CuPy adds to the options.
+CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
+
+
 @pytest.mark.parametrize("architecture", [75, 80, 86, 89, 90, "newest"])
 def test_the_kernels_compile(architecture):
     nvrtc = pytest.importorskip("nvrtc")
     architecture = max(nvrtc.supported_architectures()) if architecture == "newest" else architecture
-    code, log = nvrtc.compile_for(architecture, cupy_kernels.source(), cupy_kernels.OPTIONS, cupy_kernels.NAME_EXPRESSIONS)
+    options = (*cupy_kernels.OPTIONS, *CUPY_OPTIONS)
+    code, log = nvrtc.compile_for(architecture, cupy_kernels.source(), options, cupy_kernels.NAME_EXPRESSIONS)
     assert code.startswith(b"\x7fELF")
     assert not log  # no warnings
 

@@ -118,6 +118,10 @@ class Backend:
     def warm_up(self, dtype: Any = "float64") -> None:
         """Do now, for networks of this dtype, what would otherwise delay the first operations: compile, load, allocate."""
 
+    def current(self) -> AbstractContextManager[Any]:
+        """For array operations that are no operations of a backend: until the context is left, they run on its device."""
+        return nullcontext()
+
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
         """For a loop whose steps take this many multiplications: use as many threads as pay, until the context is left."""
         return nullcontext()

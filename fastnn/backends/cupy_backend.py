@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, wraps
 from typing import Any, Self
 
 import numpy as np
 
-from ..errors import BackendImportError, BackendNotInstalledError, DeviceError, DeviceMemoryError, ForeignArrayError
+from ..errors import BackendError, BackendImportError, BackendNotInstalledError, DeviceError, DeviceMemoryError, ForeignArrayError
 from ..validation import Array, real_array
-from .base import Availability, Backend, Dataset
+from .base import OPERATIONS, Availability, Backend, Dataset
 from .cupy_graph import RecordedLoop
-from .cupy_kernels import Kernels, Rows
+from .cupy_kernels import LARGEST_FUSED, Kernels, Rows
+from .recorder import Recorder, two_layer_step
 
 _INSTALL = "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', whichever CUDA the driver supports (nvidia-smi shows it)"
+
+#: What CUDA's libraries call it when there is no memory for what CuPy's pool does not hold: kernels, graphs, handles.
+_MEMORY_FAILURES = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
 
 #: From how many multiplications on a product of matrices is left to cuBLAS: below, launching it and what follows it takes longer.
 LARGE_PRODUCT = 1 << 25
@@ -37,7 +41,7 @@ def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def run(self: CupyBackend, *args: Any, **kwargs: Any) -> Any:
-        with self._reporting(method.__name__), self.xp.cuda.Device(self._number):
+        with self._reporting(method.__name__), self.current():
             return method(self, *args, **kwargs)
 
     return run
@@ -63,6 +67,7 @@ class CupyBackend(Backend):
         self.array_type = self.xp.ndarray
         self._number = number
         self._kernels = Kernels(self.xp)
+        self._recorder = Recorder(self, OPERATIONS)
 
     @staticmethod
     def _import() -> Any:
@@ -106,6 +111,10 @@ class CupyBackend(Backend):
     def device(self) -> str:
         return self.xp.cuda.runtime.getDeviceProperties(self._number)["name"].decode()
 
+    def current(self) -> AbstractContextManager[Any]:
+        return self.xp.cuda.Device(self._number)
+
+    @_on_device
     def warm_up(self, dtype: Any = "float64") -> None:
         """Compile every kernel, or load it from CuPy's cache on disk, and load what CuPy itself needs for this dtype."""
         x, b = self.asarray(np.ones((2, 3)), dtype), self.asarray(np.zeros(3), dtype)
@@ -126,18 +135,26 @@ class CupyBackend(Backend):
         cuda = self.xp.cuda
         try:
             yield
-        except cuda.memory.OutOfMemoryError as error:
-            free, total = cuda.runtime.memGetInfo()
-            raise DeviceMemoryError(
-                f"{operation}: the memory of the GPU is exhausted ({error}); {free:,} of its {total:,} bytes are free. Use a "
-                "smaller batch or network, dtype 'float32', or end other programs on the GPU; what CuPy keeps for reuse "
-                "cupy.get_default_memory_pool().free_all_blocks() returns"
-            ) from error
+        except (BackendError, NotImplementedError):  # from a call within this one; for the loop, which must not record a step
+            raise
         except cuda.compiler.CompileException as error:
             raise DeviceError(
                 f"{operation}: the CUDA kernels do not compile for this GPU ({error}); reinstall CuPy: {_INSTALL}"
             ) from error
-        except (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError) as error:
+        except ImportError as error:
+            raise BackendImportError(
+                f"{operation}: CuPy does not find a library of CUDA ({error}); reinstall it with its libraries: {_INSTALL}"
+            ) from error
+        except (cuda.memory.OutOfMemoryError, RuntimeError) as error:
+            # The runtime, the driver, cuBLAS and NVRTC have errors of their own, all of them RuntimeErrors.
+            if isinstance(error, cuda.memory.OutOfMemoryError) or any(name in str(error) for name in _MEMORY_FAILURES):
+                with self.current():
+                    free, total = cuda.runtime.memGetInfo()
+                raise DeviceMemoryError(
+                    f"{operation}: the memory of the GPU is exhausted ({error}); {free:,} of its {total:,} bytes are free. Use a "
+                    "smaller batch or network, dtype 'float32', or end other programs on the GPU; what CuPy keeps for reuse "
+                    "cupy.get_default_memory_pool().free_all_blocks() returns"
+                ) from error
             raise DeviceError(
                 f"{operation}: the GPU reports {error}, from this operation or, as it works behind, from an earlier one. If the "
                 "error says that the driver or the PTX is not supported, update the driver or install the other extra: "
@@ -176,15 +193,38 @@ class CupyBackend(Backend):
 
     @_on_device
     def compile(self, step: Callable[..., Array]) -> Callable[[Array, Array], None]:
-        loop = RecordedLoop(self.xp, self._kernels, step, super().compile(step))
+        loop = RecordedLoop(self, self._kernels, step, self._fused, super().compile(step))
 
         def run(rows: Array, losses: Array) -> None:
-            with self._reporting("a step of training"), self.xp.cuda.Device(self._number):
+            with self._reporting("a step of training"), self.current():
+                self._check(rows=rows, losses=losses)
                 loop(rows, losses)
 
         return run
 
+    def _fused(self, step: Callable[..., Array], rows: Array) -> Callable[..., Array]:
+        """The step itself or, if they can make it, two kernels. It is tried out with these rows, while the stream is captured."""
+        found = two_layer_step(self._recorder.record(lambda: step(rows)) or [])
+        if found is None or not isinstance(found.x, Rows) or not isinstance(found.t, Rows):
+            return step
+        x, t, W1, W2 = found.x, found.t, found.W1, found.W2
+        possible = (
+            x.numbers is rows
+            and t.numbers is rows
+            and all(size <= largest for size, largest in zip(W2.shape, LARGEST_FUSED, strict=True))
+            and len(rows) * W1.size < LARGE_PRODUCT
+            and all(p.flags.c_contiguous for p in (W1, found.b1, W2, found.b2))
+        )
+        if not possible:
+            return step
+        return lambda rows: self._kernels.step(Rows(x.whole, rows), Rows(t.whole, rows), found)
+
     # -- operations ----------------------------------------------------------------------------------------------------
+
+    @_on_device
+    def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
+        self._check(a=a, rows=rows, out=out)
+        return super().take(a, rows, out=out)
 
     @_on_device
     def dense(self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None) -> Array:

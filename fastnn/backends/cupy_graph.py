@@ -9,11 +9,13 @@ single step, makes what is left over.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from ..validation import Array
+from .base import Backend
 from .cupy_kernels import Kernels
 
 #: How many steps the graphs make that a loop is put together from, largest first.
@@ -25,22 +27,31 @@ class RecordedLoop:
 
     Parameters
     ----------
-    xp : module
-        CuPy.
+    backend : CupyBackend
     kernels : Kernels
     step : callable
         Row numbers, shape (batch,), to the loss, a single number of the dtype of the losses.
+    fused : callable
+        What is recorded in place of a step, from the step and row numbers to try it out with.
     unrecorded : callable
-        The same loop step by step, for steps that cannot be recorded because CuPy refuses it for cuBLAS.
+        The same loop step by step, for steps that cannot be recorded because they call cuBLAS or wait.
     """
 
-    def __init__(self, xp: Any, kernels: Kernels, step: Callable[..., Array], unrecorded: Callable[..., None]) -> None:
-        self._xp = xp
+    def __init__(
+        self,
+        backend: Backend,
+        kernels: Kernels,
+        step: Callable[..., Array],
+        fused: Callable[[Callable[..., Array], Array], Callable[..., Array]],
+        unrecorded: Callable[..., None],
+    ) -> None:
+        self._backend = backend
         self._kernels = kernels
         self._step = step
+        self._fused = fused
         self._unrecorded = unrecorded
         self._position = kernels.new_position()
-        self._graphs: dict[tuple[int, int], tuple[Any, Any] | None] = {}
+        self._recordings: dict[tuple[int, int], Recording | None] = {}
 
     def __call__(self, rows: Array, losses: Array) -> None:
         done = 0
@@ -48,30 +59,76 @@ class RecordedLoop:
         for steps in STEPS:
             while len(rows) - done >= steps:
                 key = steps, rows.shape[1]
-                if key not in self._graphs:
-                    self._graphs[key] = self._record(*key, losses.dtype)
-                recorded = self._graphs[key]
-                if recorded is None:
+                if key not in self._recordings:
+                    self._recordings[key] = self._record(*key, losses.dtype)
+                recording = self._recordings[key]
+                if recording is None:
                     self._unrecorded(rows[done:], losses[done:])
                     return
-                graph, _ = recorded
-                graph.launch()
+                recording.graph.launch()
                 done += steps
 
-    def _record(self, steps: int, batch_size: int, dtype: Any) -> tuple[Any, Any] | None:
-        """Record some steps without making them: a graph, and the memory that it works on; None where CuPy refuses."""
-        xp, kernels = self._xp, self._kernels
+    def _record(self, steps: int, batch_size: int, dtype: Any) -> Recording | None:
+        """Record some steps without making them; None where that is not possible."""
+        xp: Any = self._backend.xp
+        kernels = self._kernels
         rows, addresses = xp.empty((steps, batch_size), np.int64), xp.empty(steps, np.uint64)
-        pool, stream = xp.cuda.MemoryPool(), xp.cuda.Stream(non_blocking=True)
-        with xp.cuda.using_allocator(pool.malloc), stream:
+
+        def trial() -> Callable[..., Array]:
+            return self._fused(self._step, rows[0])
+
+        def all_steps() -> list[Array]:
+            kernels.fetch(self._position, rows)
+            values = [step(rows[s]) for s in range(steps)]
+            kernels.collect(self._position, addresses, dtype)
+            return values
+
+        try:
+            step = Recording(self._backend, trial).results
+            recording = Recording(self._backend, all_steps)
+        except RuntimeError as error:
+            # What CuPy has for calls of cuBLAS, and for whatever would have to wait for the device.
+            if isinstance(error, NotImplementedError) or "capturing" in str(error):
+                return None
+            raise
+        addresses[...] = xp.asarray(np.array([value.data.ptr for value in recording.results], np.uint64))
+        recording.inputs = rows, addresses
+        return recording
+
+
+class Recording:
+    """The graph of what a function launches, and the memory that it works on.
+
+    Attributes
+    ----------
+    graph : cupy.cuda.Graph
+    results : Any
+        What the function returned.
+    inputs : Any
+        More that must live as long as the graph.
+    """
+
+    inputs: Any = None
+
+    def __init__(self, backend: Backend, function: Callable[[], Any]) -> None:
+        xp: Any = backend.xp
+        self._current = backend.current
+        # CuPy's own pool stands behind this one: it says so if there is no memory left, before this one would give away, to find
+        # some, what has been recorded already.
+        self._pool = xp.cuda.MemoryPool(xp.get_default_memory_pool().malloc)
+        stream = xp.cuda.Stream(non_blocking=True)
+        with xp.cuda.using_allocator(self._pool.malloc), stream:
             stream.begin_capture()
             try:
-                kernels.fetch(self._position, rows)
-                values = [self._step(rows[s]) for s in range(steps)]
-                kernels.collect(self._position, addresses, dtype)
-            except NotImplementedError:
-                return None
-            finally:
-                graph = stream.end_capture()
-        addresses[...] = xp.asarray(np.array([value.data.ptr for value in values], np.uint64))
-        return graph, (rows, addresses, values, pool)
+                self.results = function()
+            except BaseException:
+                with suppress(RuntimeError):  # the capture may have been broken off
+                    stream.end_capture()
+                raise
+            self.graph = stream.end_capture()
+
+    def __del__(self) -> None:
+        # A pool that is gone does not return what it held, and it can only return it whole: its arrays have to go first.
+        self.results = self.graph = None
+        with suppress(Exception), self._current():
+            self._pool.free_all_blocks()

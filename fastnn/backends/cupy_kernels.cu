@@ -11,13 +11,18 @@ typedef long long integer;
 enum Activation { IDENTITY, SIGMOID, TANH, RELU };
 
 constexpr int MOST_THREADS = 1024;
+constexpr int LAYER_THREADS = 512; // the most in a block of the kernels that need many registers: two such blocks fill a processor
+
+// The bounds for launching give the compiler the registers for several loads on their way: left to itself it saves them, and a thread
+// waits for each load in turn.
 constexpr int CHUNK = 1024;  // values that a block holds in shared memory at a time
 constexpr int SAMPLES = 128; // samples that it holds at a time, where it holds several values of each
-constexpr int MOST_FEATURES = 8;
+constexpr int MOST_FEATURES = 4; // for whose weights a block finds the gradient
+constexpr int MOST_UNITS = 1024, MOST_OUTPUTS = 64; // that `pass` takes
 
-__device__ inline int thread_number() { return threadIdx.y * blockDim.x + threadIdx.x; }
+__device__ inline int thread_number() { return (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x; }
 
-__device__ inline int block_size() { return blockDim.x * blockDim.y; }
+__device__ inline int block_size() { return blockDim.x * blockDim.y * blockDim.z; }
 
 // Of a batch, `rows` names the rows of the data set; without it the samples are the batch themselves.
 __device__ inline integer row_of(const integer* rows, integer n) { return rows ? rows[n] : n; }
@@ -52,37 +57,61 @@ __device__ inline double block_sum(double value, double* scratch) {
     return scratch[0];
 }
 
+// For the first `columns` threads, the sum of their values and those of the threads below them in `rows` rows.
+template <class A> __device__ A column_sum(A value, A* scratch, int columns, int rows) {
+    const int thread = thread_number();
+    scratch[thread] = value;
+    __syncthreads();
+    if (thread < columns)
+        for (int row = 1; row < rows; row++) value += scratch[row * columns + thread];
+    return value;
+}
+
+// Σ values[i]·W[i·columns] over i = first, first + step, … below `count`. Some values of W at a time are on their way, because a thread
+// that waited for each by itself would do nothing else. A value of zero, like most of MNIST's, reads what is at hand already.
+template <class T, class A>
+__device__ A partial_product(const A* values, const T* W, int columns, int count, int first, int step) {
+    constexpr int AT_A_TIME = 8;
+    A sum = 0;
+    for (int start = first; start < count; start += AT_A_TIME * step) {
+        A value[AT_A_TIME];
+        T weight[AT_A_TIME];
+#pragma unroll
+        for (int m = 0; m < AT_A_TIME; m++) value[m] = start + m * step < count ? values[start + m * step] : A(0);
+#pragma unroll
+        for (int m = 0; m < AT_A_TIME; m++) weight[m] = W[(value[m] != 0 ? start + m * step : first) * columns];
+#pragma unroll
+        for (int m = 0; m < AT_A_TIME; m++) sum += value[m] != 0 ? value[m] * A(weight[m]) : A(0);
+    }
+    return sum;
+}
+
 // -- layers -------------------------------------------------------------------------------------------------------------
 
-// out = activation(x·W + b), summed in A. A block works on one sample and blockDim.x units; its blockDim.y rows of threads share the
-// features out. A feature that is zero, like most of MNIST's, costs nothing: the threads of a warp pass over it together.
+// For the first row of threads, row·W[:, j]. The block's blockDim.y rows of threads share the features out.
 template <class T, class A>
-__global__ void dense(
-    const T* x, const integer* rows, const T* W, const T* b, A* out, integer features, integer units, integer activation
-) {
-    __shared__ A sample[CHUNK];
-    __shared__ A partial[MOST_THREADS];
-    const integer n = blockIdx.x, j = blockIdx.y * blockDim.x + threadIdx.x;
-    const T* row = x + row_of(rows, n) * features;
+__device__ A row_times_column(const T* row, const T* W, integer features, integer units, integer j, A* sample, A* partial) {
     A sum = 0;
     for (integer first = 0; first < features; first += CHUNK) {
         const int count = features - first < CHUNK ? features - first : CHUNK;
         for (int i = thread_number(); i < count; i += block_size()) sample[i] = row[first + i];
         __syncthreads();
-        if (j < units) {
-            for (int i = threadIdx.y; i < count; i += blockDim.y) {
-                const A value = sample[i];
-                if (value != 0) sum += value * A(W[(first + i) * units + j]);
-            }
-        }
-        if (first + CHUNK < features) __syncthreads();
+        if (j < units) sum += partial_product(sample, W + first * units + j, units, count, threadIdx.y, blockDim.y);
+        __syncthreads();
     }
-    partial[thread_number()] = sum;
-    __syncthreads();
-    if (threadIdx.y == 0 && j < units) {
-        for (int part = 1; part < blockDim.y; part++) sum += partial[part * blockDim.x + threadIdx.x];
-        out[n * units + j] = activate<A>(sum + A(b[j]), activation);
-    }
+    return column_sum(sum, partial, blockDim.x, blockDim.y);
+}
+
+// out = activation(x·W + b), summed in A. A block works on one sample and blockDim.x units.
+template <class T, class A>
+__global__ void __launch_bounds__(LAYER_THREADS, 2) dense(
+    const T* x, const integer* rows, const T* W, const T* b, A* out, integer features, integer units, integer activation
+) {
+    __shared__ A sample[CHUNK];
+    __shared__ A partial[LAYER_THREADS];
+    const integer n = blockIdx.x, j = integer(blockIdx.y) * blockDim.x + threadIdx.x;
+    const A sum = row_times_column(x + row_of(rows, n) * features, W, features, units, j, sample, partial);
+    if (threadIdx.y == 0 && j < units) out[n * units + j] = activate<A>(sum + A(b[j]), activation);
 }
 
 // out = (delta·Wᵀ) ⊙ f′(z), one thread for each value.
@@ -100,36 +129,49 @@ __global__ void dense_backward(
     }
 }
 
-// xᵀ·delta and Σ delta: written to W and b, or, as a step of gradient descent, subtracted from them. A block works on blockDim.x units
-// and blockDim.y features; the bias is the weight of one more feature, which is 1 in every sample.
+// xᵀ·delta and Σ delta: written to W and b, or, as a step of gradient descent, subtracted from them. A block works on blockDim.y features
+// and blockDim.x units, those of a tile; its blockDim.z layers of threads share the samples out. The bias is the weight of one more
+// feature, which is 1 in every sample.
 template <class T, bool DESCENT>
-__global__ void dense_gradient(
-    const T* x, const integer* rows, const T* delta, T* W, T* b, integer samples, integer features, integer units,
-    double learning_rate
+__device__ void tile_gradient(
+    const T* x, const integer* rows, const T* delta, T* W, T* b, integer samples, integer features, integer units, double learning_rate,
+    integer tile, integer across
 ) {
-    __shared__ T values[SAMPLES * MOST_FEATURES];
-    const integer j = blockIdx.y * blockDim.x + threadIdx.x;
-    const integer first_feature = integer(blockIdx.x) * blockDim.y, i = first_feature + threadIdx.y;
+    __shared__ T values[MOST_FEATURES][SAMPLES + 1]; // one more, so that two features lie in different banks
+    __shared__ T partial[LAYER_THREADS];
+    const integer j = tile % across * blockDim.x + threadIdx.x;
+    const integer first_feature = tile / across * blockDim.y, i = first_feature + threadIdx.y;
     T sum = 0;
     for (integer first = 0; first < samples; first += SAMPLES) {
         const int count = samples - first < SAMPLES ? samples - first : SAMPLES;
         for (int place = thread_number(); place < count * blockDim.y; place += block_size()) {
-            const integer n = first + place / blockDim.y, feature = first_feature + place % blockDim.y;
-            values[place] = feature < features ? x[row_of(rows, n) * features + feature] : 1;
+            const int s = place / blockDim.y, f = place % blockDim.y;
+            const integer feature = first_feature + f;
+            values[f][s] = feature < features ? x[row_of(rows, first + s) * features + feature] : 1;
         }
         __syncthreads();
-        if (j < units) {
-            for (int s = 0; s < count; s++) {
-                const T value = values[s * blockDim.y + threadIdx.y];
-                if (value != 0) sum += value * delta[(first + s) * units + j];
-            }
-        }
-        if (first + SAMPLES < samples) __syncthreads();
+        if (j < units) sum += partial_product(values[threadIdx.y], delta + first * units + j, units, count, threadIdx.z, blockDim.z);
+        __syncthreads();
     }
-    if (j < units && i <= features) {
+    sum = column_sum(sum, partial, blockDim.x * blockDim.y, blockDim.z);
+    if (threadIdx.z == 0 && j < units && i <= features) {
         T* parameter = i < features ? W + i * units + j : b + j;
         *parameter = DESCENT ? *parameter - T(learning_rate) * sum : sum;
     }
+}
+
+// How many tiles there are side by side, and how many altogether.
+__device__ inline integer tiles_across(integer units) { return (units + blockDim.x - 1) / blockDim.x; }
+__device__ inline integer tiles_of(integer features, integer units) {
+    return (features + blockDim.y) / blockDim.y * tiles_across(units); // features and a bias
+}
+
+// The gradient of a layer, or a step against it. A block for each tile.
+template <class T, bool DESCENT>
+__global__ void __launch_bounds__(LAYER_THREADS, 2) dense_gradient(
+    const T* x, const integer* rows, const T* delta, T* W, T* b, integer samples, integer features, integer units, double learning_rate
+) {
+    tile_gradient<T, DESCENT>(x, rows, delta, W, b, samples, features, units, learning_rate, blockIdx.x, tiles_across(units));
 }
 
 // parameter -= learning_rate · gradient, one thread for each value.
@@ -149,7 +191,7 @@ __device__ T target_of(const integer* labels, const T* targets, integer row, int
 // The loss of the logits, in `value` if there is one block and else in `partial`, a part from each; and its derivative with respect to
 // them. The blockDim.x threads of a row of threads share the outputs of a sample out, the blockDim.y rows the samples.
 template <class T>
-__global__ void loss_gradient(
+__global__ void __launch_bounds__(MOST_THREADS, 1) loss_gradient(
     const T* logits, const integer* labels, const T* targets, const integer* rows, T* gradient, double* partial, T* value,
     integer samples, integer outputs, integer cross_entropy
 ) {
@@ -207,6 +249,95 @@ template <class T> __global__ void sum(const double* partial, T* value, integer 
     if (thread_number() == 0) *value = T(total / divisor);
 }
 
+// -- a step of training a two-layer network ---------------------------------------------------------------------------
+//
+// What a batch of a small network takes is mostly waiting: for one kernel after the other to start, and for memory. So here are two
+// kernels in place of six. The host sees to it that there are at most MOST_UNITS and MOST_OUTPUTS.
+
+// Forward and backward pass of one sample, by a block of at least `lanes` threads: the smallest power of two that is not smaller than
+// the number of outputs. z1, both deltas, and the sample's share of the loss.
+template <class T>
+__global__ void __launch_bounds__(MOST_THREADS, 1) pass(
+    const T* x, const integer* rows, const T* W1, const T* b1, const T* W2, const T* b2, const integer* labels, const T* targets,
+    T* z1, T* delta1, T* delta2, double* losses, integer features, integer units, integer outputs, integer lanes, integer activation,
+    integer cross_entropy
+) {
+    __shared__ T sample[CHUNK];
+    __shared__ T partial[MOST_THREADS];
+    __shared__ T z[MOST_UNITS];
+    __shared__ T y[MOST_OUTPUTS];
+    __shared__ T delta[MOST_OUTPUTS];
+    __shared__ T loss[MOST_OUTPUTS];
+    const integer n = blockIdx.x, row = row_of(rows, n);
+    const int thread = thread_number();
+    for (integer first = 0; first < units; first += blockDim.x) {
+        const integer j = first + threadIdx.x;
+        const T sum = row_times_column(x + row * features, W1, features, units, j, sample, partial);
+        if (threadIdx.y == 0 && j < units) z[j] = z1[n * units + j] = activate<T>(sum + b1[j], activation);
+    }
+    __syncthreads();
+
+    const int k = thread % int(lanes), part = thread / int(lanes);
+    const int parts = block_size() / int(lanes) < 16 ? block_size() / int(lanes) : 16;
+    T value = k < outputs && part < parts ? partial_product(z, W2 + k, outputs, units, part, parts) : T(0);
+    value = column_sum(value, partial, lanes, parts);
+    const bool inside = thread < outputs;
+    if (inside) y[thread] = value += b2[thread];
+    __syncthreads();
+    if (cross_entropy) {
+        T highest = y[0];
+        for (int other = 1; other < outputs; other++) highest = y[other] > highest ? y[other] : highest;
+        __syncthreads();
+        if (inside) y[thread] = value = exp(value - highest);
+        __syncthreads();
+        T total = 0;
+        for (int other = 0; other < outputs; other++) total += y[other];
+        value /= total;
+    }
+    if (inside) {
+        const T t = target_of(labels, targets, row, thread, outputs);
+        const T difference = value - t;
+        delta[thread] = delta2[n * outputs + thread] = cross_entropy ? difference / T(gridDim.x) : difference;
+        if (cross_entropy) loss[thread] = t != 0 ? -t * log(value + T(LOG_GUARD)) : T(0);
+        else loss[thread] = difference * difference / 2;
+    }
+    __syncthreads();
+
+    for (integer j = thread; j < units; j += block_size()) {
+        T sum = 0;
+#pragma unroll 8
+        for (int other = 0; other < outputs; other++) sum += delta[other] * W2[j * outputs + other];
+        delta1[n * units + j] = sum * derivative(z[j], activation);
+    }
+    if (thread == block_size() - 1) {
+        double sum = 0;
+        for (int other = 0; other < outputs; other++) sum += loss[other];
+        losses[n] = sum;
+    }
+}
+
+// What follows it: a step of gradient descent on all parameters, a block for each tile of the hidden and then of the output layer; and
+// by one more block the loss.
+template <class T>
+__global__ void __launch_bounds__(LAYER_THREADS, 2) update(
+    const T* x, const integer* rows, const T* delta1, T* W1, T* b1, const T* z1, const T* delta2, T* W2, T* b2, const double* losses,
+    T* value, integer samples, integer features, integer units, integer outputs, integer cross_entropy, double learning_rate
+) {
+    __shared__ double scratch[LAYER_THREADS];
+    const integer hidden = tiles_of(features, units), output = tiles_of(units, outputs), tile = blockIdx.x;
+    if (tile < hidden) {
+        tile_gradient<T, true>(x, rows, delta1, W1, b1, samples, features, units, learning_rate, tile, tiles_across(units));
+    } else if (tile < hidden + output) {
+        const integer* all = nullptr;
+        tile_gradient<T, true>(z1, all, delta2, W2, b2, samples, units, outputs, learning_rate, tile - hidden, tiles_across(outputs));
+    } else {
+        double total = 0;
+        for (integer n = thread_number(); n < samples; n += block_size()) total += losses[n];
+        total = block_sum(total, scratch);
+        if (thread_number() == 0) *value = T(cross_entropy ? total / samples : total);
+    }
+}
+
 // -- the incremental numerical gradient ---------------------------------------------------------------------------------
 //
 // The formulas are those of fastnn/backends/incremental.py; the coefficients of the series and the closed form of the increments of
@@ -251,9 +382,7 @@ __global__ void network(
     for (integer j = threadIdx.x; j <= units; j += blockDim.x) z[j] = j < units ? activate(a[j], activation) : 1;
     __syncthreads();
     for (integer k = threadIdx.x; k < outputs; k += blockDim.x) {
-        double logit = b2[k];
-        for (integer j = 0; j < units; j++) logit += z[j] * W2[j * outputs + k];
-        others[k] = logit;
+        others[k] = b2[k] + partial_product<T, double>(z, W2 + k, outputs, units, 0, 1);
     }
     __syncthreads();
     if (cross_entropy) {
@@ -325,8 +454,10 @@ __global__ void coefficients(
                 highest = w[k] > highest ? w[k] : highest;
                 const double v = w[k] - own;
                 double term = y[k];
-                for (int m = 0; m < 5; m++) d[m] += term *= v / (m + 1);
+                for (int m = 0; m < 5; m++) d[m] += term *= v;
             }
+            double factorial = 1; // which is divided by once, because a division takes as long as twenty products
+            for (int m = 1; m < 5; m++) d[m] /= factorial *= m + 1;
             // No |v| of this unit is larger than `highest - lowest`; |Δz| may be one part in 500 larger than c|τ|.
             const double reach = c * (highest - lowest);
             if (limit * reach > 0.99 * SERIES_BOUND) limit = 0.99 * SERIES_BOUND / reach;
@@ -402,15 +533,15 @@ __device__ double cross_entropy_directly(double up, double down, const double* p
 // The differences for W1 and b1, times `scale`: written to the gradients, or added if `more` than these samples count. A block works on
 // one feature, the last being the bias, and blockDim.x units; its blockDim.y rows of threads share the samples out. Where a feature is zero nothing changes.
 template <class T>
-__global__ void hidden_differences(
+__global__ void __launch_bounds__(LAYER_THREADS, 2) hidden_differences(
     const T* x, const integer* rows, const double* a, const double* y, const T* W2, const integer* counts, const integer* classes,
     const Pair* pairs, const Coefficients<T>* all, T* dW1, T* db1, integer samples, integer features, integer units, integer outputs,
     integer most_pairs, integer activation, integer cross_entropy, double h, double scale, integer more
 ) {
     __shared__ double increments[SAMPLES];
     __shared__ double taus[SAMPLES];
-    __shared__ T partial[MOST_THREADS];
-    const integer i = blockIdx.x, j = blockIdx.y * blockDim.x + threadIdx.x;
+    __shared__ T partial[LAYER_THREADS];
+    const integer i = blockIdx.x, j = integer(blockIdx.y) * blockDim.x + threadIdx.x;
     const double half_slope = activation == TANH ? 1 : 0.5;
     T sum = 0;
     for (integer first = 0; first < samples; first += SAMPLES) {
@@ -449,10 +580,8 @@ __global__ void hidden_differences(
         }
         if (first + SAMPLES < samples) __syncthreads();
     }
-    partial[thread_number()] = sum;
-    __syncthreads();
+    sum = column_sum(sum, partial, blockDim.x, blockDim.y);
     if (threadIdx.y == 0 && j < units) {
-        for (int part = 1; part < blockDim.y; part++) sum += partial[part * blockDim.x + threadIdx.x];
         T* gradient = i < features ? dW1 + i * units + j : db1 + j;
         *gradient = sum * T(scale) + (more ? *gradient : 0);
     }

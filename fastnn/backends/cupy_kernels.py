@@ -14,6 +14,7 @@ import numpy as np
 from ..functions import LOG_GUARD
 from ..validation import Array
 from .incremental import SERIES_BOUND
+from .recorder import TwoLayerStep
 
 #: The activations as the kernels know them.
 ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
@@ -37,11 +38,16 @@ _TEMPLATES = (
     "loss_gradient<T>",
     "network<T>",
     "output_differences<T>",
+    "pass<T>",
     "sum<T>",
+    "update<T>",
 )
 
 NAME_EXPRESSIONS = sorted({template.replace("T", name) for template in _TEMPLATES for name in _TYPES.values()})
 OPTIONS = ("-std=c++17", f"-DLOG_GUARD={LOG_GUARD!r}", f"-DSERIES_BOUND={SERIES_BOUND!r}")
+
+#: The largest hidden layer and the largest output layer that :meth:`Kernels.step` takes: MOST_UNITS and MOST_OUTPUTS.
+LARGEST_FUSED = 1024, 64
 
 #: How much memory the numerical gradient may use beside its results; of more samples than that allows, it takes some at a time.
 WORKSPACE_BYTES = 1 << 28
@@ -126,11 +132,47 @@ class Kernels:
     def _parameter_gradient(self, descent: str, x: Any, delta: Array, W: Array, b: Array, learning_rate: float) -> None:
         samples, units = delta.shape
         features = W.shape[0]
-        width = _power_of_two(units, 64)
-        height = 4
-        grid = _blocks(features + 1, height), _blocks(units, width)
+        block = self._tile(samples, units)
         arguments = (*self._samples(x), delta, W, b, samples, features, units, float(learning_rate))
-        self._launch(f"dense_gradient<{_TYPES[W.dtype]}, {descent}>", grid, (width, height), arguments)
+        self._launch(f"dense_gradient<{_TYPES[W.dtype]}, {descent}>", (self._tiles(W, block),), block, arguments)
+
+    @staticmethod
+    def _tile(samples: int, units: int) -> tuple[int, int, int]:
+        """A block for the gradients of the weights from some features into some units: units, features, parts of the samples."""
+        width, height = _power_of_two(units, 64), 4
+        return width, height, _power_of_two(_blocks(samples, 8), min(512 // (width * height), 16))
+
+    @staticmethod
+    def _tiles(W: Array, block: tuple[int, int, int]) -> int:
+        """How many of these blocks there are for a layer."""
+        features, units = W.shape
+        return _blocks(features + 1, block[1]) * _blocks(units, block[0])
+
+    def step(self, x: Rows, t: Rows, step: TwoLayerStep) -> Array:
+        """Make a step of gradient descent, of which the batch may be another, and return the loss."""
+        W1, b1, W2, b2, z1, delta1, delta2 = step.W1, step.b1, step.W2, step.b2, step.z1, step.delta1, step.delta2
+        samples, outputs = len(x), W2.shape[1]
+        features, units = W1.shape
+        real, cross_entropy = _TYPES[W1.dtype], int(step.loss == "cross_entropy")
+        losses, value = self._xp.empty(samples, np.float64), self._xp.empty((), W1.dtype)
+        width, lanes = _power_of_two(units, 64), _power_of_two(outputs, 64)
+        parts = max(_power_of_two(_blocks(features, 4), 1024 // width), lanes // width)
+        labels, targets, _ = self._targets(t)
+        sizes = features, units, outputs
+        modes = lanes, ACTIVATION_CODES[step.activation], cross_entropy
+        network = W1, b1, W2, b2, labels, targets
+        self._launch(
+            f"pass<{real}>", (samples,), (width, parts), (x.whole, x.numbers, *network, z1, delta1, delta2, losses, *sizes, *modes)
+        )
+        block = self._tile(samples, max(units, outputs))
+        layers = x.whole, x.numbers, delta1, W1, b1, z1, delta2, W2, b2
+        self._launch(
+            f"update<{real}>",
+            (self._tiles(W1, block) + self._tiles(W2, block) + 1,),
+            block,
+            (*layers, losses, value, samples, *sizes, cross_entropy, float(step.learning_rate)),
+        )
+        return value
 
     def descent(self, parameter: Array, gradient: Array, learning_rate: float) -> None:
         arguments = (parameter, gradient, parameter.size, float(learning_rate))
@@ -211,7 +253,7 @@ class Kernels:
         self._launch(
             f"network<{real}>",
             (samples,),
-            (_power_of_two(max(outputs, units // 4), 256),),
+            (_power_of_two(max(outputs, units), 256),),
             (a, W2, b2, *self._targets(t), z, y, others, exponentials, *outcome, units, outputs, *modes),
         )
         self._launch(

@@ -117,7 +117,8 @@ def _exponential_sums(
     xp: ModuleType, p: Array, v: Array, up: Array, down: Array
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """T = Σₖ pₖ·expm1(Δz·vₖ) and D = Σₖ pₖ·exp(Δz·vₖ) for two increments Δz, shape (features, units); v is (outputs, units)."""
-    reach = xp.maximum(abs(up), abs(down)).max(axis=0, initial=0) * abs(v).max(axis=0)
+    largest = xp.maximum(abs(up), abs(down))
+    reach = (largest.max(axis=0) if len(largest) else 0) * abs(v).max(axis=0)
     if bool((reach <= SERIES_BOUND).all()):
         power = p[:, None]
         coefficients = []

@@ -22,7 +22,7 @@ static dim3 threadIdx, blockIdx, blockDim, gridDim;
 #define __global__ static
 #define __device__
 #define __shared__ static // by all threads of a block; the blocks follow each other
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __syncthreads() cuda_on_cpu::barrier(__LINE__)
 
 namespace cuda_on_cpu {

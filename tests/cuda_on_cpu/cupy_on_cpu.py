@@ -19,14 +19,18 @@ waits: dict[str, int] = {}
 class _Thread(threading.local):
     captured: list | None = None  # the launches since a stream began to be captured
     pool = None  # the memory pool in use instead of NumPy's
+    device = 0  # the current one
 
 
 _thread = _Thread()
 
+#: The device on which all arrays are.
+home = 0
+
 
 def _wait(what):
     if _thread.captured is not None:
-        raise cuda.runtime.CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
+        raise RuntimeError(f"the current stream is capturing, so {what} is disallowed")
     waits[what] = waits.get(what, 0) + 1
 
 
@@ -35,10 +39,17 @@ def _refuse_capture():
         raise NotImplementedError("only kernels can be captured here")
 
 
+def _refuse_another_device():
+    if _thread.device != home:
+        raise ValueError(f"the device where the array resides ({home}) is different from the current device ({_thread.device})")
+
+
 class ndarray(np.ndarray):  # noqa: N801
     """An array "on the device": results stay there, also scalars, until one of the methods here takes them off."""
 
-    device = SimpleNamespace(id=0)
+    @property
+    def device(self):
+        return SimpleNamespace(id=home)
 
     @property
     def data(self):
@@ -46,6 +57,7 @@ class ndarray(np.ndarray):  # noqa: N801
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=(), **kwargs):
         _refuse_capture()
+        _refuse_another_device()
         inputs = [_host(a) for a in inputs]
         if out:
             kwargs["out"] = tuple(_host(a) for a in out)
@@ -62,6 +74,7 @@ class ndarray(np.ndarray):  # noqa: N801
 
     def __setitem__(self, key, value):
         _refuse_capture()
+        _refuse_another_device()
         super().__setitem__(key, value)
 
     def __float__(self):
@@ -136,6 +149,7 @@ class RawModule(raw_module.RawModule):
         kernel = super().get_function(name)
 
         def launch(grid, block, args):
+            _refuse_another_device()
             assert all(not isinstance(a, np.ndarray) or isinstance(a, ndarray) for a in args), "a host array reached a kernel"
             if _thread.captured is None:
                 kernel(grid, block, args)
@@ -174,11 +188,30 @@ class Stream(contextlib.nullcontext):
 class MemoryPool:
     """Keeps what is allocated while it is in use for as long as it lives, as a pool keeps the memory that graphs refer to."""
 
-    def __init__(self):
+    def __init__(self, malloc=None):
         self.kept = []
 
     def malloc(self, size):
         raise AssertionError("here, NumPy allocates")
+
+    def free_all_blocks(self):
+        self.kept.clear()
+
+
+_default_pool = MemoryPool()
+
+
+def get_default_memory_pool():
+    return _default_pool
+
+
+@contextlib.contextmanager
+def _current_device(number):
+    before, _thread.device = _thread.device, number
+    try:
+        yield
+    finally:
+        _thread.device = before
 
 
 @contextlib.contextmanager
@@ -195,7 +228,7 @@ def _error(name, *bases):
 
 
 cuda = SimpleNamespace(
-    Device=lambda _: contextlib.nullcontext(),
+    Device=_current_device,
     Stream=Stream,
     MemoryPool=MemoryPool,
     using_allocator=using_allocator,
@@ -205,7 +238,7 @@ cuda = SimpleNamespace(
     memory=SimpleNamespace(OutOfMemoryError=_error("OutOfMemoryError", MemoryError)),
     runtime=SimpleNamespace(
         CUDARuntimeError=_error("CUDARuntimeError", RuntimeError),
-        getDeviceCount=lambda: 1,
+        getDeviceCount=lambda: home + 1,
         getDeviceProperties=lambda _: {"name": b"a GPU played by the CPU"},
         memGetInfo=lambda: (0, 1 << 30),
     ),
