@@ -147,21 +147,60 @@ def test_printed_table():
     assert lines[5].startswith("pass: method full, h = 6.1e-06")
 
 
-def test_tolerance():
+def nearly_right(gradients):
+    for gradient in gradients.values():
+        gradient *= 1.0001
+
+
+def test_tolerance(broken_gradient):
+    broken_gradient(nearly_right)
     network, (x, t) = small_network("numpy"), samples(6, 7, 3)
-    assert gradient_check(network, x, t, method="full", tolerance=1e-3).tolerance == 1e-3
-    report = gradient_check(network, x, t, method="full", tolerance=0)  # fails by the guard of the logarithm
+    report = gradient_check(network, x, t, method="full", tolerance=1e-3)
+    assert report.passed
+    assert report.tolerance == 1e-3
+    report = gradient_check(network, x, t, method="full", tolerance=1e-6)
     assert not report.passed
     assert "FAIL" in str(report)
 
 
-def test_guard_of_the_logarithm_is_allowed_for():
-    network, x = TwoLayerNet(2, 3, 2, rng=0), np.ones((4, 2))
-    network.params["b2"][:] = 0, 14  # the probability of class 0 is 8e-7, so its gradients differ by a tenth
-    report = gradient_check(network, x, [0, 0, 0, 0], method="full")
-    assert report.passed
-    assert report.tolerance == pytest.approx(1e-7 / 9.3e-7, rel=0.05)
-    assert report.parameters["b2"].relative_error == pytest.approx(1e-7 / 9.3e-7, rel=0.05)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("targets", ["labels", "soft"])
+def test_guard_of_the_logarithm_is_allowed_for(backend, method, targets):
+    network, x = TwoLayerNet(2, 3, 2, backend=backend, rng=0), np.ones((4, 2))
+    network.params["b2"][:] = backend.asarray(np.array([0.0, 14]))  # the probability of class 0 is 8e-7: a tenth less of gradient
+    t = {"labels": [0, 0, 1, 0], "soft": [[1.0, 0], [0.5, 0.5], [0, 1], [0.8, 0.2]]}[targets]
+    report = gradient_check(network, x, t, method=method)
+    assert report.passed, str(report)
+    assert report.tolerance == 1e-5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_right_gradients_pass_where_outputs_are_saturated(method, dtype):
+    x, t = samples(6, 30, 3)
+    for seed in range(30):
+        network = TwoLayerNet(30, 8, 3, 1, activation="identity", dtype=dtype, rng=seed)
+        report = gradient_check(network, x, t, method=method)
+        assert report.passed, f"{seed}: {report}"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_wrong_gradients_fail_where_outputs_are_saturated(broken_gradient, method):
+    def change(gradients):
+        gradients["b2"][0] += 1e-3
+        gradients["W1"] *= 1.001
+
+    broken_gradient(change)
+    network = TwoLayerNet(30, 8, 3, 1, activation="identity", rng=0)
+    report = gradient_check(network, *samples(6, 30, 3), method=method)
+    assert not report.parameters["b2"].passed
+    assert not report.parameters["W1"].passed
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_targets_that_do_not_sum_to_one_fail(method):
+    """Backpropagation is the book's y − t, which is not the derivative then."""
+    x, _ = samples(6, 7, 3)
+    assert not gradient_check(small_network("numpy"), x, np.full((6, 3), 0.5), method=method).passed
 
 
 def test_directions_are_the_same_each_time():
@@ -195,8 +234,9 @@ def test_impossible_arguments():
         gradient_check(network, x[:, :3], t, method="projection")
 
 
-@pytest.mark.parametrize(("options", "code", "last"), [((), 0, "pass:"), (("--tolerance", "0"), 1, "FAIL:")])
-def test_command(capsys, options, code, last):
+@pytest.mark.parametrize(("options", "code", "last"), [(("--tolerance", "1e-3"), 0, "pass:"), ((), 1, "FAIL:")])
+def test_command(capsys, broken_gradient, options, code, last):
+    broken_gradient(nearly_right)
     with pytest.raises(SystemExit) as stopped:
         main(["gradcheck", "--method", "projection", "--hidden", "4", "--backend", "numpy", *options])
     assert stopped.value.code == code
