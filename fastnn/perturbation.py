@@ -188,19 +188,21 @@ def _in_blocks(f: Function, x: Array, replacements: Array) -> Array:
     elements of the one before if it has to.
     """
     xp = get_array_module(x)
-    values = _empty_values(x, replacements.shape)
     count, size = replacements.shape
     most = max((HOST_BLOCK_BYTES if xp is np else DEVICE_BLOCK_BYTES) // (count * x.nbytes), 1)
     length = -(-size // -(-size // most))  # as many blocks as it takes, about equal
     block = xp.empty((count, length * size), x.dtype)
-    copies = block.reshape(count, length, size)
-    copies[...] = originals = x.reshape(-1)
+    block.reshape(count, length, size)[...] = originals = x.reshape(-1)
     points = _read_only(block.reshape(count * length, *x.shape))
+    values = _empty_values(x, replacements.shape) if length < size else None
     for start in (*range(0, size - length, length), size - length):
         part = slice(start, start + length)
         diagonals = block[:, start :: size + 1]  # for each replacement, element start + i of point i
         diagonals[...] = replacements[:, part]
-        values[:, part] = _block_values(f, points).reshape(count, length)
+        found = _block_values(f, points).reshape(count, length)
+        if values is None:
+            return found
+        values[:, part] = found
         diagonals[...] = originals[part]
     return values
 
@@ -208,8 +210,8 @@ def _in_blocks(f: Function, x: Array, replacements: Array) -> Array:
 def _read_only(x: Array) -> Array:
     """A view that an f cannot write to, whose caller needs it as it is; CuPy has no such thing."""
     x = x.view()
-    if get_array_module(x) is np:
-        x.flags.writeable = False
+    if type(x) is np.ndarray:
+        x.setflags(write=False)
     return x
 
 
