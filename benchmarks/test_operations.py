@@ -102,6 +102,7 @@ CASES = {
     "dense_descent": Case(
         lambda a: (a.W1, a.b1, a.x, a.delta1, LEARNING_RATE),
         lambda a: plain.dense_descent(a.W1, a.b1, a.x, a.delta1),
+        out="gradient",
         changes=("W1", "b1"),
     ),
     "descent": Case(lambda a: (a.W1, a.gradient, LEARNING_RATE), lambda a: plain.descent(a.W1, a.gradient), changes=("W1",)),

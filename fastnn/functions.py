@@ -130,16 +130,14 @@ def softmax(x: Array, *, out: Array | None = None) -> Array:
     x = _float_array(x)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise InputError(f"x has shape {x.shape}; softmax needs at least one value on the last axis")
-    return _softmax(x, out=out)
+    with np.errstate(under="ignore"):
+        return _softmax(x, out=out)
 
 
 # -- the same without checks, for operations whose callers have checked ----------------------------------------------------
 
-#: exp of a large negative number is 0, and the sigmoid of one 1/inf: an overflow or underflow that gives the right result.
-_flow_ignored = np.errstate(over="ignore", under="ignore")
 
-
-@_flow_ignored
+@np.errstate(over="ignore", under="ignore")  # the sigmoid of a large negative number is 1/inf, which is right
 def _sigmoid(x: Array, *, out: Array | None = None) -> Array:
     xp = get_array_module(x)
     out = xp.negative(x, out=out)
@@ -156,7 +154,6 @@ def _relu(x: Array, *, out: Array | None = None) -> Array:
     return get_array_module(x).maximum(x, 0, out=out)
 
 
-@_flow_ignored
 def _softmax(x: Array, *, out: Array | None = None) -> Array:
     xp = get_array_module(x)
     out = xp.subtract(x, x.max(axis=-1, keepdims=True), out=out)

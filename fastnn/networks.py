@@ -8,6 +8,7 @@ between devices any more.
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -31,6 +32,9 @@ from .validation import (
 
 #: The step that suits the incremental numerical gradient, which computes in float64: truncation and rounding about equal.
 INCREMENTAL_STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
+
+#: The parameters of a :class:`TwoLayerNet`, from its dict.
+_W1_b1_W2_b2 = itemgetter("W1", "b1", "W2", "b2")
 
 #: A layer as a backward pass leaves it: the suffix of its parameters' names, its input, and the derivative of the loss
 #: with respect to its pre-activation.
@@ -222,7 +226,7 @@ class Network:
         value, layers = self._backward(x, t, out)
         for suffix, entering, delta in layers:
             W, b = self.params["W" + suffix], self.params["b" + suffix]
-            self.backend.dense_descent(W, b, entering, delta, learning_rate)
+            self.backend.dense_descent(W, b, entering, delta, learning_rate, out=out.get("dW" + suffix))
         return value
 
     def descend_numerically(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
@@ -443,12 +447,12 @@ class TwoLayerNet(Network):
         self.params = {name: self.backend.asarray(value, self.dtype) for name, value in host.items()}
 
     def _logits(self, x: Array) -> Array:
-        W1, b1, W2, b2 = (self.params[name] for name in self._shapes)
+        W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)
         z1 = self.backend.dense(x, W1, b1, self.activation)
         return self.backend.dense(z1, W2, b2)
 
     def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
-        W1, b1, W2, b2 = (self.params[name] for name in self._shapes)
+        W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)
         z1 = self.backend.dense(x, W1, b1, self.activation, out=out.get("z1"))
         logits = self.backend.dense(z1, W2, b2, out=out.get("logits"))
         value, delta2 = self.backend.loss_gradient(logits, t, self.loss_name, out=out.get("delta2"))
@@ -456,14 +460,13 @@ class TwoLayerNet(Network):
         return value, [("1", x, delta1), ("2", z1, delta2)]
 
     def _incremental_differences(self, x: Array, t: Array, h: float) -> tuple[Array, dict[str, Array]]:
-        W1, b1, W2, b2 = (self.params[name] for name in self._shapes)
+        W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)
         value, gradients = self.backend.numerical_gradient(x, t, W1, b1, W2, b2, self.activation, self.loss_name, h)
         return value, dict(zip(self._shapes, gradients, strict=True))
 
     _methods: ClassVar[dict[str, Any]] = {**Network._methods, "incremental": _incremental_differences}
 
     def buffers(self, batch_size: int) -> dict[str, Array]:
-        _, j = self._shapes["W1"]
-        _, k = self._shapes["W2"]
-        columns = {"z1": j, "logits": k, "delta2": k, "delta1": j}
-        return {name: self.backend.empty((batch_size, size), self.dtype) for name, size in columns.items()}
+        n, (i, j), (_, k) = batch_size, self._shapes["W1"], self._shapes["W2"]
+        shapes = {"z1": (n, j), "logits": (n, k), "delta2": (n, k), "delta1": (n, j), "dW1": (i, j), "dW2": (j, k)}
+        return {name: self.backend.empty(shape, self.dtype) for name, shape in shapes.items()}

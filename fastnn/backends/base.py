@@ -215,8 +215,7 @@ class Backend:
 
     def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
         """The rows of an array that have these numbers, which are in range."""
-        # NumPy copies through a second buffer unless the mode is one that cannot raise.
-        return self.xp.take(a, rows, axis=0, out=out, **({"mode": "clip"} if self.xp is np else {}))
+        return self.xp.take(a, rows, axis=0, out=out)
 
     def dense(self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None) -> Array:
         """activation(x·W + b): shapes (n, i), (i, j), (j,) → (n, j)."""
@@ -234,9 +233,9 @@ class Backend:
 
     def loss_gradient(self, logits: Array, t: Array, loss: str, *, out: Array | None = None) -> tuple[Array, Array]:
         """The loss of the logits (n, k) and its derivative with respect to them, in one pass."""
-        y = LOSSES[loss].output(logits, out=out)
-        value = LOSSES[loss].value(y, t)
-        return value, LOSSES[loss].gradient(y, t)
+        output, value, gradient = LOSSES[loss]
+        y = output(logits, out=out)
+        return value(y, t), gradient(y, t)
 
     def count_correct(self, logits: Array, t: Array) -> Array:
         """How many rows of the logits (n, k) have their maximum where the target has it (the first, if several)."""
@@ -258,11 +257,14 @@ class Backend:
         """The gradient of a layer's parameters from its input `x` (n, i) and `delta` (n, j): xᵀ·delta and Σ delta."""
         return self.xp.matmul(x.T, delta), delta.sum(axis=0)
 
-    def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float) -> None:
-        """One step of gradient descent on a layer's parameters, in place: what `dense_gradient` and `descent` do."""
-        dW, db = self.dense_gradient(x, delta)
-        self.descent(W, dW, learning_rate)
-        self.descent(b, db, learning_rate)
+    def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None) -> None:
+        """One step of gradient descent on a layer's parameters, in place, against what `dense_gradient` gives.
+
+        `out`, like `W`, is space for the gradient, which may be used or not; `delta` is scratch space afterwards.
+        """
+        delta *= learning_rate  # smaller than the gradient
+        W -= self.xp.matmul(x.T, delta, out=out)
+        b -= delta.sum(axis=0)
 
     def numerical_gradient(
         self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float

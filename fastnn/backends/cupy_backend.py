@@ -276,11 +276,11 @@ class CupyBackend(Backend):
         return dW, db
 
     @_on_device
-    def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float) -> None:
-        self._check(W=W, b=b, x=x, delta=delta)
+    def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None) -> None:
+        self._check(W=W, b=b, x=x, delta=delta, out=out)
         contiguous = W.flags.c_contiguous and b.flags.c_contiguous
         if len(x) * W.size >= LARGE_PRODUCT or not contiguous:
-            super().dense_descent(W, b, x, delta, learning_rate)
+            super().dense_descent(W, b, _gathered(x), delta, learning_rate, out=out)
         else:
             self._kernels.dense_descent(W, b, x, delta, learning_rate)
 

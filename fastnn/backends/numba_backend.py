@@ -215,12 +215,12 @@ class NumbaBackend(NumpyBackend):
         self.dense_descent(dW, db, x, delta, -1.0)
         return dW, db
 
-    def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float) -> None:
+    def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None) -> None:
+        if not isinstance(x, SparseRows):
+            super().dense_descent(W, b, x, delta, learning_rate, out=out)
+            return
         rate = W.dtype.type(learning_rate)
-        if isinstance(x, SparseRows):
-            self._share(self._kernels.sparse_descent, self._parts(x, W, SPARSE_GRAIN), x.samples, x.rows, delta, rate, W)
-        else:
-            self.descent(W, np.matmul(x.T, delta), learning_rate)
+        self._share(self._kernels.sparse_descent, self._parts(x, W, SPARSE_GRAIN), x.samples, x.rows, delta, rate, W)
         self._kernels.bias_descent(delta, rate, b)
 
     def numerical_gradient(

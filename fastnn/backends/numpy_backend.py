@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..validation import Array
 from .base import Availability, Backend
 
 #: Below how many multiplications in its largest product a step runs on one BLAS thread, and from how many on all of them.
@@ -40,6 +41,9 @@ class NumpyBackend(Backend):
     @classmethod
     def probe(cls) -> Availability:
         return Availability(True, cpu_name())
+
+    def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
+        return a.take(rows, axis=0, out=out, mode="clip")  # any mode that can raise copies through a second buffer
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
         """One BLAS thread where several would spend more time waiting for each other than working."""
