@@ -8,7 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 
 from fastnn import TwoLayerNet, load_mnist
-from fastnn.backends import Backend
+from fastnn.backends import Backend, get_backend
 
 LEARNING_RATE = 0.1
 
@@ -94,7 +94,8 @@ class Problem:
         return np.random.default_rng(2).integers(len(self.x), size=(iterations, self.size.batch))
 
     def network(self, backend: str | Backend = "numpy") -> TwoLayerNet:
-        """A new network on this backend; always with the same initial weights."""
+        """A new network on this backend, which "auto" chooses for this batch; always with the same initial weights."""
+        backend = get_backend(backend, multiplications=self.size.batch * self.size.parameters)
         return TwoLayerNet(self.size.inputs, self.size.hidden, OUTPUTS, backend=backend, dtype=self.dtype, rng=3)
 
     @property

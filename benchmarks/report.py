@@ -175,6 +175,8 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
         for found in results["comparisons"] if results else ():
             for claim in found["claims"]:
                 measured, verdict = format_number(claim["measured"]), "met" if claim["met"] else "**not met**"
+                if "limit" in claim:
+                    verdict += f"; {claim['limited_by']}: {format_number(claim['limit'])}"
                 yield f"| {found['name']} | {claim['text']} | {measured} | {verdict} |"
 
 

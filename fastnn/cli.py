@@ -55,9 +55,10 @@ def train_command(
 ) -> None:
     """Train on MNIST and report accuracy and time."""
     rng = generator(seed)
-    chosen = get_backend(backend)
     (x_train, t_train), (x_test, t_test) = load_mnist(directory=data)
     classes = max(10, int(t_train.max()) + 1) if t_train.dtype.kind in "iu" else 10
+    parameters = (x_train.shape[1] + 1) * hidden + (hidden + 1) * classes
+    chosen = get_backend(backend, multiplications=batch_size * parameters)
     network = TwoLayerNet(x_train.shape[1], hidden, classes, backend=chosen, dtype=dtype, rng=rng)
     history = train(
         network,

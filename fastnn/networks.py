@@ -33,6 +33,9 @@ from .validation import (
 #: The step that suits the incremental numerical gradient, which computes in float64: truncation and rounding about equal.
 INCREMENTAL_STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
 
+#: How many samples a step is taken to have where a backend is chosen by the size of the work: as many as in the book.
+USUAL_BATCH = 100
+
 #: The parameters of a :class:`TwoLayerNet`, from its dict.
 _W1_b1_W2_b2 = itemgetter("W1", "b1", "W2", "b2")
 
@@ -60,8 +63,8 @@ class Network:
     def __init__(self, shapes: dict[str, tuple[int, ...]], *, loss: str, backend: str | Backend, dtype: Any) -> None:
         self.loss_name = choice(loss, "loss", LOSSES)
         self.dtype = float_dtype(dtype)
-        self.backend = get_backend(backend)
         self._shapes = shapes
+        self.backend = get_backend(backend, multiplications=USUAL_BATCH * self.size)
 
     # -- formulas that each network gives ------------------------------------------------------------------------------
 
@@ -207,7 +210,7 @@ class Network:
 
     def to(self, backend: str | Backend) -> Self:
         """A copy of the network on another backend, with copies of its parameters."""
-        target = get_backend(backend)
+        target = get_backend(backend, multiplications=USUAL_BATCH * self.size)
         self._check_params()
         moved = object.__new__(type(self))
         moved.__dict__.update(self.__dict__)

@@ -248,6 +248,22 @@ def test_auto_prefers_a_gpu(python, fake_cupy):
     assert done.code == 0, done.err
 
 
+def test_auto_takes_a_gpu_for_work_that_is_worth_it(python, fake_cupy):
+    body = """
+        import logging, sys
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+        least = fastnn.backends._backend_class("cupy").least_work
+        assert fastnn.get_backend("auto", multiplications=least).name == "cupy"
+        assert fastnn.get_backend("auto", multiplications=least - 1).name == "numba"
+        assert fastnn.get_backend("cupy", multiplications=1).name == "cupy"
+        assert fastnn.SimpleNet(backend="auto", rng=0).backend.name == "numba"
+        assert fastnn.SimpleNet(rng=0).to("auto").backend.name == "numba"
+    """
+    done = python("-c", script(body), path=[fake_cupy("one device")])
+    assert done.code == 0, done.err
+    assert "passes over 'cupy': it pays from 400,000 multiplications a step on, and here are 399,999" in done.err
+
+
 def test_auto_is_the_default_of_get_backend():
     assert fastnn.get_backend() is fastnn.get_backend("auto")
 

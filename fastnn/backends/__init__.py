@@ -88,14 +88,18 @@ def available_backends() -> dict[str, Availability]:
     return {name: availability(name) for name in _registered()}
 
 
-def get_backend(backend: str | Backend = "auto") -> Backend:
+def get_backend(backend: str | Backend = "auto", *, multiplications: int | None = None) -> Backend:
     """The backend of this name; an instance is returned as it is.
 
     Parameters
     ----------
     backend : str or Backend
         ``"numpy"``, ``"numba"``, ``"cupy"``, a name that another package registers, or ``"auto"`` for the first of cupy,
-        numba and numpy that can run here. A device may follow a colon where the backend has several: ``"cupy:1"``.
+        numba and numpy that can run here and is worth it for this much work. A device may follow a colon where the backend
+        has several: ``"cupy:1"``.
+    multiplications : int, optional
+        How much work ``"auto"`` chooses for: how many multiplications a step takes on its way forward, which is the number
+        of parameters times the batch size. A network says it for the book's batches of 100. By default as much as any.
 
     Returns
     -------
@@ -124,7 +128,7 @@ def get_backend(backend: str | Backend = "auto") -> Backend:
         raise DtypeError(f"backend={backend!r} is neither a name nor an instance of fastnn.backends.base.Backend")
     name, colon, device = backend.partition(":")
     if name == "auto" and not colon:
-        return _choose()
+        return _choose(multiplications)
     if name not in _registered():
         raise UnknownBackendError(f"there is no backend {backend!r}; choose one of {', '.join(['auto', *_registered()])}")
     return _instance(name, device if colon else None)
@@ -149,14 +153,18 @@ def _logger() -> Any:
     return logging.getLogger("fastnn")
 
 
-def _choose() -> Backend:
-    """The first of the preferred backends that can run here."""
+def _choose(multiplications: int | None) -> Backend:
+    """The first of the preferred backends that can run here and is worth it for a step of this many multiplications."""
     for name in _AUTO_ORDER:
-        found = availability(name)
-        if found.available:
+        found, reason = availability(name), ""
+        if not found.available:
+            reason = found.reason
+        elif multiplications is not None and multiplications < _backend_class(name).least_work:
+            reason = f"it pays from {_backend_class(name).least_work:,} multiplications a step on, and here are {multiplications:,}"
+        if not reason:
             _logger().info("backend 'auto' is %r on %s", name, found.device)
             return get_backend(name)
-        _logger().info("backend 'auto' passes over %r: %s", name, found.reason)
+        _logger().info("backend 'auto' passes over %r: %s", name, reason)
     raise BackendError("no backend can run here, not even NumPy")  # pragma: no cover
 
 

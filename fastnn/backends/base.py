@@ -92,11 +92,15 @@ class Backend:
         NumPy, or a module with its interface.
     array_type : type
         The arrays that the operations take.
+    least_work : int
+        From how many multiplications a step on ``"auto"`` chooses this backend, if it prefers it and it can run here: for less,
+        another one has done the step before the work has started here.
     """
 
     name: ClassVar[str]
     xp: ModuleType
     array_type: type = np.ndarray
+    least_work: ClassVar[int] = 0
 
     # -- the machine ---------------------------------------------------------------------------------------------------
 
