@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .store import Results, load
+
 FOLDER = Path(__file__).parent
 
 #: The factor beyond which a ratio counts as worse: wide enough for another processor, narrow enough for a kernel that left
@@ -22,9 +24,9 @@ TOLERANCE = 2.0
 ATTEMPTS = 3
 
 
-def ratios(path: Path) -> dict[str, float]:
-    """The ratio of each benchmark in a file of results to its reference kernel, by test."""
-    return {entry["id"]: entry["ratio"] for entry in json.loads(path.read_text(encoding="utf-8"))["benchmarks"]}
+def ratios(results: Results) -> dict[str, float]:
+    """The ratio of each benchmark in the results to its reference kernel, by test."""
+    return {entry["id"]: entry["ratio"] for entry in results["benchmarks"]}
 
 
 def regressions(committed: dict[str, float], measured: dict[str, float], tolerance: float = TOLERANCE) -> dict[str, float]:
@@ -39,14 +41,14 @@ def measure(*selection: str) -> dict[str, float]:
         path = Path(folder) / "results.json"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--results={path}"]
         subprocess.run([*command, *selection], check=True, cwd=FOLDER)
-        return ratios(path)
+        return ratios(json.loads(path.read_text(encoding="utf-8")))
 
 
 def main() -> int:
     """Compare, and return 1 if anything has become worse."""
     committed: dict[str, float] = {}
-    for path in sorted((FOLDER / "results").glob("*-fastnn.json"), reverse=True):  # where both have an entry: the CPU's
-        committed |= ratios(path)
+    for kind in ("gpu", "cpu"):  # where both have an entry: the CPU's
+        committed |= ratios(load(kind, "fastnn") or {"benchmarks": []})
     if not committed:
         raise SystemExit("there is nothing to compare with: nox -s bench -- --record writes it to benchmarks/results")
     selection = ["test_operations.py", "test_network.py", "-k", "not wide and not tiny"]

@@ -12,10 +12,9 @@ import pytest
 from fastnn.backends import Backend, available_backends, get_backend
 from fastnn.bench import blas_threads
 
+from . import store
 from .problems import SIZES, Problem
 from .recording import Record
-
-RESULTS = Path(__file__).parent / "results"
 
 _RECORD = pytest.StashKey[Record]()
 
@@ -25,7 +24,7 @@ _PEERS = ("torch", "jax", "scikit-learn", "scipy", "numdifftools")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--results", type=Path, metavar="FILE", help="write what was measured to this JSON file")
-    parser.addoption("--record", metavar="NAME", help="write it to benchmarks/results: to cpu-NAME.json, or gpu-NAME.json")
+    parser.addoption("--record", metavar="SESSION", help="write it to this session's part of a file in benchmarks/results")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,9 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     path, name = session.config.getoption("results"), session.config.getoption("record")
-    if name:
-        path = RESULTS / f"{'gpu' if available_backends()['cupy'].available else 'cpu'}-{name}.json"
-    if path is None or session.testsfailed:
+    if not (path or name) or session.testsfailed:
         return
     versions = {}
     for package in _PEERS:
@@ -45,7 +42,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    session.config.stash[_RECORD].write(path, versions)
+    results = session.config.stash[_RECORD].content(versions)
+    if path:
+        path.write_text(store.text(results), encoding="utf-8")
+    if name:
+        store.save(results, name)
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-benchmark's tables

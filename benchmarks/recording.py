@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import datetime
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -175,8 +174,8 @@ class Record:
         """Keep how something grows: each point has ``contestant``, ``x``, and a time or whatever else was measured."""
         self.curves.append({"name": name, "x_label": x_label, "y_label": y_label, "points": list(points)})
 
-    def write(self, path: Path, versions: Mapping[str, str]) -> None:
-        """As JSON, with the machine, the versions, the commit and the date."""
+    def content(self, versions: Mapping[str, str]) -> dict[str, Any]:
+        """All of it as plain data, with the machine, the versions, the commit and the date."""
         machine = bench.machine()
         machine["versions"] |= versions
         content = {
@@ -187,7 +186,7 @@ class Record:
             "comparisons": self.comparisons,
             "curves": self.curves,
         }
-        path.write_text(_json(_rounded(content)), encoding="utf-8")
+        return _rounded(content)
 
     def lines(self) -> list[str]:
         """The comparisons and curves for a person to read."""
@@ -241,16 +240,6 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+" if changed else "")
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    """With one line for each entry of a list, so that two files can be compared line by line."""
-    parts = []
-    for key, value in content.items():
-        entries = [json.dumps(entry, ensure_ascii=False) for entry in value] if isinstance(value, list) else []
-        text = "[\n  " + ",\n  ".join(entries) + "\n ]" if entries else json.dumps(value, ensure_ascii=False)
-        parts.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _rounded(value: Any) -> Any:

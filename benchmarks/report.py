@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 from fastnn.bench import format_seconds
 
 from .recording import format_number
+from .store import FOLDER, Results, load
 
-FOLDER = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
 
 #: Between these lines the README is written by this module.
@@ -24,14 +23,6 @@ BEGIN, END = "<!-- benchmarks: written by python -m benchmarks.report -->", "<!-
 BOOK = "book's loop"
 
 COLOURS = {"fastnn numba": "tab:blue", "fastnn numpy": "tab:cyan", "fastnn cupy": "tab:green", BOOK: "tab:gray"}
-
-Results = dict[str, Any]
-
-
-def load(kind: str, name: str, folder: Path = FOLDER) -> Results | None:
-    """The results of one kind of machine, ``"cpu"`` or ``"gpu"``, and one session, ``"fastnn"`` or ``"peers"``."""
-    path = folder / f"{kind}-{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def best_threads(timings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -154,6 +145,8 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
         return
     machine = ours["machine"]
     versions = {name: number for results in (ours, peers) if results for name, number in results["machine"]["versions"].items()}
+    if machine.get("nvidia_driver"):
+        versions["NVIDIA driver"] = machine["nvidia_driver"]
     yield (
         f"Measured {ours['date'][:10]} on {'; '.join(dict.fromkeys([machine['cpu'], *machine['devices'].values()]))}, "
         f"{machine['memory_gb']} GB, {machine['system']}, with {', '.join(f'{name} {v}' for name, v in versions.items())}. "

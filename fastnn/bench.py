@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import re
 import statistics
 import sys
 import time
@@ -272,6 +273,7 @@ def machine() -> dict[str, Any]:
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "devices": {name: found.device for name, found in available_backends().items() if found.available},
+        "nvidia_driver": _nvidia_driver(),
         "blas": [
             f"{pool['internal_api']} {pool['version']} for {pool.get('architecture', '?')}, {pool['num_threads']} threads"
             for pool in blas
@@ -286,6 +288,13 @@ def _memory_gb() -> int | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
     except (AttributeError, ValueError):  # not on Windows
         return None
+
+
+def _nvidia_driver() -> str | None:
+    """The version of the NVIDIA driver; None where there is none, or no Linux to tell."""
+    file = Path("/proc/driver/nvidia/version")
+    found = re.search(r"\d+\.\d+(\.\d+)?", file.read_text(encoding="utf-8")) if file.exists() else None
+    return found[0] if found else None
 
 
 def measure(*, dtype: Any = "float64", hidden_size: int = 50, batch_size: int = 100, seconds: float = 30.0) -> dict[str, Any]:

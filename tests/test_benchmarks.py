@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import check, report
+from benchmarks import check, recording, report, store
 from fastnn import bench
 from fastnn.backends.base import OPERATIONS
 from fastnn.cli import cli
@@ -63,6 +63,55 @@ def test_readme_shows_the_committed_results():
     assert shown.strip() == report.markdown().strip(), "run python -m benchmarks.report"
     for picture in re.findall(r"\]\((benchmarks/results/\S+)\)", shown):
         assert (ROOT / picture).stat().st_size > 1000
+
+
+def results(date, cpu="AMD EPYC, 2 cores", gpu=None):
+    devices = {"numpy": cpu} | ({"cupy": gpu} if gpu else {})
+    return {"date": date, "machine": {"cpu": cpu, "devices": devices}, "benchmarks": [{"id": "a", "ratio": 1.0}]}
+
+
+class TestStore:
+    def test_a_file_for_each_device_and_day(self, tmp_path):
+        store.save(results("2026-01-02 03:04 UTC"), "fastnn", tmp_path)
+        store.save(results("2026-01-02 03:04 UTC", gpu="NVIDIA H200"), "fastnn", tmp_path)
+        store.save(results("2026-01-03 03:04 UTC"), "fastnn", tmp_path)
+        names = {file.name for file in tmp_path.iterdir()}
+        assert names == {
+            f"{name}.json" for name in ("amd-epyc-2-cores-2026-01-02", "nvidia-h200-2026-01-02", "amd-epyc-2-cores-2026-01-03")
+        }
+
+    def test_a_session_replaces_its_own_part(self, tmp_path):
+        first, other, second = (results(f"2026-01-02 03:0{i} UTC") for i in range(3))
+        for part, session in ((first, "fastnn"), (other, "peers"), (second, "fastnn")):
+            store.save(part, session, tmp_path)
+        assert store.load("cpu", "fastnn", tmp_path) == second
+        assert store.load("cpu", "peers", tmp_path) == other
+
+    def test_the_newest_of_a_kind(self, tmp_path):
+        old, new, gpu = (
+            results("2026-01-02 03:04 UTC"),
+            results("2026-02-02 03:04 UTC", "Another"),
+            results("2026-03-02", gpu="NVIDIA"),
+        )
+        for part in (new, old, gpu):
+            store.save(part, "fastnn", tmp_path)
+        assert store.load("cpu", "fastnn", tmp_path) == new
+        assert store.load("gpu", "fastnn", tmp_path) == gpu
+        assert store.load("gpu", "peers", tmp_path) is None
+
+
+TIMINGS = {name: bench.Timing(median, median, median, 5) for name, median in (("ours", 2.0), ("theirs", 10.0), ("least", 1.0))}
+
+
+class TestClaim:
+    def test_times_faster(self):
+        claim = recording.Claim("ours", ("theirs",), times_faster=6, limited_by="least").judge(TIMINGS)
+        assert (claim["measured"], claim["met"], claim["limit"]) == (5.0, False, 10.0)
+
+    @pytest.mark.parametrize(("at_most", "met"), [(0.2, True), (0.1, False)])
+    def test_at_most(self, at_most, met):
+        claim = recording.Claim("ours", ("theirs",), at_most=at_most).judge(TIMINGS)
+        assert (claim["measured"], claim["met"], "limit" in claim) == (0.2, met, False)
 
 
 COMMITTED_RATIOS = {"a": 1.0, "b": 0.5, "gone": 1.0}

@@ -1,0 +1,60 @@
+"""The files of results: one for each device and day, ``benchmarks/results/<device>-<date>.json``, with a part for each session.
+
+A session, ``fastnn`` or ``peers``, replaces its own part of the day's file and leaves the other's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "results"
+
+#: What one session measured, as :meth:`benchmarks.recording.Record.content` has it.
+Results = dict[str, Any]
+
+
+def kind(results: Results) -> str:
+    """``"gpu"`` if there was one, else ``"cpu"``."""
+    return "gpu" if "cupy" in results["machine"]["devices"] else "cpu"
+
+
+def path(results: Results, folder: Path = FOLDER) -> Path:
+    """The file for the device and day of these results."""
+    machine = results["machine"]
+    device = machine["devices"].get("cupy", machine["cpu"])
+    return folder / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}-{results['date'][:10]}.json"
+
+
+def save(results: Results, session: str, folder: Path = FOLDER) -> None:
+    """Write what a session measured to the file of its device and day."""
+    file = path(results, folder)
+    parts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    parts[session] = results
+    texts = [f"{json.dumps(name)}: {text(part)}" for name, part in sorted(parts.items())]
+    file.write_text("{\n" + ",\n".join(texts) + "\n}\n", encoding="utf-8")
+
+
+def load(of_kind: str, session: str, folder: Path = FOLDER) -> Results | None:
+    """The newest results of one kind of machine and one session."""
+    return max(_all(of_kind, session, folder), key=lambda results: results["date"], default=None)
+
+
+def _all(of_kind: str, session: str, folder: Path) -> Iterator[Results]:
+    for file in folder.glob("*.json"):
+        results = json.loads(file.read_text(encoding="utf-8")).get(session)
+        if results and kind(results) == of_kind:
+            yield results
+
+
+def text(results: Mapping[str, Any]) -> str:
+    """Results as JSON with one line for each entry of a list, so that two files can be compared line by line."""
+    parts = []
+    for key, value in results.items():
+        entries = [json.dumps(entry, ensure_ascii=False) for entry in value] if isinstance(value, list) else []
+        shown = "[\n  " + ",\n  ".join(entries) + "\n ]" if entries else json.dumps(value, ensure_ascii=False)
+        parts.append(f" {json.dumps(key)}: {shown}")
+    return "{\n" + ",\n".join(parts) + "\n}"
