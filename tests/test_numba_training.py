@@ -1,4 +1,4 @@
-"""The kernel that makes many steps, against the same steps made one operation at a time on the reference."""
+"""The kernels that make many steps, against the same steps made one operation at a time on the reference."""
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ def problem(features=30, outputs=3, samples=200, density=0.2):
     return x, rng.integers(outputs, size=samples)
 
 
-def counted(monkeypatch, backend):
+def counted(monkeypatch, backend, module="_training", name="sgd_steps"):
     """How often the kernel is called."""
-    calls, kernel = [], backend._training.sgd_steps
-    monkeypatch.setattr(backend._training, "sgd_steps", lambda *arguments: calls.append(1) or kernel(*arguments))
+    calls, kernel = [], getattr(getattr(backend, module), name)
+    monkeypatch.setattr(getattr(backend, module), name, lambda *arguments: calls.append(1) or kernel(*arguments))
     return calls
 
 
@@ -105,6 +105,67 @@ def test_other_training_goes_step_by_step(monkeypatch, options):
     expected, _ = trained(ReferenceBackend(), x, t, iterations=5, learning_rate=0.01, **options)
     assert not calls
     np.testing.assert_allclose(loss, expected, rtol=1e-9)
+
+
+# -- by numerical gradient -----------------------------------------------------------------------------------------------
+
+
+def trained_numerically(backend, x, t, **options):
+    return trained(backend, x, t, gradient="numerical", learning_rate=0.5, **options)
+
+
+def assert_trained_alike(found, expected, tolerance):
+    (loss, params), (expected_loss, expected_params) = found, expected
+    np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
+    for name, parameter in expected_params.items():
+        np.testing.assert_allclose(params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("targets", ["labels", "one-hot", "soft"])
+@pytest.mark.parametrize(("hidden", "outputs", "batch"), [(1, 2, 1), (7, 3, 20), (50, 10, 100)])
+def test_numerical_steps_are_those_of_the_reference(monkeypatch, dtype, threads, targets, hidden, outputs, batch):
+    x, labels = problem(outputs=outputs)
+    rows = np.eye(outputs)[labels]
+    t = {"labels": labels, "one-hot": rows, "soft": rows * 0.7 + 0.3 / outputs}[targets]
+    backend = NumbaBackend(threads)
+    monkeypatch.setattr("fastnn.backends.numba_backend.PERTURBATION_GRAIN", 1)
+    calls = counted(monkeypatch, backend, "_incremental", "descent_steps")
+    options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype, "iterations": 12}
+    found, expected = (trained_numerically(b, x, t, **options) for b in (backend, ReferenceBackend()))
+    assert len(calls) > 1
+    assert_trained_alike(found, expected, 1e-11 if dtype == np.float64 else 2e-5)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_numerical_steps_with_every_activation(activation):
+    x, t = problem()
+    found, expected = (trained_numerically(b, x, t, activation=activation) for b in (NumbaBackend(2), ReferenceBackend()))
+    assert_trained_alike(found, expected, 1e-10)
+
+
+def test_neither_threads_nor_calls_change_numerical_steps(monkeypatch):
+    x, t = problem()
+    monkeypatch.setattr("fastnn.backends.numba_backend.PERTURBATION_GRAIN", 1)
+    first = trained_numerically(NumbaBackend(1), x, t)
+    monkeypatch.setattr("fastnn.backends.numba_backend.INTERRUPTIBLE", 1)  # a call for each step
+    backend = NumbaBackend(3)
+    calls = counted(monkeypatch, backend, "_incremental", "descent_steps")
+    second = trained_numerically(backend, x, t)
+    assert len(calls) >= 40
+    assert np.array_equal(first[0], second[0])
+    assert all(np.array_equal(first[1][name], second[1][name]) for name in first[1])
+
+
+@pytest.mark.parametrize("options", [{"loss": "mean_squared_error"}, {"density": 1.0}], ids=lambda options: next(iter(options)))
+def test_other_numerical_steps_go_one_by_one(monkeypatch, options):
+    x, t = problem(density=options.pop("density", 0.2))
+    backend = NumbaBackend(2)
+    calls = counted(monkeypatch, backend, "_incremental", "descent_steps")
+    options |= {"iterations": 5, "gradient": "numerical", "learning_rate": 0.01}
+    found, expected = (trained(b, x, t, **options) for b in (backend, ReferenceBackend()))
+    assert not calls
+    assert_trained_alike(found, expected, 1e-10)
 
 
 def test_parameters_and_accuracies_are_up_to_date_between_epochs():

@@ -7,7 +7,7 @@ import pytest
 
 import fastnn
 from fastnn.backends.base import OPERATIONS
-from fastnn.backends.recorder import Recorder, two_layer_step
+from fastnn.backends.recorder import Recorder, numerical_step, two_layer_step
 from fastnn.training import sgd_step
 
 
@@ -35,6 +35,22 @@ def test_a_step_is_recognized_and_not_made(network):
     assert not set(OPERATIONS) & set(vars(network.backend))
 
 
+def test_a_step_by_numerical_gradient_is_recognized_and_not_made(network):
+    step, data, rows = step_of(network, "numerical")
+    before = {name: p.copy() for name, p in network.params.items()}
+    recorded = Recorder(network.backend, OPERATIONS).record(lambda: step(rows))
+    found = numerical_step(recorded)
+    assert all(np.array_equal(before[name], p) for name, p in network.params.items())
+    assert all(getattr(found, name) is p for name, p in network.params.items())
+    assert (found.activation, found.loss, found.h, found.learning_rate) == ("sigmoid", "cross_entropy", 1e-4, 0.1)
+    assert found.taken[id(found.t)] == (data.t, rows)
+    assert two_layer_step(recorded) is None
+    descents = [i for i, call in enumerate(recorded) if call.name == "descent"]
+    swapped = [recorded[i] for i in (*range(descents[0]), *reversed(descents))]
+    for other in (recorded[:-1], swapped, []):
+        assert numerical_step(other) is None
+
+
 @pytest.mark.parametrize("calls", [[], ["dense"], ["dense", "dense", "loss_gradient", "dense_backward", "dense_descent"]])
 def test_other_steps_are_not(network, calls):
     step, _, rows = step_of(network)
@@ -52,6 +68,7 @@ def test_nor_is_one_that_works_on_other_arrays(network):
 
 
 def test_an_operation_without_a_known_result_ends_the_recording(network):
+    network = fastnn.SimpleNet(4, 2, rng=0, backend="numpy")
     step, _, rows = step_of(network, "numerical")
     assert Recorder(network.backend, OPERATIONS).record(lambda: step(rows)) is None
     assert not set(OPERATIONS) & set(vars(network.backend))

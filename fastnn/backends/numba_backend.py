@@ -20,7 +20,7 @@ from ..functions import one_hot
 from ..validation import Array, positive_int
 from .base import OPERATIONS, Availability, Dataset
 from .numpy_backend import NumpyBackend, cpu_name
-from .recorder import Recorder, two_layer_step
+from .recorder import NumericalStep, Recorder, numerical_step, two_layer_step
 from .sparse import SparseDataset, SparseRows
 from .threads import Team
 
@@ -84,7 +84,8 @@ class NumbaBackend(NumpyBackend):
         """Compile every kernel for this dtype, or load it from Numba's cache on disk."""
         W, b, rows = np.ones((3, 3), dtype), np.ones(3, dtype), np.zeros((1, 2), np.int64)
         every = np.ones((2, 3), dtype)
-        sparse = self.dataset(np.zeros((2, 3), dtype), np.zeros(2, np.intp)).batch(rows[0])[0]
+        batch = rows[0]
+        sparse = self.dataset(np.zeros((2, 3), dtype), np.zeros(2, np.intp)).batch(batch)[0]
         panels = self._training.allocate(1, 2, 3, 3, 3, W.dtype)
         for t in (np.zeros(2, np.intp), every):
             for x in (every, sparse):
@@ -96,6 +97,10 @@ class NumbaBackend(NumpyBackend):
                 counters, samples = np.zeros((1, 3, 2), np.int64), x.samples if isinstance(x, SparseRows) else x
                 arguments = counters, np.zeros(1, np.int64), 1, samples, rows, t, 1, W.dtype.type(0), panels, np.empty(1, dtype)
                 self._training.sgd_steps(*arguments)
+            taken = {id(t): (t, batch)}
+            steps = self._fused_numerical(NumericalStep(sparse, t, W, b, W, b, "sigmoid", "cross_entropy", 1e-4, 0.0, taken), batch)
+            assert steps is not None
+            steps(rows, np.empty(1, dtype))
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
@@ -126,9 +131,13 @@ class NumbaBackend(NumpyBackend):
     def _fused(self, step: Callable[..., Array], rows: Array) -> Callable[[Array, Array], None] | None:
         """What makes this step with each of many batches in one kernel, if there is one that does.
 
-        There is for a two-layer network trained on the cross-entropy by backpropagation, up to where the BLAS is as fast.
+        There is for a two-layer network trained on the cross-entropy: by backpropagation, up to where the BLAS is as fast, and on
+        compressed samples by the numerical gradient.
         """
-        found = two_layer_step(self._recorder.record(lambda: step(rows)) or [])
+        calls = self._recorder.record(lambda: step(rows)) or []
+        if numerical := numerical_step(calls):
+            return self._fused_numerical(numerical, rows)
+        found = two_layer_step(calls)
         if found is None:
             return None
         x, W1, b1, W2, b2 = found.x, found.W1, found.b1, found.W2, found.b2
@@ -158,6 +167,36 @@ class NumbaBackend(NumpyBackend):
                 arguments = (*counters, threads, samples, batches, targets, code, rate, panels, values)
                 self._team.run(partial(training.sgd_steps, *arguments), threads)
             training.leave(panels, W1, b1, W2, b2)
+
+        return run
+
+    def _fused_numerical(self, found: NumericalStep, rows: Array) -> Callable[[Array, Array], None] | None:
+        x, parameters = found.x, (found.W1, found.b1, found.W2, found.b2)
+        labels, t_rows = found.taken.get(id(found.t), (None, None))
+        known = (
+            isinstance(x, SparseRows)
+            and x.rows is rows
+            and t_rows is rows
+            and found.loss == "cross_entropy"
+            and all(p.flags.c_contiguous for p in parameters)
+        )
+        if not known:
+            return None
+        W1, W2 = found.W1, found.W2
+        kernel, parts = self._incremental.descent_steps, self._perturbation_parts(x, W1)
+        work = self._incremental.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
+        gradients = tuple(np.empty_like(p) for p in parameters)
+        modes = self._kernels.ACTIVATION_CODES[found.activation], True
+        most = len(rows) * (1 if labels.ndim == 1 else labels.shape[1])
+        targets = np.zeros(len(rows) + 1, np.intp), np.empty(most, np.intp), np.empty(most)
+        rate, at_a_time = W1.dtype.type(found.learning_rate), max(1, INTERRUPTIBLE // (8 * self._multiplications(x, W1) + 1))
+
+        def run(rows: Array, losses: Array) -> None:
+            for start in range(0, len(rows), at_a_time):
+                batches, values = rows[start : start + at_a_time], losses[start : start + at_a_time]
+                counters = np.zeros((len(batches), 3, 2), np.int64)
+                data = counters, parts, x.samples, batches, *parameters, labels, targets, np.empty((0, 0))
+                self._team.run(partial(kernel, *data, float(found.h), modes, rate, work, gradients, values), parts)
 
         return run
 
@@ -233,9 +272,9 @@ class NumbaBackend(NumpyBackend):
         gradients = np.empty_like(W1), np.empty_like(b1), np.empty_like(W2), np.empty_like(b2)
         samples, rows = x.samples, x.rows
         modes = self._kernels.ACTIVATION_CODES[activation], cross_entropy
-        parts = min(self._parts(x, W1, PERTURBATION_GRAIN), self._team.size)
+        parts = self._perturbation_parts(x, W1)
         work = kernels.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
-        arguments = parts, samples, rows, W1, b1, W2, b2, targets, values, h, modes, work, gradients
+        arguments = np.zeros((3, 2), np.int64), parts, samples, rows, W1, b1, W2, b2, targets, values, h, modes, work, gradients
         self._team.run(lambda: kernels.differences(*arguments), parts)
         return W1.dtype.type(work.losses.sum()), gradients
 
@@ -249,6 +288,9 @@ class NumbaBackend(NumpyBackend):
         if self._team.size == 1:
             return 1
         return min(max(self._multiplications(x, W) // grain, 1), 4 * self._team.size)
+
+    def _perturbation_parts(self, x: SparseRows, W: Array) -> int:
+        return min(self._parts(x, W, PERTURBATION_GRAIN), self._team.size)
 
     @staticmethod
     def _multiplications(x: Array | SparseRows, W: Array) -> int:

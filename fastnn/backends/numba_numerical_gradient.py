@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 
 from ..functions import LOG_GUARD
 from .numba_atomics import increase, wait_for
@@ -67,7 +68,6 @@ class Workspace(NamedTuple):
     largest_theta: np.ndarray  # of each sample, as is
     kink: np.ndarray  # the |u| from which on a relu changes sides somewhere
     losses: np.ndarray  # of each sample
-    counters: np.ndarray  # of the parts that are taken and finished, for the three stages of the work
     direct: np.ndarray  # how often each part left the series for direct evaluation
     W2T: np.ndarray  # (outputs, padded units)
     span: np.ndarray  # of each unit's weights, (padded units,)
@@ -94,7 +94,6 @@ def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.d
         largest_theta=np.empty(samples),
         kink=np.empty(samples),
         losses=np.empty(samples),
-        counters=np.zeros((3, 2), np.int64),
         direct=np.zeros(parts, np.intp),
         W2T=np.zeros((outputs, width)),
         span=np.empty(width),
@@ -113,8 +112,8 @@ def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.d
 
 
 @inner
-def _feature_bounds(samples: Any, rows: Any, parts: int, counts: Any, bounds: Any) -> None:
-    """Where to cut the features into `parts` with about as many non-zero values each, the first with some more."""
+def _feature_bounds(samples: Any, rows: Any, parts: int, head_start: float, counts: Any, bounds: Any) -> None:
+    """Where to cut the features into `parts` with about as many non-zero values each, the first with `head_start` more."""
     indptr, indices, _ = samples
     features = counts.size
     for i in range(features):
@@ -129,7 +128,7 @@ def _feature_bounds(samples: Any, rows: Any, parts: int, counts: Any, bounds: An
     bounds[0] = 0
     part, seen = 1, 0
     for i in range(features):
-        while part < parts and total and seen * (parts + HEAD_START) >= total * (part + HEAD_START):
+        while part < parts and total and seen * (parts + head_start) >= total * (part + head_start):
             bounds[part] = i
             part += 1
         seen += counts[i]
@@ -576,7 +575,8 @@ def _output_squared_error(first: int, last: int, h: float, work: Workspace) -> N
 
 # -- all of it -----------------------------------------------------------------------------------------------------------
 #
-# One kernel. Its arguments are
+# Two kernels: of one gradient, and of many steps against it. What they have in common is, among their arguments,
+#   counters       zeros: of the parts that are taken and finished, for the three stages of the work
 #   parts          in how many the features and the outputs are to be cut
 #   samples, rows  compressed rows, (indptr, indices, values), and which of them
 #   targets        for the cross-entropy: (start, classes, weights), the non-zero targets of sample n from start[n] on
@@ -584,11 +584,13 @@ def _output_squared_error(first: int, last: int, h: float, work: Workspace) -> N
 #   modes          the code of the activation, and whether the loss is the cross-entropy
 #   work           from `workspace`
 #   gradients      those of W1, b1, W2 and b2, to be written
+# Several threads can call one of them at the same time and share the work. How many they are, and when they come, makes no
+# difference to the result.
 
 
 @inner
-def _prepare(W2: Any, samples: Any, rows: Any, parts: int, work: Workspace) -> None:
-    """What all parts share: W2 with the weights of an output side by side, their span, and where to cut the features."""
+def _prepare(W2: Any, work: Workspace) -> None:
+    """What all parts share: W2 with the weights of an output side by side, and their span."""
     J, K = W2.shape
     for j in range(J):
         smallest = largest = np.float64(W2[j, 0])
@@ -599,10 +601,14 @@ def _prepare(W2: Any, samples: Any, rows: Any, parts: int, work: Workspace) -> N
         work.span[j] = largest - smallest  # no |v| of this unit is larger
     for j in range(J, work.span.size):
         work.span[j] = 0.0
+
+
+@inner
+def _cut_features(samples: Any, rows: Any, parts: int, head_start: float, work: Workspace) -> None:
     if parts == 1:
         work.bounds[0], work.bounds[1] = 0, work.features.shape[1] - 1
     else:
-        _feature_bounds(samples, rows, parts, work.features[0, :-1], work.bounds)
+        _feature_bounds(samples, rows, parts, head_start, work.features[0, :-1], work.bounds)
 
 
 @inner
@@ -678,8 +684,35 @@ def _perturb(
         db2[k] = work.outputs[k, J] * scale
 
 
+@inner
+def _evaluate_in_blocks(
+    counters: Any,
+    parts: int,
+    samples: Any,
+    rows: Any,
+    W1: Any,
+    b1: Any,
+    b2: Any,
+    targets: Any,
+    t: Any,
+    modes: Any,
+    work: Workspace,
+) -> None:
+    """`_evaluate` for all samples; returns when it has been done, whoever did it."""
+    blocks = min(4 * parts, rows.size)  # more than parts, so that a thread that comes late still finds some
+    while True:
+        block = increase(counters, TAKEN)
+        if block >= blocks:
+            break
+        first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
+        _evaluate(first, last, samples, rows, W1, b1, b2, targets, t, modes, work)
+        increase(counters, FINISHED)
+    wait_for(counters, FINISHED, blocks)
+
+
 @kernel
 def differences(
+    counters: Any,
     parts: int,
     samples: Any,
     rows: Any,
@@ -694,24 +727,14 @@ def differences(
     work: Workspace,
     gradients: Any,
 ) -> None:
-    """The losses and the gradients. Several threads can call this at the same time and share the work.
-
-    How many they are, and when they come, makes no difference to the result.
-    """
-    preparation, evaluation, perturbation = work.counters[0], work.counters[1], work.counters[2]
+    """The losses and the gradients."""
+    preparation, evaluation, perturbation = counters[0], counters[1], counters[2]
     if increase(preparation, TAKEN) == 0:
-        _prepare(W2, samples, rows, parts, work)
+        _prepare(W2, work)
+        _cut_features(samples, rows, parts, HEAD_START, work)
         increase(preparation, FINISHED)
     wait_for(preparation, FINISHED, 1)
-    blocks = min(4 * parts, rows.size)  # of samples: more than parts, so that a thread that comes late still finds some
-    while True:
-        block = increase(evaluation, TAKEN)
-        if block >= blocks:
-            break
-        first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
-        _evaluate(first, last, samples, rows, W1, b1, b2, targets, t, modes, work)
-        increase(evaluation, FINISHED)
-    wait_for(evaluation, FINISHED, blocks)
+    _evaluate_in_blocks(evaluation, parts, samples, rows, W1, b1, b2, targets, t, modes, work)
     while True:
         part = increase(perturbation, TAKEN)
         if part >= parts:
@@ -719,3 +742,95 @@ def differences(
         _perturb(part, parts, samples, rows, targets, h, modes, work, gradients)
         increase(perturbation, FINISHED)
     wait_for(perturbation, FINISHED, parts)
+
+
+# -- steps of gradient descent -------------------------------------------------------------------------------------------
+
+
+def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:
+    """The targets of these rows as (start, classes, weights), from the labels or rows of targets of all samples."""
+    raise NotImplementedError
+
+
+@overload(_select_targets)
+def _overload_select_targets(all_targets: Any, rows: Any, targets: Any) -> Any:  # noqa: ARG001
+    def of_labels(all_targets: Any, rows: Any, targets: Any) -> None:
+        start, classes, weights = targets
+        for n in range(rows.size):
+            classes[n], weights[n], start[n + 1] = all_targets[rows[n]], 1.0, n + 1
+
+    def of_rows(all_targets: Any, rows: Any, targets: Any) -> None:
+        start, classes, weights = targets
+        pair = 0
+        for n in range(rows.size):
+            for k in range(all_targets.shape[1]):
+                if all_targets[rows[n], k] != 0:
+                    classes[pair], weights[pair] = k, all_targets[rows[n], k]
+                    pair += 1
+            start[n + 1] = pair
+
+    return of_labels if all_targets.ndim == 1 else of_rows
+
+
+@inner
+def _descend(part: int, parts: int, rate: Any, W1: Any, b1: Any, W2: Any, b2: Any, work: Workspace, gradients: Any) -> None:
+    """A step against the gradients that `_perturb` has found for a part; nobody reads these parameters any more then."""
+    dW1, db1, dW2, db2 = gradients
+    J = b1.size
+    for i in range(work.bounds[part], work.bounds[part + 1]):
+        for j in range(J):
+            W1[i, j] -= rate * dW1[i, j]
+    if part == parts - 1:
+        for j in range(J):
+            b1[j] -= rate * db1[j]
+    for k in range(b2.size * part // parts, b2.size * (part + 1) // parts):
+        for j in range(J):
+            W2[j, k] -= rate * dW2[j, k]
+        b2[k] -= rate * db2[k]
+
+
+@kernel
+def descent_steps(
+    counters: Any,
+    parts: int,
+    samples: Any,
+    rows: Any,
+    W1: Any,
+    b1: Any,
+    W2: Any,
+    b2: Any,
+    all_targets: Any,
+    targets: Any,
+    t: Any,
+    h: float,
+    modes: Any,
+    rate: Any,
+    work: Workspace,
+    gradients: Any,
+    losses: Any,
+) -> None:
+    """A step against the numerical gradient with each of the batches `rows` (steps, batch), and its loss.
+
+    `counters` are those of each step; `targets` is space for those of a batch.
+    """
+    for step in range(rows.shape[0]):
+        batch = rows[step]
+        preparation, evaluation, perturbation = counters[step, 0], counters[step, 1], counters[step, 2]
+        if increase(preparation, TAKEN) == 0:
+            _select_targets(all_targets, batch, targets)
+            _prepare(W2, work)
+            if step == 0:  # one batch is like the other
+                _cut_features(samples, batch, parts, 0.0, work)
+            increase(preparation, FINISHED)
+        wait_for(preparation, FINISHED, 1)
+        _evaluate_in_blocks(evaluation, parts, samples, batch, W1, b1, b2, targets, t, modes, work)
+        while True:
+            part = increase(perturbation, TAKEN)
+            if part >= parts:
+                break
+            _perturb(part, parts, samples, batch, targets, h, modes, work, gradients)
+            _descend(part, parts, rate, W1, b1, W2, b2, work, gradients)
+            if part == 0:
+                losses[step] = like(losses[0], work.losses.sum())
+            increase(perturbation, FINISHED)
+        wait_for(perturbation, FINISHED, parts)

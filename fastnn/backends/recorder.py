@@ -43,10 +43,40 @@ class TwoLayerStep(NamedTuple):
     taken: dict[int, tuple[Any, Any]]
 
 
+class NumericalStep(NamedTuple):
+    """A step of gradient descent on a two-layer network by its numerical gradient; attributes as of :class:`TwoLayerStep`."""
+
+    x: Any
+    t: Any
+    W1: Any
+    b1: Any
+    W2: Any
+    b2: Any
+    activation: str
+    loss: str
+    h: float
+    learning_rate: float
+    taken: dict[int, tuple[Any, Any]]
+
+
+def numerical_step(calls: list[Call]) -> NumericalStep | None:
+    """The step that these operations are, if they are one."""
+    taken, calls = _apart(calls)
+    if [call.name for call in calls] != ["numerical_gradient", *["descent"] * 4]:
+        return None
+    gradient, *descents = calls
+    x, t, W1, b1, W2, b2, activation, loss, h = gradient.arguments
+    rate = descents[0].arguments[-1]
+    known = all(
+        _same(descent.arguments, (parameter, found, rate))
+        for descent, parameter, found in zip(descents, (W1, b1, W2, b2), gradient.result[1], strict=True)
+    )
+    return NumericalStep(x, t, W1, b1, W2, b2, activation, loss, h, rate, taken) if known else None
+
+
 def two_layer_step(calls: list[Call]) -> TwoLayerStep | None:
     """The step that these operations are, if they are one."""
-    taken = {id(call.result): call.arguments for call in calls if call.name == "take"}
-    calls = [call for call in calls if call.name != "take"]
+    taken, calls = _apart(calls)
     if [call.name for call in calls] != _BACKPROPAGATION:
         return None
     hidden, output, loss, backward, first, second = calls
@@ -63,6 +93,12 @@ def two_layer_step(calls: list[Call]) -> TwoLayerStep | None:
 
 
 _BACKPROPAGATION = ["dense", "dense", "loss_gradient", "dense_backward", "dense_descent", "dense_descent"]
+
+
+def _apart(calls: list[Call]) -> tuple[dict[int, tuple[Any, Any]], list[Call]]:
+    """What was taken from larger arrays, as in :class:`TwoLayerStep`, and the other operations."""
+    taken = {id(call.result): call.arguments for call in calls if call.name == "take"}
+    return taken, [call for call in calls if call.name != "take"]
 
 
 def _same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> bool:
@@ -98,7 +134,8 @@ class Recorder:
     def record(self, function: Callable[[], Any]) -> list[Call] | None:
         """The operations that this thread calls in `function`; None if there is one whose result is not known beforehand.
 
-        Nothing is computed but rows that are taken: of an operation that writes its result to an array, that array is the result.
+        Nothing is computed but rows that are taken: of an operation that writes its result to an array, that array is the result,
+        and the numerical gradient is some objects that nothing but a descent can use.
         Other threads that want to record wait: what is recorded must not depend on who comes first.
         """
         owner, calls = threading.get_ident(), list[Call]()
@@ -124,6 +161,8 @@ def _recorded(name: str, operation: Callable[..., Any], calls: list[Call], owner
             result = operation(*arguments, **options)
         elif name in ("dense_descent", "descent"):
             result = None
+        elif name == "numerical_gradient":
+            result = object(), (object(), object(), object(), object())
         elif out is None:
             raise _ResultUnknownError(name)
         else:
