@@ -39,9 +39,13 @@ USUAL_BATCH = 100
 #: The parameters of a :class:`TwoLayerNet`, from its dict.
 _W1_b1_W2_b2 = itemgetter("W1", "b1", "W2", "b2")
 
-#: A layer as a backward pass leaves it: the suffix of its parameters' names, its input, and the derivative of the loss
-#: with respect to its pre-activation.
-LayerDelta = tuple[str, Array, Array]
+#: A layer as a backward pass leaves it: the names of its weights and biases, its input, and the derivative of the loss with
+#: respect to its pre-activation.
+LayerDelta = tuple[str, str, Array, Array]
+
+#: The sigmoid of a large negative number is 1/inf: an overflow, and right. What a network is asked for comes without a warning
+#: of it.
+_quiet = np.errstate(over="ignore", under="ignore")
 
 
 class Network:
@@ -81,6 +85,7 @@ class Network:
 
     # -- the book's methods --------------------------------------------------------------------------------------------
 
+    @_quiet
     def predict(self, x: Any) -> Array:
         """What the network makes of samples: class probabilities; with the squared error, its plain outputs.
 
@@ -96,6 +101,7 @@ class Network:
         y = self.backend.output(self._logits(x), self.loss_name)
         return y[0] if single else y
 
+    @_quiet
     def loss(self, x: Any, t: Any) -> float:
         """The loss on samples `x` against `t`: labels of shape (samples,), or targets of shape (samples, outputs).
 
@@ -104,11 +110,13 @@ class Network:
         """
         return float(self.backend.to_numpy(self._loss(*self._enter_pair(x, t))))
 
+    @_quiet
     def accuracy(self, x: Any, t: Any) -> float:
         """The fraction of samples whose largest output is where the target has its largest value."""
         x, t = self._enter_pair(x, t)
         return float(self.backend.to_numpy(self.backend.count_correct(self._logits(x), t))) / len(x)
 
+    @_quiet
     def gradient(self, x: Any, t: Any) -> dict[str, Array]:
         """The gradient of the loss by backpropagation.
 
@@ -127,10 +135,11 @@ class Network:
         x, t = self._enter_pair(x, t)
         _, layers = self._backward(x, t, {})
         gradients = {}
-        for suffix, entering, delta in layers:
-            gradients["W" + suffix], gradients["b" + suffix] = self.backend.dense_gradient(entering, delta)
+        for W, b, entering, delta in layers:
+            gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
         return {name: gradients[name] for name in self.params}
 
+    @_quiet
     def numerical_gradient(self, x: Any, t: Any, h: float | str = DEFAULT_STEP, method: str | None = None) -> dict[str, Array]:
         """The gradient of the loss by central differences with step `h`, (L(w + h) − L(w − h)) / 2h for each parameter w.
 
@@ -227,9 +236,8 @@ class Network:
     def descend(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
         """One step of gradient descent on a batch of this network's dataset, by backpropagation; the loss before it."""
         value, layers = self._backward(x, t, out)
-        for suffix, entering, delta in layers:
-            W, b = self.params["W" + suffix], self.params["b" + suffix]
-            self.backend.dense_descent(W, b, entering, delta, learning_rate, out=out.get("dW" + suffix))
+        for W, b, entering, delta in layers:
+            self.backend.dense_descent(self.params[W], self.params[b], entering, delta, learning_rate, out=out.get(W))
         return value
 
     def descend_numerically(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
@@ -375,10 +383,10 @@ class SimpleNet(Network):
 
     def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
         value, delta = self.backend.loss_gradient(self._logits(x), t, self.loss_name)
-        return value, [("", x, delta)]
+        return value, [("W", "b", x, delta)]
 
     def descend(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
-        value, [(_, x, delta)] = self._backward(x, t, out)
+        value, [(*_, x, delta)] = self._backward(x, t, out)
         self.backend.descent(self.W, self.backend.dense_gradient(x, delta)[0], learning_rate)
         return value
 
@@ -460,7 +468,7 @@ class TwoLayerNet(Network):
         logits = self.backend.dense(z1, W2, b2, out=out.get("logits"))
         value, delta2 = self.backend.loss_gradient(logits, t, self.loss_name, out=out.get("delta2"))
         delta1 = self.backend.dense_backward(delta2, W2, z1, self.activation, out=out.get("delta1"))
-        return value, [("1", x, delta1), ("2", z1, delta2)]
+        return value, [("W1", "b1", x, delta1), ("W2", "b2", z1, delta2)]
 
     def _incremental_differences(self, x: Array, t: Array, h: float) -> tuple[Array, dict[str, Array]]:
         W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)
@@ -471,5 +479,5 @@ class TwoLayerNet(Network):
 
     def buffers(self, batch_size: int) -> dict[str, Array]:
         n, (i, j), (_, k) = batch_size, self._shapes["W1"], self._shapes["W2"]
-        shapes = {"z1": (n, j), "logits": (n, k), "delta2": (n, k), "delta1": (n, j), "dW1": (i, j), "dW2": (j, k)}
+        shapes = {"z1": (n, j), "logits": (n, k), "delta2": (n, k), "delta1": (n, j), "W1": (i, j), "W2": (j, k)}
         return {name: self.backend.empty(shape, self.dtype) for name, shape in shapes.items()}

@@ -726,3 +726,17 @@ def test_a_host_array_does_not_reach_the_operations_of_a_device(net):
     net.params[name] = np.zeros(net.params[name].shape)
     with pytest.raises(ForeignArrayError, match=rf"params\['{name}'\] is a numpy\.ndarray.*asarray"):
         net.predict(X)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_saturated_units_warn_of_nothing(backend, dtype, activation):
+    net = fastnn.TwoLayerNet(2, 3, 4, backend=backend, dtype=dtype, activation=activation, rng=0)
+    net.params["b1"] = backend.asarray(np.array([-1e4, 0, 1e4], dtype))
+    x, t = np.array([[1.0, 2.0], [-3.0, 0.5]]), [0, 3]
+    with np.errstate(over="raise", under="raise", invalid="raise", divide="raise"):
+        values = [net.predict(x), *net.gradient(x, t).values(), *net.numerical_gradient(x, t).values()]
+        numbers = [net.loss(x, t), net.accuracy(x, t)]
+        history = fastnn.train(net, x, t, iterations=3, batch_size=2, learning_rate=1e-9, rng=0)
+    assert np.isfinite(history.loss).all()
+    assert np.isfinite(numbers).all()
+    assert all(np.isfinite(backend.to_numpy(value)).all() for value in values)
