@@ -130,7 +130,7 @@ def test_numerical_steps_are_those_of_the_reference(monkeypatch, dtype, threads,
     t = {"labels": labels, "one-hot": rows, "soft": rows * 0.7 + 0.3 / outputs}[targets]
     backend = NumbaBackend(threads)
     monkeypatch.setattr("fastnn.backends.numba_backend.PERTURBATION_GRAIN", 1)
-    calls = counted(monkeypatch, backend, "_incremental", "descent_steps")
+    calls = counted(monkeypatch, backend, "_incremental_training", "descent_steps")
     options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype, "iterations": 12}
     found, expected = (trained_numerically(b, x, t, **options) for b in (backend, ReferenceBackend()))
     assert len(calls) > 1
@@ -150,7 +150,7 @@ def test_neither_threads_nor_calls_change_numerical_steps(monkeypatch):
     first = trained_numerically(NumbaBackend(1), x, t)
     monkeypatch.setattr("fastnn.backends.numba_backend.INTERRUPTIBLE", 1)  # a call for each step
     backend = NumbaBackend(3)
-    calls = counted(monkeypatch, backend, "_incremental", "descent_steps")
+    calls = counted(monkeypatch, backend, "_incremental_training", "descent_steps")
     second = trained_numerically(backend, x, t)
     assert len(calls) >= 40
     assert np.array_equal(first[0], second[0])
@@ -161,7 +161,7 @@ def test_neither_threads_nor_calls_change_numerical_steps(monkeypatch):
 def test_other_numerical_steps_go_one_by_one(monkeypatch, options):
     x, t = problem(density=options.pop("density", 0.2))
     backend = NumbaBackend(2)
-    calls = counted(monkeypatch, backend, "_incremental", "descent_steps")
+    calls = counted(monkeypatch, backend, "_incremental_training", "descent_steps")
     options |= {"iterations": 5, "gradient": "numerical", "learning_rate": 0.01}
     found, expected = (trained(b, x, t, **options) for b in (backend, ReferenceBackend()))
     assert not calls

@@ -59,10 +59,11 @@ class NumbaBackend(NumpyBackend):
     def __init__(self, threads: int | None = None) -> None:
         import numba  # takes half a second, as do our modules that import it
 
-        from . import numba_kernels, numba_numerical_gradient, numba_training
+        from . import numba_kernels, numba_numerical_gradient, numba_numerical_training, numba_training
 
         self._kernels = numba_kernels
         self._incremental = numba_numerical_gradient
+        self._incremental_training = numba_numerical_training
         self._training = numba_training
         self._recorder = Recorder(self, OPERATIONS)
         available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
@@ -183,7 +184,7 @@ class NumbaBackend(NumpyBackend):
         if not known:
             return None
         W1, W2 = found.W1, found.W2
-        kernel, parts = self._incremental.descent_steps, self._perturbation_parts(x, W1)
+        kernel, parts = self._incremental_training.descent_steps, self._perturbation_parts(x, W1)
         work = self._incremental.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
         gradients = tuple(np.empty_like(p) for p in parameters)
         modes = self._kernels.ACTIVATION_CODES[found.activation], True

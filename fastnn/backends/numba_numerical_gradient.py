@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
-from numba.extending import overload
 
 from ..functions import LOG_GUARD
 from .numba_atomics import increase, wait_for
@@ -575,7 +574,7 @@ def _output_squared_error(first: int, last: int, h: float, work: Workspace) -> N
 
 # -- all of it -----------------------------------------------------------------------------------------------------------
 #
-# Two kernels: of one gradient, and of many steps against it. What they have in common is, among their arguments,
+# One kernel; that of many steps, in numba_numerical_training.py, is made of the same functions. Among their arguments are
 #   counters       zeros: of the parts that are taken and finished, for the three stages of the work
 #   parts          in how many the features and the outputs are to be cut
 #   samples, rows  compressed rows, (indptr, indices, values), and which of them
@@ -584,12 +583,12 @@ def _output_squared_error(first: int, last: int, h: float, work: Workspace) -> N
 #   modes          the code of the activation, and whether the loss is the cross-entropy
 #   work           from `workspace`
 #   gradients      those of W1, b1, W2 and b2, to be written
-# Several threads can call one of them at the same time and share the work. How many they are, and when they come, makes no
+# Several threads can call a kernel at the same time and share the work. How many they are, and when they come, makes no
 # difference to the result.
 
 
 @inner
-def _prepare(W2: Any, work: Workspace) -> None:
+def prepare(W2: Any, work: Workspace) -> None:
     """What all parts share: W2 with the weights of an output side by side, and their span."""
     J, K = W2.shape
     for j in range(J):
@@ -604,7 +603,8 @@ def _prepare(W2: Any, work: Workspace) -> None:
 
 
 @inner
-def _cut_features(samples: Any, rows: Any, parts: int, head_start: float, work: Workspace) -> None:
+def cut_features(samples: Any, rows: Any, parts: int, head_start: float, work: Workspace) -> None:
+    """Give each part its features."""
     if parts == 1:
         work.bounds[0], work.bounds[1] = 0, work.features.shape[1] - 1
     else:
@@ -647,7 +647,7 @@ def _scale(a: Any, factor: Any, out: Any) -> None:
 
 
 @inner
-def _perturb(
+def perturb(
     part: int, parts: int, samples: Any, rows: Any, targets: Any, h: float, modes: Any, work: Workspace, gradients: Any
 ) -> None:
     """The gradients for one part of the features and of the outputs, from all samples."""
@@ -685,7 +685,7 @@ def _perturb(
 
 
 @inner
-def _evaluate_in_blocks(
+def evaluate_in_blocks(
     counters: Any,
     parts: int,
     samples: Any,
@@ -730,107 +730,15 @@ def differences(
     """The losses and the gradients."""
     preparation, evaluation, perturbation = counters[0], counters[1], counters[2]
     if increase(preparation, TAKEN) == 0:
-        _prepare(W2, work)
-        _cut_features(samples, rows, parts, HEAD_START, work)
+        prepare(W2, work)
+        cut_features(samples, rows, parts, HEAD_START, work)
         increase(preparation, FINISHED)
     wait_for(preparation, FINISHED, 1)
-    _evaluate_in_blocks(evaluation, parts, samples, rows, W1, b1, b2, targets, t, modes, work)
+    evaluate_in_blocks(evaluation, parts, samples, rows, W1, b1, b2, targets, t, modes, work)
     while True:
         part = increase(perturbation, TAKEN)
         if part >= parts:
             break
-        _perturb(part, parts, samples, rows, targets, h, modes, work, gradients)
+        perturb(part, parts, samples, rows, targets, h, modes, work, gradients)
         increase(perturbation, FINISHED)
     wait_for(perturbation, FINISHED, parts)
-
-
-# -- steps of gradient descent -------------------------------------------------------------------------------------------
-
-
-def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:
-    """The targets of these rows as (start, classes, weights), from the labels or rows of targets of all samples."""
-    raise NotImplementedError
-
-
-@overload(_select_targets)
-def _overload_select_targets(all_targets: Any, rows: Any, targets: Any) -> Any:  # noqa: ARG001
-    def of_labels(all_targets: Any, rows: Any, targets: Any) -> None:
-        start, classes, weights = targets
-        for n in range(rows.size):
-            classes[n], weights[n], start[n + 1] = all_targets[rows[n]], 1.0, n + 1
-
-    def of_rows(all_targets: Any, rows: Any, targets: Any) -> None:
-        start, classes, weights = targets
-        pair = 0
-        for n in range(rows.size):
-            for k in range(all_targets.shape[1]):
-                if all_targets[rows[n], k] != 0:
-                    classes[pair], weights[pair] = k, all_targets[rows[n], k]
-                    pair += 1
-            start[n + 1] = pair
-
-    return of_labels if all_targets.ndim == 1 else of_rows
-
-
-@inner
-def _descend(part: int, parts: int, rate: Any, W1: Any, b1: Any, W2: Any, b2: Any, work: Workspace, gradients: Any) -> None:
-    """A step against the gradients that `_perturb` has found for a part; nobody reads these parameters any more then."""
-    dW1, db1, dW2, db2 = gradients
-    J = b1.size
-    for i in range(work.bounds[part], work.bounds[part + 1]):
-        for j in range(J):
-            W1[i, j] -= rate * dW1[i, j]
-    if part == parts - 1:
-        for j in range(J):
-            b1[j] -= rate * db1[j]
-    for k in range(b2.size * part // parts, b2.size * (part + 1) // parts):
-        for j in range(J):
-            W2[j, k] -= rate * dW2[j, k]
-        b2[k] -= rate * db2[k]
-
-
-@kernel
-def descent_steps(
-    counters: Any,
-    parts: int,
-    samples: Any,
-    rows: Any,
-    W1: Any,
-    b1: Any,
-    W2: Any,
-    b2: Any,
-    all_targets: Any,
-    targets: Any,
-    t: Any,
-    h: float,
-    modes: Any,
-    rate: Any,
-    work: Workspace,
-    gradients: Any,
-    losses: Any,
-) -> None:
-    """A step against the numerical gradient with each of the batches `rows` (steps, batch), and its loss.
-
-    `counters` are those of each step; `targets` is space for those of a batch.
-    """
-    for step in range(rows.shape[0]):
-        batch = rows[step]
-        preparation, evaluation, perturbation = counters[step, 0], counters[step, 1], counters[step, 2]
-        if increase(preparation, TAKEN) == 0:
-            _select_targets(all_targets, batch, targets)
-            _prepare(W2, work)
-            if step == 0:  # one batch is like the other
-                _cut_features(samples, batch, parts, 0.0, work)
-            increase(preparation, FINISHED)
-        wait_for(preparation, FINISHED, 1)
-        _evaluate_in_blocks(evaluation, parts, samples, batch, W1, b1, b2, targets, t, modes, work)
-        while True:
-            part = increase(perturbation, TAKEN)
-            if part >= parts:
-                break
-            _perturb(part, parts, samples, batch, targets, h, modes, work, gradients)
-            _descend(part, parts, rate, W1, b1, W2, b2, work, gradients)
-            if part == 0:
-                losses[step] = like(losses[0], work.losses.sum())
-            increase(perturbation, FINISHED)
-        wait_for(perturbation, FINISHED, parts)

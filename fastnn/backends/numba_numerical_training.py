@@ -1,0 +1,105 @@
+"""Many steps against the numerical gradient of a two-layer network in one compiled call.
+
+The threads stay from step to step, the memory is the same for all steps, and a thread updates those weights whose gradient it has
+found.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba.extending import overload
+
+from .numba_atomics import increase, wait_for
+from .numba_kernels import FINISHED, TAKEN, inner, kernel
+from .numba_math import like
+from .numba_numerical_gradient import Workspace, cut_features, evaluate_in_blocks, perturb, prepare
+
+
+def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:
+    """The targets of these rows as (start, classes, weights), from the labels or rows of targets of all samples."""
+    raise NotImplementedError
+
+
+@overload(_select_targets)
+def _overload_select_targets(all_targets: Any, rows: Any, targets: Any) -> Any:  # noqa: ARG001
+    def of_labels(all_targets: Any, rows: Any, targets: Any) -> None:
+        start, classes, weights = targets
+        for n in range(rows.size):
+            classes[n], weights[n], start[n + 1] = all_targets[rows[n]], 1.0, n + 1
+
+    def of_rows(all_targets: Any, rows: Any, targets: Any) -> None:
+        start, classes, weights = targets
+        pair = 0
+        for n in range(rows.size):
+            for k in range(all_targets.shape[1]):
+                if all_targets[rows[n], k] != 0:
+                    classes[pair], weights[pair] = k, all_targets[rows[n], k]
+                    pair += 1
+            start[n + 1] = pair
+
+    return of_labels if all_targets.ndim == 1 else of_rows
+
+
+@inner
+def _descend(part: int, parts: int, rate: Any, W1: Any, b1: Any, W2: Any, b2: Any, work: Workspace, gradients: Any) -> None:
+    """A step against the gradients that `perturb` has found for a part; nobody reads these parameters any more then."""
+    dW1, db1, dW2, db2 = gradients
+    J = b1.size
+    for i in range(work.bounds[part], work.bounds[part + 1]):
+        for j in range(J):
+            W1[i, j] -= rate * dW1[i, j]
+    if part == parts - 1:
+        for j in range(J):
+            b1[j] -= rate * db1[j]
+    for k in range(b2.size * part // parts, b2.size * (part + 1) // parts):
+        for j in range(J):
+            W2[j, k] -= rate * dW2[j, k]
+        b2[k] -= rate * db2[k]
+
+
+@kernel
+def descent_steps(
+    counters: Any,
+    parts: int,
+    samples: Any,
+    rows: Any,
+    W1: Any,
+    b1: Any,
+    W2: Any,
+    b2: Any,
+    all_targets: Any,
+    targets: Any,
+    t: Any,
+    h: float,
+    modes: Any,
+    rate: Any,
+    work: Workspace,
+    gradients: Any,
+    losses: Any,
+) -> None:
+    """A step against the numerical gradient with each of the batches `rows` (steps, batch), and its loss.
+
+    `counters` are those of each step; `targets` is space for those of a batch.
+    """
+    for step in range(rows.shape[0]):
+        batch = rows[step]
+        preparation, evaluation, perturbation = counters[step, 0], counters[step, 1], counters[step, 2]
+        if increase(preparation, TAKEN) == 0:
+            _select_targets(all_targets, batch, targets)
+            prepare(W2, work)
+            if step == 0:  # one batch is like the other
+                cut_features(samples, batch, parts, 0.0, work)
+            increase(preparation, FINISHED)
+        wait_for(preparation, FINISHED, 1)
+        evaluate_in_blocks(evaluation, parts, samples, batch, W1, b1, b2, targets, t, modes, work)
+        while True:
+            part = increase(perturbation, TAKEN)
+            if part >= parts:
+                break
+            perturb(part, parts, samples, batch, targets, h, modes, work, gradients)
+            _descend(part, parts, rate, W1, b1, W2, b2, work, gradients)
+            if part == 0:
+                losses[step] = like(losses[0], work.losses.sum())
+            increase(perturbation, FINISHED)
+        wait_for(perturbation, FINISHED, parts)
