@@ -182,7 +182,8 @@ def numerical_gradient(
         quotients, doubtful = _book_quotients(f, x, h)
         if doubtful:
             _warn_of_rounding(x, h, scheme)
-        return np.array(quotients, x.dtype).reshape(x.shape)
+        gradient = np.array(quotients, x.dtype)
+        return gradient if x.ndim == 1 else gradient.reshape(x.shape)
     step = _step(x, h, scheme)
     perturbed = partial(evaluate_perturbed, f, x, vectorized=vectorized, workers=workers)
     unperturbed = partial(evaluate, f, x, vectorized=vectorized)

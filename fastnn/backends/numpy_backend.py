@@ -58,11 +58,11 @@ class NumpyBackend(Backend):
         return blas.limit(limits=1)
 
 
-@cache
 def _threads_pay(bits: int, threads: int) -> bool:
     """Whether products with numbers of multiplications of so many bits are faster on these BLAS threads than on one.
 
-    Measured, once a process.
+    Measured each time, in some hundredths of a second at most: on a machine that does other work, too, several threads are faster
+    for a while and twice as slow for another, and what was so when a process began would hold for all that it trains.
     """
     import logging
 
