@@ -88,4 +88,4 @@ class SoftmaxWithLoss:
     def backward(self, dout: float = 1) -> Array:
         """The derivative with respect to the logits, (y − t) / samples, times `dout`."""
         t = check_targets(self.t, *self.y.shape)
-        return dout * LOSSES["cross_entropy"].gradient(self.y.copy(), t)
+        return dout * LOSSES["cross_entropy"].value_and_gradient(self.y.copy(), t)[1]

@@ -158,11 +158,11 @@ def _relu(x: Array, *, out: Array | None = None) -> Array:
 def _softmax(x: Array, *, out: Array | None = None) -> Array:
     """Of the rows of a matrix."""
     xp = get_array_module(x)
-    # To reduce short rows takes NumPy twice as long as to find the place of the maximum, or to multiply by a vector of ones.
+    # Of short rows, NumPy finds the place of the maximum in half the time that it takes to find the maximum.
     highest = x[xp.arange(len(x)), x.argmax(axis=1)]
     out = xp.subtract(x, highest[:, None], out=out)
     xp.exp(out, out=out)
-    out /= (out @ xp.ones(x.shape[1], x.dtype))[:, None]
+    out /= out.sum(axis=1, keepdims=True)
     return out
 
 
@@ -245,9 +245,26 @@ def one_hot(t: Array, classes: int, dtype: np.dtype) -> Array:
 def _cross_entropy(y: Array, t: Array) -> Array:
     xp = get_array_module(y)
     if t.ndim == 1:
-        return -xp.log(y[xp.arange(len(t)), t] + LOG_GUARD).sum() / len(y)
+        return _mean_surprisal(y[xp.arange(len(t)), t])
     # Row by row first, then over the rows: a one-hot row adds only zeros, so both kinds of target agree to the last bit.
     return -(t * xp.log(y + LOG_GUARD)).sum(axis=1, dtype=y.dtype).sum() / len(y)
+
+
+def _mean_surprisal(p: Array) -> Array:
+    return -get_array_module(p).log(p + LOG_GUARD).sum() / len(p)
+
+
+def _cross_entropy_and_gradient(y: Array, t: Array) -> tuple[Array, Array]:
+    """And the gradient with respect to the logits that `y` is the softmax of."""
+    if t.ndim == 1:
+        own = get_array_module(y).arange(len(t)), t
+        p = y[own]
+        value, y[own] = _mean_surprisal(p), p - 1
+    else:
+        value = _cross_entropy(y, t)
+        y -= t
+    y /= len(y)
+    return value, y
 
 
 def _squared_error(y: Array, t: Array) -> Array:
@@ -255,19 +272,16 @@ def _squared_error(y: Array, t: Array) -> Array:
     return (difference * difference).sum(dtype=y.dtype) / 2
 
 
-def _subtract_targets(y: Array, t: Array) -> Array:
-    """y − t, in place in `y`; labels subtract 1 at their place."""
-    if t.ndim == 1:
-        y[get_array_module(y).arange(len(t)), t] -= 1
-    else:
-        y -= t
-    return y
+def _squared_error_and_gradient(y: Array, t: Array) -> tuple[Array, Array]:
+    value = _squared_error(y, t)
+    y -= one_hot(t, y.shape[1], y.dtype)
+    return value, y
 
 
-def _cross_entropy_with_softmax_grad(y: Array, t: Array) -> Array:
-    y = _subtract_targets(y, t)
-    y /= len(y)
-    return y
+def _sigmoid_derivative(z: Array) -> Array:
+    derivative = 1 - z
+    derivative *= z
+    return derivative
 
 
 def _identity_out(x: Array, *, out: Array | None = None) -> Array:
@@ -314,16 +328,16 @@ class Activation(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """What a network ends with: the output function of the logits, the loss of that output, and the gradient."""
+    """What a network ends with: the output function of the logits, and the loss of that output, without and with its gradient."""
 
     output: Callable[..., Array]  # (logits, *, out) -> y; out may be logits
     value: Callable[[Array, Array], Array]  # (y, t) -> scalar
-    gradient: Callable[[Array, Array], Array]  # (y, t) -> d value / d logits, written over y
+    value_and_gradient: Callable[[Array, Array], tuple[Array, Array]]  # and d value / d logits, written over y
 
 
 #: Every activation of the hidden layer, by the name that a network takes.
 ACTIVATIONS = {
-    "sigmoid": Activation(_sigmoid, lambda z: z * (1 - z), _sigmoid_increment),
+    "sigmoid": Activation(_sigmoid, _sigmoid_derivative, _sigmoid_increment),
     "tanh": Activation(_tanh, lambda z: 1 - z * z, lambda a, u: 2 * _sigmoid_increment(2 * a, 2 * u)),
     "relu": Activation(_relu, lambda z: (z > 0).astype(z.dtype), _relu_increment),
     "identity": Activation(_identity_out, lambda z: get_array_module(z).ones_like(z), lambda a, u: u + 0 * a),
@@ -333,6 +347,6 @@ ACTIVATIONS = {
 #: samples: the derivative without the 1e-7 guard, which differs from that of the guarded loss by a factor p / (p + 1e-7)
 #: in each target probability p.
 LOSSES = {
-    "cross_entropy": Loss(_softmax, _cross_entropy, _cross_entropy_with_softmax_grad),
-    "mean_squared_error": Loss(_identity_out, _squared_error, _subtract_targets),
+    "cross_entropy": Loss(_softmax, _cross_entropy, _cross_entropy_and_gradient),
+    "mean_squared_error": Loss(_identity_out, _squared_error, _squared_error_and_gradient),
 }

@@ -240,9 +240,8 @@ class Backend:
 
     def loss_gradient(self, logits: Array, t: Array, loss: str, *, out: Array | None = None) -> tuple[Array, Array]:
         """The loss of the logits (n, k) and its derivative with respect to them, in one pass."""
-        output, value, gradient = LOSSES[loss]
-        y = output(logits, out=out)
-        return value(y, t), gradient(y, t)
+        output, _, value_and_gradient = LOSSES[loss]
+        return value_and_gradient(output(logits, out=out), t)
 
     def count_correct(self, logits: Array, t: Array) -> Array:
         """How many rows of the logits (n, k) have their maximum where the target has it (the first, if several)."""
