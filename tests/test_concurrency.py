@@ -182,6 +182,12 @@ def test_what_pays_is_measured_for_the_threads_at_hand(monkeypatch):
     assert asked == [2]
 
 
+def test_nothing_is_measured_where_kernels_have_threads_of_their_own(monkeypatch):
+    monkeypatch.setattr(numpy_backend, "_threads_pay", lambda *_: pytest.fail("its BLAS threads would go on waiting, busily"))
+    with fastnn.get_backend("numba").limit_threads(4_000_000):
+        pass
+
+
 def test_the_measurement_leaves_the_threads_as_they_were():
     from threadpoolctl import threadpool_info, threadpool_limits
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..errors import BackendImportError, BackendNotInstalledError
 from ..functions import one_hot
 from ..validation import Array, positive_int
 from .base import OPERATIONS, Availability, Dataset
-from .numpy_backend import NumpyBackend, cpu_name
+from .numpy_backend import LARGE, NumpyBackend, cpu_name
 from .recorder import NumericalStep, Recorder, numerical_step, two_layer_step
 from .sparse import SparseDataset, SparseRows
 from .threads import Team
@@ -102,6 +103,10 @@ class NumbaBackend(NumpyBackend):
             steps = self._fused_numerical(NumericalStep(sparse, t, W, b, W, b, "sigmoid", "cross_entropy", 1e-4, 0.0, taken), batch)
             assert steps is not None
             steps(rows, np.empty(1, dtype))
+
+    def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
+        """One BLAS thread but for large products: others wait for more work in a busy loop, where the kernels' threads are to run."""
+        return super().limit_threads(multiplications if multiplications >= LARGE else 0)
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
