@@ -105,7 +105,7 @@ class NumbaBackend(NumpyBackend):
             steps(rows, np.empty(1, dtype))
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
-        """One BLAS thread but for large products: others wait for more work in a busy loop, where the kernels' threads are to run."""
+        """One BLAS thread but for large products: more would wait for work in a busy loop, in the way of the kernels' threads."""
         return super().limit_threads(multiplications if multiplications >= LARGE else 0)
 
     def dataset(self, x: Array, t: Array) -> Dataset:
