@@ -268,14 +268,16 @@ def _cross_entropy_and_gradient(y: Array, t: Array) -> tuple[Array, Array]:
 
 
 def _squared_error(y: Array, t: Array) -> Array:
-    difference = y - one_hot(t, y.shape[1], y.dtype)
-    return (difference * difference).sum(dtype=y.dtype) / 2
+    return _half_of_squares(y - one_hot(t, y.shape[1], y.dtype))
+
+
+def _half_of_squares(difference: Array) -> Array:
+    return (difference * difference).sum(dtype=difference.dtype) / 2
 
 
 def _squared_error_and_gradient(y: Array, t: Array) -> tuple[Array, Array]:
-    value = _squared_error(y, t)
     y -= one_hot(t, y.shape[1], y.dtype)
-    return value, y
+    return _half_of_squares(y), y
 
 
 def _sigmoid_derivative(z: Array) -> Array:
