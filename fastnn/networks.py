@@ -43,10 +43,6 @@ _W1_b1_W2_b2 = itemgetter("W1", "b1", "W2", "b2")
 #: respect to its pre-activation.
 LayerDelta = tuple[str, str, Array, Array]
 
-#: The sigmoid of a large negative number is 1/inf: an overflow, and right. What a network is asked for comes without a warning
-#: of it.
-_quiet = np.errstate(over="ignore", under="ignore")
-
 
 class Network:
     """What the networks share: the door, and everything that follows from logits and deltas.
@@ -85,7 +81,6 @@ class Network:
 
     # -- the book's methods --------------------------------------------------------------------------------------------
 
-    @_quiet
     def predict(self, x: Any) -> Array:
         """What the network makes of samples: class probabilities; with the squared error, its plain outputs.
 
@@ -101,7 +96,6 @@ class Network:
         y = self.backend.output(self._logits(x), self.loss_name)
         return y[0] if single else y
 
-    @_quiet
     def loss(self, x: Any, t: Any) -> float:
         """The loss on samples `x` against `t`: labels of shape (samples,), or targets of shape (samples, outputs).
 
@@ -110,13 +104,11 @@ class Network:
         """
         return float(self.backend.to_numpy(self._loss(*self._enter_pair(x, t))))
 
-    @_quiet
     def accuracy(self, x: Any, t: Any) -> float:
         """The fraction of samples whose largest output is where the target has its largest value."""
         x, t = self._enter_pair(x, t)
         return float(self.backend.to_numpy(self.backend.count_correct(self._logits(x), t))) / len(x)
 
-    @_quiet
     def gradient(self, x: Any, t: Any) -> dict[str, Array]:
         """The gradient of the loss by backpropagation.
 
@@ -139,7 +131,6 @@ class Network:
             gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
         return {name: gradients[name] for name in self.params}
 
-    @_quiet
     def numerical_gradient(self, x: Any, t: Any, h: float | str = DEFAULT_STEP, method: str | None = None) -> dict[str, Array]:
         """The gradient of the loss by central differences with step `h`, (L(w + h) − L(w − h)) / 2h for each parameter w.
 

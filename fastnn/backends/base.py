@@ -10,9 +10,6 @@ whatever the backend's own ``dataset`` hands out in their place; everything else
 floating arrays of a call share one dtype, float32 or float64. The result has that dtype too. ``out=`` names an array
 to write to and to return, of the right shape and dtype and C-contiguous; it must not overlap the inputs.
 
-An operation may overflow or underflow where that gives the right result, as exp does in the sigmoid of -1000. Whoever calls it
-sees to it that NumPy does not warn of that, once for many operations: the networks' methods, and the training loop.
-
 A backend holds no state of a computation: one instance serves any number of networks and threads.
 """
 
