@@ -92,6 +92,7 @@ def _array_calls(problem: Problem) -> Any:
     x_batch, z1, delta1 = (np.empty((size.batch, n), problem.dtype) for n in (size.inputs, size.hidden, size.hidden))
     logits, y = (np.empty((size.batch, OUTPUTS), problem.dtype) for _ in range(2))
     dW1, dW2 = np.empty_like(W1), np.empty_like(W2)
+    ones = np.ones(size.batch, problem.dtype)
 
     def step(rows: np.ndarray) -> Any:
         x.take(rows, axis=0, out=x_batch, mode="clip")
@@ -110,7 +111,7 @@ def _array_calls(problem: Problem) -> Any:
         np.divide(y, y.sum(axis=1, keepdims=True), out=y)
         own = np.arange(len(t_batch)), t_batch
         p = y[own]
-        loss = -np.log(p + 1e-7).sum() / len(p)
+        loss = np.log(p + 1e-7).sum() / -len(p)
         y[own] = p - 1
         np.divide(y, len(y), out=y)
         np.matmul(y, W2.T, out=delta1)
@@ -119,7 +120,7 @@ def _array_calls(problem: Problem) -> Any:
         for W, b, entering, delta, dW in ((W1, b1, x_batch, delta1, dW1), (W2, b2, z1, y, dW2)):
             np.multiply(delta, LEARNING_RATE, out=delta)
             np.subtract(W, np.matmul(entering.T, delta, out=dW), out=W)
-            np.subtract(b, delta.sum(axis=0), out=b)
+            np.subtract(b, ones @ delta, out=b)
         return loss
 
     return step

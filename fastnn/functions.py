@@ -57,7 +57,8 @@ def sigmoid(x: Array, *, out: Array | None = None) -> Array:
     """
     x = _float_array(x)
     out = get_array_module(x).empty_like(x) if out is None else out
-    _sigmoid(x, out=out)
+    with np.errstate(over="ignore", under="ignore"):
+        _sigmoid(x, out=out)
     return out if out.ndim else out[()]
 
 
@@ -130,18 +131,14 @@ def softmax(x: Array, *, out: Array | None = None) -> Array:
     x = _float_array(x)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise InputError(f"x has shape {x.shape}; softmax needs at least one value on the last axis")
-    y = _softmax(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+    with np.errstate(over="ignore", under="ignore"):
+        y = _softmax(x.reshape(-1, x.shape[-1])).reshape(x.shape)
     return y if out is None else _identity_out(y, out=out)
 
 
-# -- the same without checks, for operations whose callers have checked ----------------------------------------------------
+# -- the same without checks, for operations whose callers have checked, and have NumPy ignore harmless overflow -----------
 
 
-#: exp of a large negative number is 0, and the sigmoid of one 1/inf: an overflow or underflow that gives the right result.
-_flow_ignored = np.errstate(over="ignore", under="ignore")
-
-
-@_flow_ignored
 def _sigmoid(x: Array, *, out: Array | None = None) -> Array:
     xp = get_array_module(x)
     out = xp.negative(x, out=out)
@@ -158,7 +155,6 @@ def _relu(x: Array, *, out: Array | None = None) -> Array:
     return get_array_module(x).maximum(x, 0, out=out)
 
 
-@_flow_ignored
 def _softmax(x: Array, *, out: Array | None = None) -> Array:
     """Of the rows of a matrix."""
     xp = get_array_module(x)
@@ -255,7 +251,7 @@ def _cross_entropy(y: Array, t: Array) -> Array:
 
 
 def _mean_surprisal(p: Array) -> Array:
-    return -get_array_module(p).log(p + LOG_GUARD).sum() / len(p)
+    return get_array_module(p).log(p + LOG_GUARD).sum() / -len(p)
 
 
 def _cross_entropy_and_gradient(y: Array, t: Array) -> tuple[Array, Array]:

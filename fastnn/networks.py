@@ -93,8 +93,9 @@ class Network:
         array of the backend and of the network's dtype, shape (samples, outputs) or (outputs,)
         """
         x, single = self._enter(x)
-        y = self.backend.output(self._logits(x), self.loss_name)
-        return y[0] if single else y
+        with self.backend.current():
+            y = self.backend.output(self._logits(x), self.loss_name)
+            return y[0] if single else y
 
     def loss(self, x: Any, t: Any) -> float:
         """The loss on samples `x` against `t`: labels of shape (samples,), or targets of shape (samples, outputs).
@@ -102,12 +103,15 @@ class Network:
         For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the squared error the book's
         ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar label or a 1-D target.
         """
-        return float(self.backend.to_numpy(self._loss(*self._enter_pair(x, t))))
+        x, t = self._enter_pair(x, t)
+        with self.backend.current():
+            return float(self.backend.to_numpy(self._loss(x, t)))
 
     def accuracy(self, x: Any, t: Any) -> float:
         """The fraction of samples whose largest output is where the target has its largest value."""
         x, t = self._enter_pair(x, t)
-        return float(self.backend.to_numpy(self.backend.count_correct(self._logits(x), t))) / len(x)
+        with self.backend.current():
+            return float(self.backend.to_numpy(self.backend.count_correct(self._logits(x), t))) / len(x)
 
     def gradient(self, x: Any, t: Any) -> dict[str, Array]:
         """The gradient of the loss by backpropagation.
@@ -125,10 +129,11 @@ class Network:
         target has the probability y: 1e-6 at y = 0.1, but one half at y = 1e-7.
         """
         x, t = self._enter_pair(x, t)
-        _, layers = self._backward(x, t, {})
         gradients = {}
-        for W, b, entering, delta in layers:
-            gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
+        with self.backend.current():
+            _, layers = self._backward(x, t, {})
+            for W, b, entering, delta in layers:
+                gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
         return {name: gradients[name] for name in self.params}
 
     def numerical_gradient(self, x: Any, t: Any, h: float | str = DEFAULT_STEP, method: str | None = None) -> dict[str, Array]:
@@ -215,7 +220,7 @@ class Network:
         moved = object.__new__(type(self))
         moved.__dict__.update(self.__dict__)
         moved.backend = target
-        moved.params = {name: target.asarray(self.backend.to_numpy(p).copy()) for name, p in self.params.items()}
+        moved.params = {name: moved._parameter(self.backend.to_numpy(p)) for name, p in self.params.items()}
         return moved
 
     # -- for the training loop, which has checked its data once --------------------------------------------------------
@@ -295,6 +300,14 @@ class Network:
     def _outputs(self) -> int:
         return next(reversed(self._shapes.values()))[-1]
 
+    def _parameter(self, values: np.ndarray) -> Array:
+        """A new array of the backend with these values."""
+        values = self.backend.asarray(values, self.dtype)
+        with self.backend.current():
+            parameter = self.backend.empty(values.shape, self.dtype)
+            parameter[...] = values
+        return parameter
+
     def _check_params(self) -> None:
         """Raise unless every parameter is an array of this backend, dtype and network: a user may have assigned it."""
         self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
@@ -346,7 +359,7 @@ class SimpleNet(Network):
     ) -> None:
         shape = positive_int(input_size, "input_size"), positive_int(output_size, "output_size")
         super().__init__({"W": shape}, loss=loss, backend=backend, dtype=dtype)
-        self.params = {"W": self.backend.asarray(generator(rng).standard_normal(shape), self.dtype)}
+        self.params = {"W": self._parameter(generator(rng).standard_normal(shape))}
         self._no_bias = self.backend.asarray(np.zeros(shape[1]), self.dtype)
 
     def to(self, backend: str | Backend) -> Self:
@@ -446,7 +459,7 @@ class TwoLayerNet(Network):
             name: scale * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
             for name, shape in self._shapes.items()
         }
-        self.params = {name: self.backend.asarray(value, self.dtype) for name, value in host.items()}
+        self.params = {name: self._parameter(value) for name, value in host.items()}
 
     def _logits(self, x: Array) -> Array:
         W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)

@@ -127,7 +127,7 @@ def train(
         _progress_bar(iterations, progress) as bar,
         backend.current(),
         backend.limit_threads(batch_size * network.size),
-        np.errstate(over="ignore", under="ignore", invalid="ignore"),
+        np.errstate(invalid="ignore"),
     ):
         # On a copy, so that for exactly these types everything is compiled and loaded before the clock starts.
         backend.rehearse(sgd_step(network.to(backend), data, gradient, batch_size, learning_rate), batch_size, network.dtype)

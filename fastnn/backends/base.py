@@ -4,11 +4,11 @@
 module with NumPy's interface, and over the formulas of :mod:`fastnn.functions`, so a subclass that sets ``xp`` is a
 working backend; it then overrides the operations that it can do faster, each with the signature that it has here.
 
-What an operation may rely on, because the networks and :class:`Dataset` see to it: samples ``x`` are a 2-D array
-(samples, features) and targets ``t`` either 1-D ``intp`` labels within range or a 2-D array (samples, outputs), or both are
-whatever the backend's own ``dataset`` hands out in their place; everything else is an array of this backend, and all
-floating arrays of a call share one dtype, float32 or float64. The result has that dtype too. ``out=`` names an array
-to write to and to return, of the right shape and dtype and C-contiguous; it must not overlap the inputs.
+What an operation may rely on, because the networks and :class:`Dataset` see to it: it is called inside ``current()``; samples
+``x`` are a 2-D array (samples, features) and targets ``t`` either 1-D ``intp`` labels within range or a 2-D array
+(samples, outputs), or both are whatever the backend's own ``dataset`` hands out in their place; everything else is an array of
+this backend, and all floating arrays of a call share one dtype, float32 or float64. The result has that dtype too. ``out=``
+names an array to write to and to return, of the right shape and dtype and C-contiguous; it must not overlap the inputs.
 
 A backend holds no state of a computation: one instance serves any number of networks and threads.
 """
@@ -123,8 +123,12 @@ class Backend:
         """Do now, for networks of this dtype, what would otherwise delay the first operations: compile, load, allocate."""
 
     def current(self) -> AbstractContextManager[Any]:
-        """For array operations that are no operations of a backend: until the context is left, they run on its device."""
-        return nullcontext()
+        """What operations, and other work on arrays of this backend, are done in.
+
+        Until the context is left, array operations run on the backend's device, and NumPy does not warn of an overflow or
+        underflow: those of the formulas give the right result, as exp does in the sigmoid of -1000.
+        """
+        return np.errstate(over="ignore", under="ignore")
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
         """For a loop whose steps take this many multiplications: use as many threads as pay, until the context is left."""
@@ -186,7 +190,7 @@ class Backend:
         return Dataset(self, x, t)
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
-        """A new array with arbitrary contents."""
+        """A new array with arbitrary contents, where the backend likes it best in memory."""
         return self.xp.empty(shape, dtype)
 
     def compile(self, step: Callable[..., Array]) -> Callable[[Array, Array], None]:
@@ -258,7 +262,7 @@ class Backend:
 
     def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
         """The gradient of a layer's parameters from its input `x` (n, i) and `delta` (n, j): xᵀ·delta and Σ delta."""
-        return self.xp.matmul(x.T, delta), delta.sum(axis=0)
+        return self.xp.matmul(x.T, delta), self._sum_of_rows(delta)
 
     def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None) -> None:
         """One step of gradient descent on a layer's parameters, in place, against what `dense_gradient` gives.
@@ -267,7 +271,11 @@ class Backend:
         """
         delta *= learning_rate  # smaller than the gradient
         W -= self.xp.matmul(x.T, delta, out=out)
-        b -= delta.sum(axis=0)
+        b -= self._sum_of_rows(delta)
+
+    @staticmethod
+    def _sum_of_rows(a: Array) -> Array:
+        return a.sum(axis=0)
 
     def numerical_gradient(
         self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float

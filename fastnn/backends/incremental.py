@@ -48,15 +48,14 @@ def numerical_gradient(
     dtype = W1.dtype
     x, W1, b1, W2, b2 = (array.astype(np.float64) for array in (x, W1, b1, W2, b2))
     t = t if t.ndim == 1 else t.astype(np.float64)
-    with np.errstate(over="ignore", under="ignore"):
-        a = x @ W1 + b1
-        z = ACTIVATIONS[activation].function(a)
-        y = LOSSES[loss].output(z @ W2 + b2)
-        value = LOSSES[loss].value(y, t)
-        # The bias of a layer is the weight of one more input, which is 1 in every sample.
-        ones = xp.ones((len(x), 1))
-        terms = _cross_entropy if loss == "cross_entropy" else _squared_error
-        hidden, output = terms(xp, xp.hstack([x, ones]), t, a, xp.hstack([z, ones]), y, W2, activation, h)
+    a = x @ W1 + b1
+    z = ACTIVATIONS[activation].function(a)
+    y = LOSSES[loss].output(z @ W2 + b2)
+    value = LOSSES[loss].value(y, t)
+    # The bias of a layer is the weight of one more input, which is 1 in every sample.
+    ones = xp.ones((len(x), 1))
+    terms = _cross_entropy if loss == "cross_entropy" else _squared_error
+    hidden, output = terms(xp, xp.hstack([x, ones]), t, a, xp.hstack([z, ones]), y, W2, activation, h)
     gradients = hidden[:-1], hidden[-1], output[:-1], output[-1]
     return value.astype(dtype), tuple((g / (2 * h)).astype(dtype) for g in gradients)
 

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ from .base import Availability, Backend
 #: Below how many multiplications in its largest product a step runs on one BLAS thread, and from how many on all of them.
 #: In between it depends on the machine, and on what else that does, whether several threads are faster.
 SMALL, LARGE = 500_000, 16_000_000
+
+#: Bytes on which arrays begin. Weights that do not begin at half a line at least cost a product on two threads of OpenBLAS up to
+#: an eighth of its time.
+CACHE_LINE = 64
 
 
 @cache
@@ -42,6 +46,16 @@ class NumpyBackend(Backend):
     def probe(cls) -> Availability:
         return Availability(True, cpu_name())
 
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        memory = np.empty(size + CACHE_LINE, np.uint8)
+        start = -memory.ctypes.data % CACHE_LINE
+        return memory[start : start + size].view(dtype).reshape(shape)
+
+    @staticmethod
+    def _sum_of_rows(a: Array) -> Array:
+        return _ones(len(a), a.dtype) @ a  # BLAS adds rows up in a third of the time
+
     def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
         return a.take(rows, axis=0, out=out, mode="clip")  # any mode that can raise copies through a second buffer
 
@@ -56,6 +70,13 @@ class NumpyBackend(Backend):
         if threads == 1 or (multiplications >= SMALL and _threads_pay(multiplications.bit_length(), threads)):
             return nullcontext()
         return blas.limit(limits=1)
+
+
+@lru_cache(maxsize=16)
+def _ones(size: int, dtype: np.dtype) -> np.ndarray:
+    ones = np.ones(size, dtype)
+    ones.flags.writeable = False
+    return ones
 
 
 def _threads_pay(bits: int, threads: int) -> bool:
