@@ -137,7 +137,8 @@ def test_auto(record: Record) -> None:
             f"auto, {p.size}, {data}, float32",
             fastnn_steps(p, 3 if record.quick else p.size.iterations(WORK), available),
             unit="iteration",
-            seconds=1,
+            seconds=2.5,
+            fewest=7,
         )
         chosen = p.network("auto").backend.name
         best = min(timings, key=lambda name: timings[name].median).removeprefix("fastnn ")
