@@ -97,13 +97,13 @@ def _array_calls(problem: Problem) -> Any:
     def step(rows: np.ndarray) -> Any:
         x.take(rows, axis=0, out=x_batch, mode="clip")
         t_batch = t.take(rows, axis=0, mode="clip")
-        np.matmul(x_batch, W1, out=z1)
+        np.dot(x_batch, W1, out=z1)
         np.add(z1, b1, out=z1)
         np.negative(z1, out=z1)
         np.exp(z1, out=z1)
         np.add(z1, 1, out=z1)
         np.reciprocal(z1, out=z1)
-        np.matmul(z1, W2, out=logits)
+        np.dot(z1, W2, out=logits)
         np.add(logits, b2, out=logits)
         highest = logits[np.arange(len(logits)), logits.argmax(axis=1)]
         np.subtract(logits, highest[:, None], out=y)
@@ -114,12 +114,12 @@ def _array_calls(problem: Problem) -> Any:
         loss = np.log(p + 1e-7).sum() / -len(p)
         y[own] = p - 1
         np.divide(y, len(y), out=y)
-        np.matmul(y, W2.T, out=delta1)
+        np.dot(y, W2.T, out=delta1)
         slope = np.subtract(1, z1)
         np.multiply(delta1, np.multiply(slope, z1, out=slope), out=delta1)
         for W, b, entering, delta, dW in ((W1, b1, x_batch, delta1, dW1), (W2, b2, z1, y, dW2)):
             np.multiply(delta, LEARNING_RATE, out=delta)
-            np.subtract(W, np.matmul(entering.T, delta, out=dW), out=W)
+            np.subtract(W, np.dot(entering.T, delta, out=dW), out=W)
             np.subtract(b, ones @ delta, out=b)
         return loss
 

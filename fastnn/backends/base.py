@@ -227,7 +227,7 @@ class Backend:
 
     def dense(self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None) -> Array:
         """activation(x·W + b): shapes (n, i), (i, j), (j,) → (n, j)."""
-        out = self.xp.matmul(x, W, out=out)
+        out = self._product(x, W, out=out)
         out += b
         return out if activation == "identity" else ACTIVATIONS[activation].function(out, out=out)
 
@@ -255,14 +255,14 @@ class Backend:
         Returns the derivative with respect to the pre-activation of the layer below, whose output was `z` (n, i):
         (delta·Wᵀ) ⊙ f′, with f′ taken from `z`.
         """
-        out = self.xp.matmul(delta, W.T, out=out)
+        out = self._product(delta, W.T, out=out)
         if activation != "identity":
             out *= ACTIVATIONS[activation].derivative(z)
         return out
 
     def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
         """The gradient of a layer's parameters from its input `x` (n, i) and `delta` (n, j): xᵀ·delta and Σ delta."""
-        return self.xp.matmul(x.T, delta), self._sum_of_rows(delta)
+        return self._product(x.T, delta), self._sum_of_rows(delta)
 
     def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None) -> None:
         """One step of gradient descent on a layer's parameters, in place, against what `dense_gradient` gives.
@@ -270,11 +270,13 @@ class Backend:
         `out`, like `W`, is space for the gradient, which may be used or not; `delta` is scratch space afterwards.
         """
         delta *= learning_rate  # smaller than the gradient
-        W -= self.xp.matmul(x.T, delta, out=out)
+        W -= self._product(x.T, delta, out=out)
         b -= self._sum_of_rows(delta)
 
-    @staticmethod
-    def _sum_of_rows(a: Array) -> Array:
+    def _product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
+        return self.xp.matmul(a, b, out=out)
+
+    def _sum_of_rows(self, a: Array) -> Array:
         return a.sum(axis=0)
 
     def numerical_gradient(

@@ -219,7 +219,7 @@ class NumbaBackend(NumpyBackend):
     def dense(self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None) -> Array:
         code = self._kernels.ACTIVATION_CODES[activation]
         if not isinstance(x, SparseRows):
-            out = np.matmul(x, W, out=out)
+            out = self._product(x, W, out=out)
             self._kernels.add_bias_and_activate(out, b, code)
             return out
         out = np.empty((len(x.rows), W.shape[1]), W.dtype) if out is None else out
@@ -248,7 +248,7 @@ class NumbaBackend(NumpyBackend):
         return logits.dtype.type(kernel(logits, t, out)), out
 
     def dense_backward(self, delta: Array, W: Array, z: Array, activation: str, *, out: Array | None = None) -> Array:
-        out = np.matmul(delta, W.T, out=out)
+        out = self._product(delta, W.T, out=out)
         if activation != "identity":
             self._kernels.multiply_by_derivative(z, self._kernels.ACTIVATION_CODES[activation], out)
         return out

@@ -52,8 +52,11 @@ class NumpyBackend(Backend):
         start = -memory.ctypes.data % CACHE_LINE
         return memory[start : start + size].view(dtype).reshape(shape)
 
-    @staticmethod
-    def _sum_of_rows(a: Array) -> Array:
+    # Of NumPy's ways to multiply matrices the one that leaves all of them to BLAS: a column by a row, as a batch of one sample asks
+    # for, takes matmul 6 times as long.
+    _product = staticmethod(np.dot)
+
+    def _sum_of_rows(self, a: Array) -> Array:
         return _ones(len(a), a.dtype) @ a  # BLAS adds rows up in a third of the time
 
     def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
