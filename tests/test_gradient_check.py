@@ -183,6 +183,14 @@ def test_right_gradients_pass_where_outputs_are_saturated(method, dtype):
         assert report.passed, f"{seed}: {report}"
 
 
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+def test_right_gradients_pass_where_a_hidden_unit_is_large(backend, activation):
+    network = TwoLayerNet(2, 3, 4, activation=activation, backend=backend, rng=0)
+    network.params["b1"][:] = backend.asarray(np.array([-1e4, 0, 1e4]))
+    report = gradient_check(network, [[1.0, 2.0], [-3.0, 0.5]], [0, 3])
+    assert report.passed, str(report)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_wrong_gradients_fail_where_outputs_are_saturated(broken_gradient, method):
     def change(gradients):
