@@ -34,7 +34,7 @@ def trained(backend, x, t, *, hidden=50, outputs=3, dtype="float64", activation=
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("density", [0.2, 1.0])
 @pytest.mark.parametrize(
-    ("hidden", "outputs", "batch"), [(1, 2, 1), (3, 2, 3), (7, 3, 20), (50, 10, 100), (129, 40, 7), (280, 70, 9)]
+    ("hidden", "outputs", "batch"), [(1, 2, 1), (3, 2, 3), (7, 3, 20), (50, 10, 100), (129, 40, 7), (280, 70, 9), (5, 3, 500)]
 )
 def test_it_trains_as_the_reference_does(monkeypatch, dtype, threads, density, hidden, outputs, batch):
     x, t = problem(outputs=outputs, density=density)

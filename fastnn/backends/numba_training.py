@@ -37,6 +37,10 @@ from .numba_vectors import WIDE
 #: How many vectors a row of a panel has at most: their sums stay in registers.
 PANEL_VECTORS = 4
 
+#: Up to how many samples a processor asks for a step ahead. In larger batches the first of them would be gone again, and with them
+#: those of the step at hand; there it asks for a sample when it comes to one of those before it.
+SAMPLES_AHEAD = 400
+
 
 class Panels(NamedTuple):
     """The parameters and intermediate results, by panels of hidden units."""
@@ -121,6 +125,8 @@ def _overload_add_products(samples: Any, rows: Any, W: Any, out: Any) -> Any:  #
     def of_compressed(samples: Any, rows: Any, W: Any, out: Any) -> None:
         indptr, indices, values = samples
         for n in range(rows.size):
+            if rows.size > SAMPLES_AHEAD:
+                prefetch_row(samples, rows, n + 3)
             start, stop = indptr[rows[n]], indptr[rows[n] + 1]
             weighted_rows(indices[start:stop], values[start:stop], W, out[n], out[n])
 
@@ -140,6 +146,8 @@ def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, 
     def of_compressed(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
         indptr, indices, values = samples
         for n in range(rows.size):
+            if rows.size > SAMPLES_AHEAD:
+                prefetch_row(samples, rows, n + 3)
             start, stop = indptr[rows[n]], indptr[rows[n] + 1]
             subtract_outer_product(indices[start:stop], values[start:stop], rate, delta[n], W)
 
@@ -290,8 +298,9 @@ def sgd_steps(
                 elif stage == 1:
                     # Rows of samples are far from the processor, and each thread brings some of the next ones nearer.
                     first, end = batch * part // parts, batch * (part + 1) // parts
-                    for n in range(first, end):
-                        _fetch(samples, next_rows, n)
+                    if batch <= SAMPLES_AHEAD:
+                        for n in range(first, end):
+                            _fetch(samples, next_rows, n)
                     _output_layer(first, end, targets, rows[step], activation, panels)
                 else:
                     _update(part, samples, rows[step], rate, panels)
