@@ -262,7 +262,7 @@ class Backend:
 
     def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
         """The gradient of a layer's parameters from its input `x` (n, i) and `delta` (n, j): xᵀ·delta and Σ delta."""
-        return self._product(x.T, delta), self._sum_of_rows(delta)
+        return self._gradient(x, delta)
 
     def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None) -> None:
         """One step of gradient descent on a layer's parameters, in place, against what `dense_gradient` gives.
@@ -270,14 +270,15 @@ class Backend:
         `out`, like `W`, is space for the gradient, which may be used or not; `delta` is scratch space afterwards.
         """
         delta *= learning_rate  # smaller than the gradient
-        W -= self._product(x.T, delta, out=out)
-        b -= self._sum_of_rows(delta)
+        dW, db = self._gradient(x, delta, out=out)
+        W -= dW
+        b -= db
 
     def _product(self, a: Array, b: Array, *, out: Array | None = None) -> Array:
         return self.xp.matmul(a, b, out=out)
 
-    def _sum_of_rows(self, a: Array) -> Array:
-        return a.sum(axis=0)
+    def _gradient(self, x: Array, delta: Array, *, out: Array | None = None) -> tuple[Array, Array]:
+        return self.xp.matmul(x.T, delta, out=out), delta.sum(axis=0)
 
     def numerical_gradient(
         self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
