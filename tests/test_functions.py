@@ -195,6 +195,19 @@ def test_one_row_of_a_batch_is_one_sample(x):
         np.testing.assert_array_equal(function(x)[0], function(x[0]))
 
 
+@pytest.mark.parametrize("columns", [1, 3, 10, 20, 21])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_many_rows_of_softmax_are_as_one(columns, kind):
+    x = np.random.default_rng(0).normal(scale=30, size=(70, columns)).astype(kind)
+    before, out = x.copy(), np.empty_like(x)
+    y = softmax(x)
+    assert y.flags.c_contiguous
+    assert softmax(x, out=out) is out
+    np.testing.assert_array_equal(out, y)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_allclose(y, np.stack([softmax(row) for row in x]), rtol=columns * np.finfo(kind).eps)
+
+
 # -- dtypes, shapes, warnings ------------------------------------------------------------------------------------------
 
 
