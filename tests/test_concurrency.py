@@ -182,6 +182,21 @@ def test_what_pays_is_measured_for_the_threads_at_hand(monkeypatch):
     assert asked == [2]
 
 
+def test_what_was_measured_holds_for_the_process_so_that_two_runs_agree_exactly(monkeypatch):
+    from threadpoolctl import threadpool_limits
+
+    changing = iter([True, False, True])
+    monkeypatch.setattr(numpy_backend, "_measured", {})
+    monkeypatch.setattr(numpy_backend, "_measure", lambda *_: next(changing))
+    x, t = np.random.default_rng(0).random((200, 784)), np.arange(200) % 10
+    with threadpool_limits(2, user_api="blas"):
+        runs = [
+            fastnn.train(fastnn.TwoLayerNet(784, 50, 10, rng=0), x, t, iterations=20, rng=0, evaluate_every=0) for _ in range(2)
+        ]
+    assert next(changing) is False
+    assert runs[0].loss.tobytes() == runs[1].loss.tobytes()
+
+
 def test_nothing_is_measured_where_kernels_have_threads_of_their_own(monkeypatch):
     monkeypatch.setattr(numpy_backend, "_threads_pay", lambda *_: pytest.fail("its BLAS threads would go on waiting, busily"))
     with fastnn.get_backend("numba").limit_threads(4_000_000):
@@ -193,5 +208,5 @@ def test_the_measurement_leaves_the_threads_as_they_were():
 
     with threadpool_limits(2, user_api="blas"):
         before = threadpool_info()
-        assert isinstance(numpy_backend._threads_pay(20, 2), bool)
+        assert isinstance(numpy_backend._measure(20, 2), bool)
         assert threadpool_info() == before

@@ -83,12 +83,22 @@ def _ones(size: int, dtype: np.dtype) -> np.ndarray:
     return ones
 
 
+#: What was measured of products of so many bits on so many threads.
+_measured: dict[tuple[int, int], bool] = {}
+
+
 def _threads_pay(bits: int, threads: int) -> bool:
     """Whether products with numbers of multiplications of so many bits are faster on these BLAS threads than on one.
 
-    Measured each time, in some hundredths of a second at most: on a machine that does other work, too, several threads are faster
-    for a while and twice as slow for another, and what was so when a process began would hold for all that it trains.
+    Measured, in some hundredths of a second at most, once a process: the last bits of a product depend on the number of threads,
+    and two runs from the same seed shall agree exactly, also if the machine has become busy in between.
     """
+    if (bits, threads) not in _measured:
+        _measured.setdefault((bits, threads), _measure(bits, threads))  # of threads that measure at once, the first one's counts
+    return _measured[bits, threads]
+
+
+def _measure(bits: int, threads: int) -> bool:
     import logging
 
     from threadpoolctl import threadpool_limits
