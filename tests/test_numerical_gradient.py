@@ -135,10 +135,10 @@ def test_saturated_units(backend):
 def evaluated_directly(monkeypatch, backend, call):
     """How often the call left the series for exponentials and logarithms, if the backend says so."""
     if backend.name == "numba":
-        from fastnn.backends import numba_numerical_gradient as kernels
+        from fastnn.backends import numba_numerical_workspace as memory
 
-        original, taken = kernels.workspace, []
-        monkeypatch.setattr(kernels, "workspace", lambda *sizes: taken.append(original(*sizes)) or taken[-1])
+        original, taken = memory.workspace, []
+        monkeypatch.setattr(memory, "workspace", lambda *sizes: taken.append(original(*sizes)) or taken[-1])
         call()
         return sum(int(work.direct.sum()) for work in taken)
     original, series = incremental._polynomial, []

@@ -60,11 +60,18 @@ class NumbaBackend(NumpyBackend):
     def __init__(self, threads: int | None = None) -> None:
         import numba  # takes half a second, as do our modules that import it
 
-        from . import numba_kernels, numba_numerical_gradient, numba_numerical_training, numba_training
+        from . import (
+            numba_kernels,
+            numba_numerical_gradient,
+            numba_numerical_training,
+            numba_numerical_workspace,
+            numba_training,
+        )
 
         self._kernels = numba_kernels
         self._incremental = numba_numerical_gradient
         self._incremental_training = numba_numerical_training
+        self._memory = numba_numerical_workspace
         self._training = numba_training
         self._recorder = Recorder(self, OPERATIONS)
         available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
@@ -190,7 +197,7 @@ class NumbaBackend(NumpyBackend):
             return None
         W1, W2 = found.W1, found.W2
         kernel, parts = self._incremental_training.descent_steps, self._perturbation_parts(x, W1)
-        work = self._incremental.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
+        work = self._memory.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
         gradients = tuple(np.empty_like(p) for p in parameters)
         modes = self._kernels.ACTIVATION_CODES[found.activation], True
         most = len(rows) * (1 if labels.ndim == 1 else labels.shape[1])
@@ -271,7 +278,6 @@ class NumbaBackend(NumpyBackend):
     def numerical_gradient(
         self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        kernels = self._incremental
         x = x if isinstance(x, SparseRows) else SparseRows(self._compress(x, x.size), np.arange(len(x)), x.shape[1])
         cross_entropy = loss == "cross_entropy"
         targets, values = _targets(t, W2.shape[1], cross_entropy)
@@ -279,9 +285,9 @@ class NumbaBackend(NumpyBackend):
         samples, rows = x.samples, x.rows
         modes = self._kernels.ACTIVATION_CODES[activation], cross_entropy
         parts = self._perturbation_parts(x, W1)
-        work = kernels.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
+        work = self._memory.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
         arguments = np.zeros((3, 2), np.int64), parts, samples, rows, W1, b1, W2, b2, targets, values, h, modes, work, gradients
-        self._team.run(lambda: kernels.differences(*arguments), parts)
+        self._team.run(lambda: self._incremental.differences(*arguments), parts)
         return W1.dtype.type(work.losses.sum()), gradients
 
     def _share(self, kernel: Any, parts: int, *arguments: Any) -> None:

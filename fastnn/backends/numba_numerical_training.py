@@ -13,7 +13,8 @@ from numba.extending import overload
 from .numba_atomics import increase, wait_for
 from .numba_kernels import FINISHED, TAKEN, inner, kernel
 from .numba_math import like
-from .numba_numerical_gradient import Workspace, cut_features, evaluate_in_blocks, perturb, prepare
+from .numba_numerical_gradient import cut_features, evaluate_in_blocks, perturb, prepare
+from .numba_numerical_workspace import Workspace
 
 
 def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:
