@@ -61,6 +61,7 @@ class NumbaBackend(NumpyBackend):
         import numba  # takes half a second, as do our modules that import it
 
         from . import (
+            numba_cache,
             numba_kernels,
             numba_numerical_gradient,
             numba_numerical_training,
@@ -68,6 +69,7 @@ class NumbaBackend(NumpyBackend):
             numba_training,
         )
 
+        numba_cache.discard_outdated()
         self._kernels = numba_kernels
         self._incremental = numba_numerical_gradient
         self._incremental_training = numba_numerical_training
