@@ -24,7 +24,7 @@ def tests(session: nox.Session) -> None:
 def gpu(session: nox.Session) -> None:
     """Run the tests that need an NVIDIA GPU; with CUDA 13: nox -s gpu -- cuda13."""
     cuda = session.posargs[0] if session.posargs else "cuda12"
-    session.install("-e", f".[{cuda}]", *dependency_group("test"))
+    session.install("-e", f".[{cuda}]", *dependency_group("test-beside-cupy"))
     session.run("python", "-m", "pytest", "-m", "gpu", *session.posargs[1:])
 
 
@@ -67,7 +67,7 @@ def _benchmarks(session: nox.Session, name: str, *arguments: str) -> None:
     --record writes what was measured to benchmarks/results, and draws the pictures and writes the README's tables anew.
     """
     extras = ["plot", *(a for a in session.posargs if a in ("cuda12", "cuda13"))]
-    session.install("-e", f".[{','.join(extras)}]", *dependency_group("test"))
+    session.install("-e", f".[{','.join(extras)}]", *dependency_group("test-beside-cupy"))
     options = [f"--record={name}" if a == "--record" else a for a in session.posargs if a not in extras]
     session.run("python", "-m", "pytest", *arguments, *options, env=OWN_BLAS)
     if "--record" in session.posargs:

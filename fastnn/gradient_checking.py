@@ -201,10 +201,11 @@ def _projections(
             direction /= np.linalg.norm(direction)
             step = network.backend.asarray(h * direction, network.dtype)
             try:
-                network.params[name] = parameter + step
-                above = network.loss(x, t)
-                network.params[name] = parameter - step
-                below = network.loss(x, t)
+                with network.backend.current():
+                    network.params[name] = parameter + step
+                    above = network.loss(x, t)
+                    network.params[name] = parameter - step
+                    below = network.loss(x, t)
             finally:
                 network.params[name] = parameter
             expected[i] = (gradient * direction).sum()

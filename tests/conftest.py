@@ -16,7 +16,8 @@ from fastnn.backends import availability
 from fastnn.backends.base import Backend
 from fastnn.backends.cupy_backend import CupyBackend
 
-collect_ignore = ["book_scripts", "plugin"]  # scripts of the book's kind, and a package that a test installs
+# Scripts of the book's kind, a package that a test installs, and what only imports where NVRTC is.
+collect_ignore = ["book_scripts", "plugin", "nvrtc.py"]
 
 settings.register_profile("fastnn", deadline=None, max_examples=40)
 settings.register_profile("fastnn-ci", settings.get_profile("fastnn"), derandomize=True, print_blob=True)

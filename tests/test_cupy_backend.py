@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import weakref
 
 import book
 import numpy as np
@@ -189,6 +190,66 @@ def test_a_step_that_waits_is_not_recorded(backend):
     assert backend.to_numpy(losses).tolist() == [12, 12]
 
 
+def test_a_capture_that_something_else_broke_off_is_done_without(cupy_on_the_cpu, monkeypatch):
+    x, t = problem(7, 60, 3)
+    nets = [fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0) for _ in range(2)]
+    losses = [fastnn.train(nets[0], x, t, iterations=40, batch_size=10, rng=0).loss]
+    error = cupy_on_cpu.cuda.runtime.CUDARuntimeError("cudaErrorStreamCaptureInvalidated: operation failed")
+
+    def end_capture(stream, end=cupy_on_cpu.cuda.Stream.end_capture):
+        end(stream)
+        raise error
+
+    monkeypatch.setattr(cupy_on_cpu.cuda.Stream, "end_capture", end_capture)
+    losses.append(fastnn.train(nets[1], x, t, iterations=40, batch_size=10, rng=0).loss)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)
+
+
+def test_losses_may_lie_apart(backend):
+    one, found = backend.asarray(np.ones((1, 1))), []
+    data = backend.dataset(backend.asarray(np.arange(4.0).reshape(4, 1)), backend.asarray(np.zeros(4, np.intp)))
+
+    def step(rows):
+        x, t = data.batch(rows)
+        return backend.loss_gradient(backend.dense(x, one, one[0]), t, "mean_squared_error")[0]
+
+    numbers = np.arange(8).reshape(4, 2) % 4
+    for rows, losses in (
+        (backend.asarray(numbers[:, :1].copy()), backend.empty(4, "float64")),
+        (backend.asarray(numbers)[:, :1], backend.empty(8, "float64")[::2]),
+    ):
+        backend.compile(step)(rows, losses)
+        found.append(backend.to_numpy(losses).tolist())
+    assert found[0] == found[1] == [0, 2, 0, 2]
+
+
+def test_a_recording_keeps_what_it_works_on(cupy_on_the_cpu):
+    x, t = problem(7, 60, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
+    run = cupy_on_the_cpu.compile(sgd_step(net, net.dataset(x, t), "backprop", 10, 0.1))
+    rows, losses = cupy_on_the_cpu.asarray(np.zeros((1, 10), np.int64)), cupy_on_the_cpu.empty(1, "float64")
+    run(rows, losses)
+    W1 = weakref.ref(net.params["W1"])
+    net.params["W1"] = net.params["W1"].copy()
+    gc.collect()
+    assert W1() is not None
+    run(rows, losses)
+    del run
+    gc.collect()
+    assert W1() is None
+
+
+def test_extended_precision_becomes_double(backend):
+    x, t = problem(7, 6, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, backend=backend, rng=0)
+    assert net.loss(x.astype(np.longdouble), t) == net.loss(x, t)
+    assert backend.asarray(np.ones(2, np.longdouble)).dtype == np.float64
+
+
+def test_the_kernels_can_be_written_in_any_encoding():
+    assert cupy_kernels.source().isascii()
+
+
 def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):
     pools, pool = [], cupy_on_cpu.cuda.MemoryPool
     monkeypatch.setattr(cupy_on_cpu.cuda, "MemoryPool", lambda *a: pools.append(pool(*a)) or pools[-1])
@@ -295,7 +356,8 @@ def test_everything_happens_on_the_backends_device(cupy_on_the_cpu, monkeypatch)
     assert net.accuracy(x, t) == same.accuracy(x, t)
     for method in ("full", "incremental"):
         assert net.numerical_gradient(x[:2], t[:2], method=method).keys() == net.params.keys()
-    assert fastnn.gradient_check(net, x, t).passed
+    for method in ("incremental", "projection"):
+        assert fastnn.gradient_check(net, x, t, method=method).passed
 
 
 def test_an_unknown_device_is_refused(cupy_on_the_cpu):
@@ -317,6 +379,7 @@ def test_an_unknown_device_is_refused(cupy_on_the_cpu):
         (lambda _: RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), DeviceMemoryError, "ALLOC_FAILED.*0 of its.*smaller"),
         (lambda c: c.driver.CUDADriverError("CUDA_ERROR_OUT_OF_MEMORY"), DeviceMemoryError, "OUT_OF_MEMORY.*0 of its.*smaller"),
         (lambda _: ImportError("libnvrtc.so.12"), BackendImportError, r"libnvrtc\.so\.12.*cuda12"),
+        (lambda _: RuntimeError("Failed to find CUDA headers. Please install"), BackendImportError, "CUDA headers.*cuda12"),
         (lambda c: c.compiler.CompileException("no such arch"), DeviceError, "do not compile.*no such arch.*reinstall"),
         (lambda c: c.memory.OutOfMemoryError("allocating 8,000 bytes"), DeviceMemoryError, "8,000 bytes.*0 of its.*smaller"),
     ],

@@ -21,6 +21,8 @@ _INSTALL = "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', whichever CUDA the
 
 #: What CUDA's libraries call it when there is no memory for what CuPy's pool does not hold: kernels, graphs, handles.
 _MEMORY_FAILURES = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
+#: What CuPy calls it when it is installed without CUDA's headers, which it needs to compile.
+_NO_HEADERS = "Failed to find CUDA headers"
 
 #: From how many multiplications on a product of matrices is left to cuBLAS: below, launching it and what follows it takes longer.
 LARGE_PRODUCT = 1 << 25
@@ -143,11 +145,11 @@ class CupyBackend(Backend):
             raise DeviceError(
                 f"{operation}: the CUDA kernels do not compile for this GPU ({error}); reinstall CuPy: {_INSTALL}"
             ) from error
-        except ImportError as error:
-            raise BackendImportError(
-                f"{operation}: CuPy does not find a library of CUDA ({error}); reinstall it with its libraries: {_INSTALL}"
-            ) from error
-        except (cuda.memory.OutOfMemoryError, RuntimeError) as error:
+        except (ImportError, cuda.memory.OutOfMemoryError, RuntimeError) as error:
+            if isinstance(error, ImportError) or _NO_HEADERS in str(error):
+                raise BackendImportError(
+                    f"{operation}: CuPy does not find a part of CUDA ({error}); reinstall it with CUDA's libraries: {_INSTALL}"
+                ) from error
             # The runtime, the driver, cuBLAS and NVRTC have errors of their own, all of them RuntimeErrors.
             if isinstance(error, cuda.memory.OutOfMemoryError) or any(name in str(error) for name in _MEMORY_FAILURES):
                 with self.current():
@@ -168,7 +170,10 @@ class CupyBackend(Backend):
 
     @_on_device
     def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
-        return self.xp.asarray(real_array(a, name), dtype, order="C")
+        a = real_array(a, name)
+        if dtype is None and a.dtype == np.longdouble:
+            dtype = np.float64  # the widest that a GPU has
+        return self.xp.asarray(a, dtype, order="C")
 
     @_on_device
     def to_numpy(self, a: Array) -> np.ndarray:

@@ -54,6 +54,9 @@ class RecordedLoop:
         self._recordings: dict[tuple[int, int], Recording | None] = {}
 
     def __call__(self, rows: Array, losses: Array) -> None:
+        if not (rows.flags.c_contiguous and losses.flags.c_contiguous):  # the graphs go by their addresses
+            self._unrecorded(rows, losses)
+            return
         done = 0
         self._kernels.begin(self._position, rows, losses)
         for steps in STEPS:
@@ -87,12 +90,13 @@ class RecordedLoop:
             step = Recording(self._backend, trial).results
             recording = Recording(self._backend, all_steps)
         except RuntimeError as error:
-            # What CuPy has for calls of cuBLAS, and for whatever would have to wait for the device.
-            if isinstance(error, NotImplementedError) or "capturing" in str(error):
+            # What CuPy has for calls of cuBLAS, and for whatever would have to wait for the device; and what CUDA says of a
+            # capture that something else broke off, such as another thread's end.
+            if isinstance(error, NotImplementedError) or "capturing" in str(error) or "StreamCapture" in str(error):
                 return None
             raise
         addresses[...] = xp.asarray(np.array([value.data.ptr for value in recording.results], np.uint64))
-        recording.inputs = rows, addresses
+        recording.inputs = rows, addresses, step
         return recording
 
 
