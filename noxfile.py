@@ -46,7 +46,7 @@ def bench(session: nox.Session) -> None:
 @nox.session(name="bench-peers")
 def bench_peers(session: nox.Session) -> None:
     """Time fastnn beside other libraries, which are installed into an environment of this session's own."""
-    session.install(*dependency_group("peers"))
+    session.install(*dependency_group("peers"), *(f"jax[{cuda}]" for cuda in _cuda(session)))
     _benchmarks(session, "peers", "benchmarks/peers")
 
 
@@ -61,12 +61,17 @@ def bench_check(session: nox.Session) -> None:
 OWN_BLAS = {"OPENBLAS_CORETYPE": None}
 
 
+def _cuda(session: nox.Session) -> list[str]:
+    """The extras among the arguments that are for a GPU."""
+    return [argument for argument in session.posargs if argument in ("cuda12", "cuda13")]
+
+
 def _benchmarks(session: nox.Session, name: str, *arguments: str) -> None:
     """Run benchmarks; of the arguments after --, cuda12 and cuda13 install CuPy, and the others go to pytest.
 
     --record writes what was measured to benchmarks/results, and draws the pictures and writes the README's tables anew.
     """
-    extras = ["plot", *(a for a in session.posargs if a in ("cuda12", "cuda13"))]
+    extras = ["plot", *_cuda(session)]
     session.install("-e", f".[{','.join(extras)}]", *dependency_group("test-beside-cupy"))
     options = [f"--record={name}" if a == "--record" else a for a in session.posargs if a not in extras]
     session.run("python", "-m", "pytest", *arguments, *options, env=OWN_BLAS)

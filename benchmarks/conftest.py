@@ -79,6 +79,15 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return get_backend(request.param)
 
 
+@pytest.fixture
+def gpu() -> Backend:
+    """CuPy, where there is a GPU."""
+    found = available_backends()["cupy"]
+    if not found.available:
+        pytest.skip(f"{found.reason}; {found.remedy}")
+    return get_backend("cupy")
+
+
 @pytest.fixture(params=["float64", "float32"])
 def dtype(request: pytest.FixtureRequest) -> str:
     return request.param

@@ -157,6 +157,10 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
         yield "**Time of a training step**, batches gathered; of one and two threads, the faster:\n"
         yield from _table("", problems)
         yield f"\n![Training step beside the peers](benchmarks/results/{kind}-peers.png)\n"
+        if on_gpu := comparisons(peers, "training step on the GPU beside the peers, "):
+            yield "**On the GPU**, 10,000 of them at a time:\n"
+            yield from _table("", on_gpu)
+            yield ""
         yield "**Time of a numerical gradient** of all 39,760 parameters, 784-50-10, batch 100, MNIST:\n"
         yield from _table("", comparisons(peers, "numerical gradient beside the peers, 784-50-10, batch 100, mnist, "))
         yield f"\n![Numerical gradient](benchmarks/results/{kind}-numerical-gradient.png)\n"

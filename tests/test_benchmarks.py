@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import check, recording, report, store
+from benchmarks import check, problems, recording, report, store, test_gpu
+from benchmarks.peers import GPU_PEERS
+from benchmarks.peers import test_gpu as peers_on_gpu
 from fastnn import bench
 from fastnn.backends.base import OPERATIONS
 from fastnn.cli import cli
@@ -54,6 +56,34 @@ class TestCoverage:
     @pytest.mark.parametrize("path", PATHS)
     def test_path(self, outcomes, path, backend, dtype):
         assert outcomes[f"benchmarks/test_network.py::{path}[{backend}-{dtype}]"] == "PASSED"
+
+
+class TestGpu:
+    """The benchmarks that need a GPU, once over the kernels that run on the CPU."""
+
+    @pytest.fixture
+    def record(self):
+        return recording.Record(quick=True)
+
+    @staticmethod
+    def problem(size, dtype, data="mnist"):
+        return problems.Problem(problems.SIZES[size].shrunk(), dtype, data, quick=True)
+
+    @pytest.mark.parametrize(("gradient", "dtype", "claims"), [("backprop", "float32", 3), ("numerical", "float32", 2)])
+    def test_training(self, cupy_on_the_cpu, record, gradient, dtype, claims):
+        test_gpu.test_training(gradient, dtype, cupy_on_the_cpu, record, self.problem)
+        assert len(record.comparisons) == claims
+        assert "fastnn cupy" in record.comparisons[0]["timings"]
+
+    def test_large_layers(self, cupy_on_the_cpu, record):
+        test_gpu.test_large_layers("float64", cupy_on_the_cpu, record)
+        (claim,) = record.comparisons[0]["claims"]
+        assert claim["text"] == "fastnn cupy takes at most 1.05 of the time of plain CuPy"
+
+    def test_beside_the_peers(self, cupy_on_the_cpu, record):
+        peers_on_gpu.test_training_step("float32", cupy_on_the_cpu, record, self.problem)
+        (comparison,) = record.comparisons
+        assert {*comparison["timings"], *comparison["skipped"]} == {"fastnn cupy", *GPU_PEERS}
 
 
 def test_readme_shows_the_committed_results():

@@ -1,7 +1,8 @@
 """The peers: other ways to train the same network and to differentiate the same loss, on the same data.
 
 Each is a class that is given a :class:`benchmarks.problems.Problem`, trains from its initial weights with its batches, and
-raises ImportError where the library it needs is missing. `PEERS` names them all.
+raises ImportError where the library or the device that it needs is missing. `PEERS` names those that run on the CPU,
+`GPU_PEERS` those on a GPU.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ PEERS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "PyTorch eager": ("pytorch:Eager", (1, 2)),
     "PyTorch by hand": ("pytorch:ByHand", (1, 2)),
     "PyTorch compiled": ("pytorch:Compiled", (1, 2)),
-    "PyTorch CUDA graph": ("pytorch:CudaGraph", (None,)),
     "JAX step": ("jax_numpy:Step", (None,)),
     "JAX scan": ("jax_numpy:Scan", (None,)),
     "scikit-learn fit": ("scikit_learn:Fit", (1, 2)),
     "scikit-learn partial_fit": ("scikit_learn:PartialFit", (1, 2)),
+}
+GPU_PEERS: dict[str, tuple[str, tuple[int | None, ...]]] = {
+    "PyTorch CUDA graph": ("pytorch:CudaGraph", (None,)),
+    "JAX scan on the GPU": ("jax_numpy:ScanOnGpu", (None,)),
 }
 
 
@@ -59,7 +63,7 @@ def contestants(problem: Problem, iterations: int, names: tuple[str, ...] = tupl
     rows = problem.rows(iterations)
     result: dict[str, Contestant | str] = {}
     for name in names:
-        where, threads = PEERS[name]
+        where, threads = (PEERS | GPU_PEERS)[name]
         try:
             peer = _checked(name, where, problem, rows[:3])
         except ImportError as error:

@@ -1,13 +1,16 @@
 """JAX: the step compiled and called from Python, all steps in one `lax.scan`, and central differences in batches by `vmap`.
 
-On the CPU it divides its work over a thread pool of its own, of the size of the machine.
+On the CPU it divides its work over a thread pool of its own, of the size of the machine. Where there is a GPU, too, JAX would use
+that by itself, all of its memory, and products of reduced precision.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # before the import
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +18,8 @@ import numpy as np
 from ..problems import LEARNING_RATE, Problem
 
 jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_default_device", jax.devices("cpu")[0])
+jax.config.update("jax_default_matmul_precision", "highest")
 
 Params = dict[str, jax.Array]
 
@@ -38,9 +43,15 @@ def _step(params: Params, x: jax.Array, t: jax.Array, rows: jax.Array) -> tuple[
 class Step:
     """One compiled step, called once an iteration; the old parameters' memory is given to the new ones."""
 
+    platform = "cpu"
+
     def __init__(self, problem: Problem) -> None:
-        self._x, self._t = jnp.asarray(problem.x), jnp.asarray(problem.t)
-        self._params = {name: jnp.array(value) for name, value in problem.params.items()}
+        try:
+            self._device = jax.devices(self.platform)[0]
+        except RuntimeError as error:
+            raise ImportError(f"JAX finds no {self.platform}") from error
+        self._x, self._t = jax.device_put((problem.x, problem.t), self._device)
+        self._params = jax.device_put(problem.params, self._device)
         self._step = jax.jit(_step, donate_argnums=0)
 
     def run(self, rows: np.ndarray) -> None:
@@ -66,8 +77,14 @@ class Scan(Step):
         self._loop = jax.jit(loop, donate_argnums=0)
 
     def run(self, rows: np.ndarray) -> None:
-        self._params, losses = self._loop(self._params, self._x, self._t, jnp.asarray(rows))
+        self._params, losses = self._loop(self._params, self._x, self._t, jax.device_put(rows, self._device))
         jax.block_until_ready((self._params, losses))
+
+
+class ScanOnGpu(Scan):
+    """That loop on the first GPU."""
+
+    platform = "gpu"
 
 
 def central_differences(
