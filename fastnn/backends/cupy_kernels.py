@@ -58,7 +58,7 @@ _NULL = np.uint64(0)
 def source() -> str:
     """The kernels, CUDA C++ for NVRTC, in ASCII: CuPy writes them to a file in the encoding of the locale."""
     text = files(__package__).joinpath("cupy_kernels.cu").read_text(encoding="utf-8")
-    return text.encode("ascii", "replace").decode("ascii")
+    return text.encode("ascii", "ignore").decode("ascii")
 
 
 class Rows:
