@@ -197,6 +197,17 @@ def test_what_was_measured_holds_for_the_process_so_that_two_runs_agree_exactly(
     assert runs[0].loss.tobytes() == runs[1].loss.tobytes()
 
 
+def test_warming_up_measures_again(monkeypatch):
+    backend, answers = fastnn.get_backend("numpy"), [True, False, True]
+    monkeypatch.setattr(numpy_backend, "_measured", {})
+    monkeypatch.setattr(numpy_backend, "_measure", lambda *_: answers.pop(0))
+    found = []
+    for _ in range(2):
+        found += [numpy_backend._threads_pay(22, 2), numpy_backend._threads_pay(22, 2)]
+        backend.warm_up()
+    assert found == [True, True, False, False]
+
+
 def test_nothing_is_measured_where_kernels_have_threads_of_their_own(monkeypatch):
     monkeypatch.setattr(numpy_backend, "_threads_pay", lambda *_: pytest.fail("its BLAS threads would go on waiting, busily"))
     with fastnn.get_backend("numba").limit_threads(4_000_000):

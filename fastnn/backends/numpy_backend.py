@@ -52,6 +52,10 @@ class NumpyBackend(Backend):
         start = -memory.ctypes.data % CACHE_LINE
         return memory[start : start + size].view(dtype).reshape(shape)
 
+    def warm_up(self, dtype: Any = "float64") -> None:
+        """Let the next training measure again how many BLAS threads pay, where that depends on what else the machine does."""
+        _measured.clear()
+
     _product = staticmethod(np.dot)  # a call of which costs half a microsecond less
 
     def _gradient(self, x: Array, delta: Array, *, out: Array | None = None) -> tuple[Array, Array]:
@@ -90,12 +94,14 @@ _measured: dict[tuple[int, int], bool] = {}
 def _threads_pay(bits: int, threads: int) -> bool:
     """Whether products with numbers of multiplications of so many bits are faster on these BLAS threads than on one.
 
-    Measured, in some hundredths of a second at most, once a process: the last bits of a product depend on the number of threads,
-    and two runs from the same seed shall agree exactly, also if the machine has become busy in between.
+    Measured, in some hundredths of a second at most, once a process, or again after :meth:`NumpyBackend.warm_up`: the last bits of
+    a product depend on the number of threads, and two runs from the same seed shall agree exactly, also if the machine has become
+    busy in between.
     """
-    if (bits, threads) not in _measured:
-        _measured.setdefault((bits, threads), _measure(bits, threads))  # of threads that measure at once, the first one's counts
-    return _measured[bits, threads]
+    pay = _measured.get((bits, threads))
+    if pay is None:
+        pay = _measured.setdefault((bits, threads), _measure(bits, threads))  # of several that measure at once, the first one's
+    return pay
 
 
 def _measure(bits: int, threads: int) -> bool:
