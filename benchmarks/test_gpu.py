@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from fastnn.backends import Backend
-from fastnn.bench import Contestant, training_steps
+from fastnn.bench import Contestant
 
 from . import plain
 from .problems import DTYPES, LEARNING_RATE, Problem, Size, assert_close, tolerance
 from .recording import Claim, Record
+from .test_training import steps
 
 #: What is claimed of a step on a GPU of the H200's class, in microseconds.
 MOST = {("backprop", "float32"): 15, ("numerical", "float64"): 60}
@@ -25,11 +26,9 @@ def test_training(gradient: str, dtype: str, gpu: Backend, record: Record, probl
     """10,000 iterations of the book's network, with the recording of a step; the parameters are finished when they end."""
     p = problem("book", dtype)
     iterations = 3 if record.quick else 10_000
-    gpu.warm_up(dtype)
-    options = {"batch_size": p.size.batch, "learning_rate": LEARNING_RATE, "gradient": gradient}
-    steps = training_steps(p.network(gpu), p.x, p.t, iterations=iterations, **options)
     name = f"training on the GPU, {gradient}, {p.size}, mnist, {dtype}"
-    seconds = record.compare(name, {"fastnn cupy": steps}, unit="iteration")["fastnn cupy"].median
+    timings = record.compare(name, {"fastnn cupy": steps(p, gpu, iterations, gradient=gradient)}, unit="iteration")
+    seconds = timings["fastnn cupy"].median
     record.statement(name, f"{iterations:,} iterations take at most 1 s", iterations * seconds, 1)
     if most := MOST.get((gradient, dtype)):
         record.statement(name, f"an iteration takes at most {most} µs", 1e6 * seconds, most)
@@ -41,11 +40,10 @@ def test_large_layers(dtype: str, gpu: Backend, record: Record) -> None:
     size = Size(784, 4096, 8192)
     p = Problem(size.shrunk() if record.quick else size, dtype, quick=record.quick)
     iterations = 3 if record.quick else 50
-    options = {"batch_size": p.size.batch, "learning_rate": LEARNING_RATE}
     record.compare(
         f"training step on the GPU, {p.size}, mnist, {dtype}",
         {
-            "fastnn cupy": training_steps(p.network(gpu), p.x, p.t, iterations=iterations, **options),
+            "fastnn cupy": steps(p, gpu, iterations),
             "plain CuPy": _plain_steps(gpu, p, iterations),
         },
         [Claim("fastnn cupy", at_most=1.05)],

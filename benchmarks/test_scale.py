@@ -11,12 +11,12 @@ import pytest
 
 from fastnn import available_backends, train
 from fastnn.backends import Backend, get_backend
-from fastnn.bench import BOOK, Contestant, blas_threads, machine, repeat, training_steps
+from fastnn.bench import BOOK, Contestant, blas_threads, machine, repeat
 
 from .peers import contestants
 from .problems import Problem, Size
 from .recording import Record, extra_memory
-from .test_training import WORK, fastnn_steps
+from .test_training import WORK, fastnn_steps, steps
 
 
 @pytest.mark.parametrize("dtype", ["float32"])
@@ -112,9 +112,7 @@ def test_threads(what: str, size: Size, record: Record) -> None:
 
 
 def _steps(problem: Problem, backend: Backend, quick: bool) -> Contestant:
-    iterations = 3 if quick else problem.size.iterations(WORK)
-    network = problem.network(backend)
-    return training_steps(network, problem.x, problem.t, iterations=iterations, batch_size=problem.size.batch)
+    return steps(problem, backend, 3 if quick else problem.size.iterations(WORK))
 
 
 def _numerical_gradient(problem: Problem, backend: Backend) -> Contestant:

@@ -10,15 +10,37 @@ import numpy as np
 import pytest
 
 from fastnn import available_backends
+from fastnn.backends import Backend
 from fastnn.bench import Contestant, blas_threads, training_steps
 from fastnn.training import sgd_step
 
+from . import plain
 from .peers import contestants
 from .problems import DTYPES, LEARNING_RATE, OUTPUTS, Problem, Size, assert_close, tolerance
 from .recording import Claim, Record
 
 #: Floating-point operations that one sample of training steps of any size comes to, about: some hundredths of a second.
 WORK = 2e9
+
+
+def steps(problem: Problem, backend: str | Backend, iterations: int, **options: Any) -> Contestant:
+    """The training loop on a backend that is warm.
+
+    Raises
+    ------
+    AssertionError
+        If its first step by backpropagation does not make what plain NumPy's does.
+    """
+    network, rows, expected = problem.network(backend), problem.rows(1), problem.params
+    network.backend.warm_up(problem.dtype)
+    step = sgd_step(network, network.dataset(problem.x, problem.t), "backprop", problem.size.batch, LEARNING_RATE)
+    with network.backend.current():
+        network.backend.compile(step)(network.backend.asarray(rows), network.backend.empty(1, problem.dtype))
+    plain.step(expected, problem.x[rows[0]], problem.t[rows[0]])
+    for name, value in expected.items():
+        assert_close(network.backend.to_numpy(network.params[name]), value, tolerance(problem.dtype), name)
+    fixed = {"batch_size": problem.size.batch, "learning_rate": LEARNING_RATE}
+    return training_steps(problem.network(backend), problem.x, problem.t, iterations=iterations, **fixed, **options)
 
 
 def fastnn_steps(problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any) -> dict[str, Contestant | str]:
@@ -29,17 +51,7 @@ def fastnn_steps(problem: Problem, iterations: int, backends: tuple[str, ...] = 
         if found and not found.available:
             result[f"fastnn {name}"] = found.reason
             continue
-        network = problem.network(name)
-        network.backend.warm_up(problem.dtype)
-        result[f"fastnn {name}"] = training_steps(
-            network,
-            problem.x,
-            problem.t,
-            iterations=iterations,
-            batch_size=problem.size.batch,
-            learning_rate=LEARNING_RATE,
-            **options,
-        )
+        result[f"fastnn {name}"] = steps(problem, name, iterations, **options)
     return result
 
 

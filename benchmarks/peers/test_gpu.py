@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from fastnn.backends import Backend
-from fastnn.bench import training_steps
 
-from ..problems import DTYPES, LEARNING_RATE
+from ..problems import DTYPES
 from ..recording import Claim, Record
+from ..test_training import steps
 from . import GPU_PEERS, contestants
 
 
@@ -18,14 +18,11 @@ from . import GPU_PEERS, contestants
 def test_training_step(dtype: str, gpu: Backend, record: Record, problem: Any) -> None:
     p = problem("book", dtype)
     iterations = 3 if record.quick else 10_000
-    gpu.warm_up(dtype)
-    options = {"batch_size": p.size.batch, "learning_rate": LEARNING_RATE}
-    ours = {"fastnn cupy": training_steps(p.network(gpu), p.x, p.t, iterations=iterations, **options)}
     peers = contestants(p, iterations, tuple(GPU_PEERS))
     rivals = tuple(name for name in peers if callable(peers[name]))
     record.compare(
         f"training step on the GPU beside the peers, {p.size}, mnist, {dtype}",
-        ours | peers,
+        {"fastnn cupy": steps(p, gpu, iterations)} | peers,
         [Claim("fastnn cupy", rivals, at_most=0.5)] if rivals and dtype == "float32" else [],
         unit="iteration",
         seconds=10,
