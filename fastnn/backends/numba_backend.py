@@ -69,7 +69,7 @@ class NumbaBackend(NumpyBackend):
             numba_training,
         )
 
-        numba_cache.discard_outdated()
+        numba_cache.discard_outdated(numba_kernels.softmax.stats.cache_path)  # the one of all our kernels
         self._kernels = numba_kernels
         self._incremental = numba_numerical_gradient
         self._incremental_training = numba_numerical_training

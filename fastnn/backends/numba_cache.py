@@ -13,14 +13,12 @@ from pathlib import Path
 SOURCES = [path for path in Path(__file__).parent.glob("numba_*.py") if path.stem not in ("numba_backend", "numba_cache")]
 
 
-def discard_outdated() -> None:
-    """Remove the compiled kernels that are older than any of their sources."""
-    from numba import config
-
+def discard_outdated(folder: str | None) -> None:
+    """Remove the compiled kernels in this folder, Numba's cache if it has one, that are older than any of their sources."""
+    if folder is None:
+        return
     newest = max(path.stat().st_mtime for path in SOURCES)
-    elsewhere = config.CACHE_DIR  # type: ignore[attr-defined]
-    for folder in Path(elsewhere).glob("backends_*") if elsewhere else [Path(__file__).parent / "__pycache__"]:
-        for compiled in folder.glob("numba_*.nb[ic]"):
+    for compiled in Path(folder).glob("numba_*.nb[ic]"):
+        with suppress(OSError):  # another process may have removed it
             if compiled.stat().st_mtime < newest:
-                with suppress(OSError):  # another process may have done so
-                    compiled.unlink()
+                compiled.unlink()
