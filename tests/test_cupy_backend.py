@@ -190,11 +190,17 @@ def test_a_step_that_waits_is_not_recorded(backend):
     assert backend.to_numpy(losses).tolist() == [12, 12]
 
 
-def test_a_capture_that_something_else_broke_off_is_done_without(cupy_on_the_cpu, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        cupy_on_cpu.cuda.runtime.CUDARuntimeError("cudaErrorStreamCaptureInvalidated: operation failed"),
+        cupy_on_cpu.cuda.driver.CUDADriverError("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED: operation failed"),
+    ],
+)
+def test_a_capture_that_something_else_broke_off_is_done_without(cupy_on_the_cpu, monkeypatch, error):
     x, t = problem(7, 60, 3)
     nets = [fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0) for _ in range(2)]
     losses = [fastnn.train(nets[0], x, t, iterations=40, batch_size=10, rng=0).loss]
-    error = cupy_on_cpu.cuda.runtime.CUDARuntimeError("cudaErrorStreamCaptureInvalidated: operation failed")
 
     def end_capture(stream, end=cupy_on_cpu.cuda.Stream.end_capture):
         end(stream)

@@ -21,6 +21,9 @@ from .cupy_kernels import Kernels
 #: How many steps the graphs make that a loop is put together from, largest first.
 STEPS = (32, 1)
 
+#: What CuPy, CUDA's runtime and its driver say in an error of a capture.
+_NOT_CAPTURED = ("capturing", "StreamCapture", "STREAM_CAPTURE")
+
 
 class RecordedLoop:
     """A function (rows, losses) that makes a step with each of the rows and writes its loss.
@@ -92,7 +95,7 @@ class RecordedLoop:
         except RuntimeError as error:
             # What CuPy has for calls of cuBLAS, and for whatever would have to wait for the device; and what CUDA says of a
             # capture that something else broke off, such as another thread's end.
-            if isinstance(error, NotImplementedError) or "capturing" in str(error) or "StreamCapture" in str(error):
+            if isinstance(error, NotImplementedError) or any(words in str(error) for words in _NOT_CAPTURED):
                 return None
             raise
         addresses[...] = xp.asarray(np.array([value.data.ptr for value in recording.results], np.uint64))
