@@ -1,16 +1,19 @@
-"""The training loop: batches, epochs, history."""
+"""The training loop: batches, epochs, evaluations."""
 
 from __future__ import annotations
 
+import sys
 import time
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from .backends.base import Dataset
+from .backends.base import Dataset, Runner
+from .backends.steps import GradientDescent
+from .base_network import Network
 from .errors import DivergenceError, InputError
-from .networks import Network
+from .history import History
 from .validation import Array, choice, generator, positive_int, real_number
 
 #: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of the hidden layer.
@@ -19,28 +22,11 @@ EVALUATION_CHUNK = 2000
 #: How a step computes its gradient: the name of the network's method.
 GRADIENTS = {"backprop": "descend", "numerical": "descend_numerically"}
 
+#: How many steps a runner gets at a time at least, where an epoch is shorter: what it sets up for each call is shared by them.
+FEWEST_STEPS = 32
 
-@dataclass
-class History:
-    """What happened during training.
-
-    Attributes
-    ----------
-    loss : numpy.ndarray, shape (iterations,)
-        The loss of each iteration's batch, before the parameters were updated with it.
-    iterations : list of int
-        After the update of which iterations, counted from 0, the accuracies were evaluated.
-    train_accuracy, test_accuracy : list of float
-        The accuracies on all the training and test samples then; `test_accuracy` is empty without a test set.
-    seconds : float
-        Wall-clock seconds of the loop, evaluations included, compilation not.
-    """
-
-    loss: np.ndarray = field(default_factory=lambda: np.empty(0))
-    iterations: list[int] = field(default_factory=list)
-    train_accuracy: list[float] = field(default_factory=list)
-    test_accuracy: list[float] = field(default_factory=list)
-    seconds: float = 0.0
+#: And how many row numbers at most, for that: an epoch of large batches is better short than large.
+MOST_ROWS = 2_000_000
 
 
 def train(
@@ -95,7 +81,7 @@ def train(
     InputError, DtypeError
         If the data do not fit the network or an argument is impossible; nothing has been changed then.
     DivergenceError
-        If the loss ceases to be finite; noticed at the end of an epoch.
+        If the loss ceases to be finite; noticed at the end of an epoch or, if that is shorter, of 32 steps.
 
     Examples
     --------
@@ -119,7 +105,8 @@ def train(
     interval = epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
 
     backend = network.backend
-    run = backend.compile(sgd_step(network, data, gradient, batch_size, learning_rate))
+    options = {"gradient": gradient, "batch_size": batch_size, "learning_rate": learning_rate}
+    run = runner(network, data, **options)
     history = History(loss=np.empty(iterations, network.dtype))
     evaluations = [(data, history.train_accuracy)] + ([] if test is None else [(test, history.test_accuracy)])
     # Divergence is told from the losses; a warning from the middle of an operation would only come first.
@@ -130,48 +117,68 @@ def train(
         np.errstate(invalid="ignore"),
     ):
         # On a copy, so that for exactly these types everything is compiled and loaded before the clock starts.
-        backend.rehearse(sgd_step(network.to(backend), data, gradient, batch_size, learning_rate), batch_size, network.dtype)
+        rehearsal = backend.asarray(np.zeros((1, batch_size), np.int64))
+        runner(network.to(backend), data, **options)(rehearsal, backend.empty(1, network.dtype))
         backend.synchronize()
         started = time.perf_counter()
-        for first in range(0, iterations, epoch):
-            last = min(first + epoch, iterations)
-            # An epoch's row numbers at a time: they reach a GPU in one copy, and its losses come back in one.
+        stretch = max(epoch, min(FEWEST_STEPS, MOST_ROWS // batch_size))
+        for first in range(0, iterations, stretch):
+            last = min(first + stretch, iterations)
+            # The row numbers of many steps at a time: they reach a GPU in one copy, and its losses come back in one.
             rows = backend.asarray(rng.integers(len(data), size=(last - first, batch_size)))
             losses = backend.empty(last - first, network.dtype)
             begin, found = 0, []
             for i in range(first + -first % interval, last, interval) if interval else ():
                 end = i + 1 - first
-                run(rows[begin:end], losses[begin:end])
+                run(rows[begin:end, ...], losses[begin:end, ...])
                 history.iterations.append(i)
-                found += [(accuracies, accuracy(network, kept)) for kept, accuracies in evaluations]
+                found += [(accuracies, count_correct(network, kept), len(kept)) for kept, accuracies in evaluations]
                 begin = end
-            run(rows[begin:], losses[begin:])
-            # Up to here nothing of the epoch has waited for a GPU.
+            run(rows[begin:, ...], losses[begin:, ...])
+            # Up to here nothing of these steps has waited for a GPU.
             history.loss[first:last] = backend.to_numpy(losses)
-            for accuracies, value in found:
-                accuracies.append(float(backend.to_numpy(value)))
+            for accuracies, correct, samples in found:
+                accuracies.append(float(backend.to_numpy(correct)) / samples)
             _check_finite(history.loss, first, last, learning_rate)
-            bar.update(last - first)
+            if bar is not None:
+                bar.update(last - first)
         backend.synchronize()
         history.seconds = time.perf_counter() - started
     return history
 
 
+def runner(network: Network, data: Dataset, *, gradient: str, batch_size: int, learning_rate: float) -> Runner:
+    """What makes steps of training: the backend's own way for the step that the network states, or one by one."""
+    step = sgd_step(network, data, gradient, batch_size, learning_rate)
+    stated = network.training_step(
+        data, step, gradient=gradient, update=GradientDescent(learning_rate), batch_size=batch_size
+    )
+    fused = None if stated is None else network.backend.runner(stated)
+
+    def one_by_one(rows: Array, losses: Array) -> None:
+        for i in range(rows.shape[0]):
+            losses[i] = step(rows[i, ...])
+
+    return one_by_one if fused is None else fused
+
+
 def sgd_step(network: Network, data: Dataset, gradient: str, batch_size: int, learning_rate: float) -> Any:
-    """A function of row numbers that does one iteration and returns the loss, with its buffers allocated once."""
+    """A function of row numbers that does one iteration over the operations and returns the loss."""
     descend = getattr(network, GRADIENTS[gradient])
-    buffers = network.buffers(batch_size) | {"x": data.buffer(batch_size)}
+    buffers: dict[str, Array] = {}
 
     def step(rows: Any) -> Any:
+        if not buffers:  # allocated once, and only if a step is made in this way
+            buffers.update(network.buffers(batch_size) | {"x": data.buffer(batch_size)})
         x, t = data.batch(rows, out=buffers["x"])
         return descend(x, t, learning_rate, buffers)
 
     return step
 
 
-def accuracy(network: Network, data: Dataset) -> Array:
-    """The fraction of a dataset that the network classifies right: a scalar that stays with the backend."""
-    return sum(network.count_correct(x, t) for x, t in data.chunks(EVALUATION_CHUNK)) / len(data)
+def count_correct(network: Network, data: Dataset) -> Array:
+    """How many samples of a dataset the network classifies right: a scalar that stays with the backend."""
+    return sum(network.count_correct(x, t) for x, t in data.chunks(EVALUATION_CHUNK))
 
 
 def _check_finite(loss: np.ndarray, first: int, last: int, learning_rate: float) -> None:
@@ -185,6 +192,9 @@ def _check_finite(loss: np.ndarray, first: int, last: int, learning_rate: float)
 
 
 def _progress_bar(iterations: int, shown: bool) -> Any:
+    """tqdm's, or a context of None: tqdm is not touched unless a bar is shown."""
+    if not shown or sys.stderr is None:
+        return nullcontext()
     from tqdm.auto import tqdm
 
-    return tqdm(total=iterations, unit="it", disable=not shown)
+    return tqdm(total=iterations, unit="it")

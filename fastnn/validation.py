@@ -74,6 +74,8 @@ _HOST_DEVICES = (1, 3, 11)
 
 def refuse_device_array(a: Any, name: str) -> None:
     """Raise ForeignArrayError if `a` is an array in the memory of a device: copying it to the host is the caller's to ask for."""
+    if type(a) is np.ndarray:
+        return
     try:
         if hasattr(type(a), "__dlpack_device__"):
             on_device = int(a.__dlpack_device__()[0]) not in _HOST_DEVICES
@@ -165,10 +167,15 @@ def real_array(a: Array, name: str) -> Array:
             raise DtypeError(f"{name} is a {kind} that does not convert to a NumPy array: {error}") from error
     elif isinstance(a, np.generic):
         a = np.asarray(a)
+    check_real(a, name)
+    return a
+
+
+def check_real(a: Array, name: str) -> None:
+    """Raise DtypeError unless an array holds real numbers: of any integer, float or bool dtype."""
     dtype = numpy_dtype(a)
     if dtype.kind not in "fiub":
         raise DtypeError(f"{name} is of dtype {dtype}; give real numbers")
-    return a
 
 
 def all_finite(a: Array, xp: Any = None) -> bool:

@@ -1,13 +1,16 @@
 """The registry: which backends there are, whether they can run here, and how a name becomes an instance.
 
-To add a backend, subclass :class:`fastnn.backends.base.Backend` in one module and register it: one line in `_BUILTIN` here,
-or, from another package, an entry point ::
+To add a backend, subclass :class:`fastnn.backends.base.Backend` in one module and register it: one line
+in `_BUILTIN` here, or, from another package, an entry point ::
 
     [project.entry-points."fastnn.backends"]
     mine = "my_package.my_module:MyBackend"
 
-Nothing is imported before it is asked for. A backend that is asked for by name is used or refused, never replaced; only
-``"auto"`` chooses, and it logs what it chose and why.
+``python -m pytest --pyargs fastnn.backends.conformance --backend mine`` then shows whether it keeps to
+the contract.
+
+Nothing is imported before it is asked for. A backend that is asked for by name is used or refused,
+never replaced; only ``"auto"`` chooses, and it logs what it chose and why.
 """
 
 from __future__ import annotations
@@ -16,17 +19,25 @@ import importlib
 from functools import cache
 from typing import Any
 
-from ..errors import BackendError, BackendImportError, DeviceError, DtypeError, InputError, UnknownBackendError
-from .base import Availability, Backend
+from ..errors import (
+    BackendError,
+    BackendImportError,
+    DeviceError,
+    DtypeError,
+    UnknownBackendError,
+)
+from ..validation import positive_int
+from .base import OPERATIONS, Availability, Backend
 
 #: The group of entry points under which other packages register a backend.
 ENTRY_POINT_GROUP = "fastnn.backends"
 
 #: Our own backends: where their classes are.
 _BUILTIN = {
-    "numpy": "fastnn.backends.numpy_backend:NumpyBackend",
-    "numba": "fastnn.backends.numba_backend:NumbaBackend",
-    "cupy": "fastnn.backends.cupy_backend:CupyBackend",
+    "numpy": "fastnn.backends.numpy:NumpyBackend",
+    "numba": "fastnn.backends.numba.backend:NumbaBackend",
+    "cupy": "fastnn.backends.cupy.backend:CupyBackend",
+    "torch": "fastnn.backends.array_api:TorchBackend",
 }
 
 #: In what order ``"auto"`` prefers what is available.
@@ -54,8 +65,24 @@ def _backend_class(name: str) -> type[Backend]:
             f"the backend {name!r} could not be imported from {module}:{attribute} ({type(error).__name__}: {error})"
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, Backend)):
-        raise BackendImportError(f"the backend {name!r} is {cls!r}, which is not a subclass of fastnn.backends.base.Backend")
+        raise BackendImportError(
+            f"the backend {name!r} is {cls!r}, which is not a subclass of fastnn.backends.base.Backend"
+        )
+    if missing := _missing(name, cls):
+        raise BackendImportError(f"the backend {name!r} ({module}:{attribute}) is incomplete: {'; '.join(missing)}")
     return cls
+
+
+def _missing(name: str, cls: type[Backend]) -> list[str]:
+    """What a class lacks to be the backend of this name, with what to do about it."""
+    lacks = []
+    if getattr(cls, "name", None) != name:
+        lacks.append(f"set the class attribute name = {name!r}")
+    sets_xp = hasattr(cls, "xp") or any("__init__" in vars(base) for base in cls.__mro__[: cls.__mro__.index(Backend)])
+    if not sets_xp:
+        lacks.append("set xp, the namespace of its arrays, such as xp = numpy, in the class or in __init__")
+    lacks += [f"{operation} must be a method" for operation in OPERATIONS if not callable(getattr(cls, operation))]
+    return lacks
 
 
 @cache
@@ -69,7 +96,9 @@ def availability(name: str) -> Availability:
         return cls.probe()
     except Exception as error:
         reason = f"probing the backend {name!r} failed ({type(error).__name__}: {error})"
-        return Availability.refused(BackendImportError, reason, "reinstall or remove the package that registers it", error)
+        return Availability.refused(
+            BackendImportError, reason, "reinstall or remove the package that registers it", error
+        )
 
 
 def available_backends() -> dict[str, Availability]:
@@ -88,23 +117,29 @@ def available_backends() -> dict[str, Availability]:
     return {name: availability(name) for name in _registered()}
 
 
-def get_backend(backend: str | Backend = "auto", *, multiplications: int | None = None) -> Backend:
+def get_backend(
+    backend: str | Backend = "auto", *, multiplications: int | None = None, threads: int | None = None
+) -> Backend:
     """The backend of this name; an instance is returned as it is.
 
     Parameters
     ----------
     backend : str or Backend
-        ``"numpy"``, ``"numba"``, ``"cupy"``, a name that another package registers, or ``"auto"`` for the first of cupy,
-        numba and numpy that can run here and is worth it for this much work. A device may follow a colon where the backend
-        has several: ``"cupy:1"``.
+        ``"numpy"``, ``"numba"``, ``"cupy"``, ``"torch"``, a name that another package registers, or
+        ``"auto"`` for the first of cupy, numba and numpy that can run here and is worth it for this much
+        work. A device may follow a colon where the backend has several: ``"cupy:1"``, ``"torch:cuda"``.
     multiplications : int, optional
-        How much work ``"auto"`` chooses for: how many multiplications a step takes on its way forward, which is the number
-        of parameters times the batch size. A network says it for the book's batches of 100. By default as much as any.
+        How much work ``"auto"`` chooses for: how many multiplications a step takes on its way forward,
+        which is the number of parameters times the batch size. A network says it for the book's batches
+        of 100. By default as much as any.
+    threads : int, optional
+        How many threads the backend uses at most, where it has any to choose: numpy's BLAS while a network
+        is trained, and numba's kernels. By default as many as pay.
 
     Returns
     -------
     Backend
-        The same instance each time for the same name.
+        The same instance each time for the same name and threads; ``repr`` says what it runs on.
 
     Raises
     ------
@@ -113,38 +148,47 @@ def get_backend(backend: str | Backend = "auto", *, multiplications: int | None 
     BackendNotInstalledError
         If the library that it needs is missing; the message names the extra to install.
     BackendImportError
-        If that library is there but does not import; the cause is chained.
+        If that library is there but does not import; the cause is chained. Or if the class that a package
+        registers lacks a part of the contract.
     DeviceError
         If there is no such device.
+    InputError
+        If `threads` is below one, or not for this backend.
 
     Examples
     --------
     >>> get_backend("numpy").name
     'numpy'
+    >>> get_backend("numpy", threads=1) is get_backend("numpy", threads=1)
+    True
     """
+    if threads is not None:
+        threads = positive_int(threads, "threads")
     if isinstance(backend, Backend):
+        if threads is not None:
+            raise DtypeError(f"threads={threads} goes with a backend's name, not with an instance; write {backend.name!r}")
         return backend
     if not isinstance(backend, str):
         raise DtypeError(f"backend={backend!r} is neither a name nor an instance of fastnn.backends.base.Backend")
     name, colon, device = backend.partition(":")
     if name == "auto" and not colon:
-        return _choose(multiplications)
+        return _choose(multiplications, threads)
     if name not in _registered():
         raise UnknownBackendError(f"there is no backend {backend!r}; choose one of {', '.join(['auto', *_registered()])}")
-    return _instance(name, device if colon else None)
+    return _instance(name, device if colon else None, threads)
 
 
-@cache
-def _instance(name: str, device: str | None) -> Backend:
+def _instance(name: str, device: str | None, threads: int | None) -> Backend:
     found = availability(name)
     if not found.available:
         error = found.error or DeviceError(f"the backend {name!r} cannot run here: {found.reason}; {found.remedy}")
         raise error.with_traceback(None)
-    if device is None:
-        return _backend_class(name)()
-    if not device.isdecimal():
-        raise InputError(f"the device in {f'{name}:{device}'!r} is not a number; write for example {f'{name}:0'!r}")
-    return _backend_class(name).on_device(int(device))
+    backend = _backend_class(name).create(device, threads)
+    if not hasattr(backend, "xp"):
+        raise BackendImportError(
+            f"the backend {name!r} is incomplete: set xp, the namespace of its arrays, in its class or in __init__"
+        )
+    return backend
 
 
 def _logger() -> Any:
@@ -153,17 +197,22 @@ def _logger() -> Any:
     return logging.getLogger("fastnn")
 
 
-def _choose(multiplications: int | None) -> Backend:
-    """The first of the preferred backends that can run here and is worth it for a step of this many multiplications."""
+def _choose(multiplications: int | None, threads: int | None) -> Backend:
+    """The first of the preferred backends that starts here and is worth it for a step of this many multiplications."""
     for name in _AUTO_ORDER:
-        found, reason = availability(name), ""
+        found = availability(name)
         if not found.available:
             reason = found.reason
-        elif multiplications is not None and multiplications < _backend_class(name).least_work:
-            reason = f"it pays from {_backend_class(name).least_work:,} multiplications a step on, and here are {multiplications:,}"
-        if not reason:
-            _logger().info("backend 'auto' is %r on %s", name, found.device)
-            return get_backend(name)
+        elif multiplications is not None and multiplications < (least := _backend_class(name).least_work):
+            reason = f"it pays from {least:,} multiplications a step on, and here are {multiplications:,}"
+        else:
+            try:
+                backend = _instance(name, None, threads)
+            except Exception as error:
+                reason = f"it does not start ({type(error).__name__}: {error})"
+            else:
+                _logger().info("backend 'auto' is %r on %s", name, found.device)
+                return backend
         _logger().info("backend 'auto' passes over %r: %s", name, reason)
     raise BackendError("no backend can run here, not even NumPy")  # pragma: no cover
 

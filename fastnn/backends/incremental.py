@@ -21,115 +21,176 @@ exponentials are evaluated one by one. The squared error is closed form in Δz, 
 
 Everything is computed in float64, whatever the dtype of the network: in float32 the coefficients alone would cost the digits that
 the form of the differences saves.
+
+A loss that has no such form yet (it is in :data:`fastnn.functions.LOSSES` and not in :data:`DIFFERENCES`) is evaluated at the two
+perturbed networks and subtracted, which costs the digits that cancel, as in the book's loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..functions import ACTIVATIONS, LOG_GUARD, LOSSES, one_hot
+from ..functions import ACTIVATIONS, LOG_GUARD, LOSSES, Activation, one_hot
 from ..validation import Array
 
 #: |Δz·v| up to which five terms of the series of T are enough: relative to the first, the sixth is (2e-3)⁵/720 = 4e-17.
 SERIES_BOUND = 2e-3
 
+#: What to index a row of samples and the rows of a result with, to leave out features that are zero.
+Features = Callable[[Array], Any]
+
+
+class Evaluated(NamedTuple):
+    """The unperturbed network in float64. The last column of `x` and `z` is 1: a bias is the weight of one more input."""
+
+    x: Array  # (samples, features + 1)
+    t: Array  # (samples, outputs)
+    a: Array  # (samples, units)
+    z: Array  # (samples, units + 1)
+    logits: Array  # (samples, outputs)
+    y: Array  # (samples, outputs)
+    W2: Array  # (units, outputs)
+
+
+def every(_row: Array) -> Any:
+    """All features: what every library can index with, also to write."""
+    return slice(None)
+
 
 def numerical_gradient(
-    xp: ModuleType, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
+    xp: Any,
+    x: Array,
+    t: Array,
+    W1: Array,
+    b1: Array,
+    W2: Array,
+    b2: Array,
+    activation: str,
+    loss: str,
+    h: float,
+    features: Features = every,
 ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
     """The loss, and its central differences with step `h` for W1, b1, W2 and b2, in the dtype of W1.
 
     The reference: array operations on one sample at a time. Its memory is some arrays of (samples, hidden units), and for the
-    sample at hand of (features, hidden units).
+    sample at hand of (features, hidden units). `features` gives the index of those features of a row that are not zero, where
+    the library can write to an array that is indexed so.
     """
     dtype = W1.dtype
-    x, W1, b1, W2, b2 = (array.astype(np.float64) for array in (x, W1, b1, W2, b2))
-    t = t if t.ndim == 1 else t.astype(np.float64)
+    x, W1, b1, W2, b2 = (xp.astype(array, xp.float64, copy=False) for array in (x, W1, b1, W2, b2))
+    f, (output, value, _) = ACTIVATIONS[activation], LOSSES[loss]
     a = x @ W1 + b1
-    z = ACTIVATIONS[activation].function(a)
-    y = LOSSES[loss].output(z @ W2 + b2)
-    value = LOSSES[loss].value(y, t)
-    # The bias of a layer is the weight of one more input, which is 1 in every sample.
-    ones = xp.ones((len(x), 1))
-    terms = _cross_entropy if loss == "cross_entropy" else _squared_error
-    hidden, output = terms(xp, xp.hstack([x, ones]), t, a, xp.hstack([z, ones]), y, W2, activation, h)
-    gradients = hidden[:-1], hidden[-1], output[:-1], output[-1]
-    return value.astype(dtype), tuple((g / (2 * h)).astype(dtype) for g in gradients)
+    z = f.function(xp, a)
+    logits = z @ W2 + b2
+    y = output(xp, logits)
+    t = one_hot(xp, t if t.ndim == 1 else xp.astype(t, xp.float64, copy=False), y)
+    network = Evaluated(_with_ones(xp, x), t, a, _with_ones(xp, z), logits, y, W2)
+    differences = DIFFERENCES.get(loss)
+    if differences is not None:
+        hidden, result = differences(xp, network, f, h, features)
+    else:
+        hidden, result = _by_evaluation(xp, network, f, lambda changed: value(xp, output(xp, changed), t), h)
+    gradients = hidden[:-1, ...], hidden[-1, ...], result[:-1, ...], result[-1, ...]
+    return xp.astype(value(xp, y, t), dtype), tuple(xp.astype(g / (2 * h), dtype) for g in gradients)
 
 
-def _cross_entropy(
-    xp: ModuleType, x: Array, t: Array, a: Array, z: Array, p: Array, W2: Array, activation: str, h: float
-) -> tuple[Array, Array]:
-    """L(+h) − L(−h) of the cross-entropy for all weights of the two layers, the last row being the biases."""
-    hidden, output = xp.zeros((x.shape[1], a.shape[1])), xp.zeros((z.shape[1], p.shape[1]))
-    increment, others = ACTIVATIONS[activation].increment, _sum_of_others(xp, p)
-    outputs = xp.arange(p.shape[1])
-    for rows, classes, weights in _targets(xp, t):
-        odds = p[rows, classes] / (p[rows, classes] + LOG_GUARD), LOG_GUARD / (p[rows, classes] + LOG_GUARD)
-        for n, target, weight, kept, guard in zip(rows.tolist(), classes.tolist(), weights / len(x), *odds, strict=True):
-            features = xp.nonzero(x[n])[0]
-            u = h * x[n, features, None]
+def _with_ones(xp: Any, a: Array) -> Array:
+    return xp.concat([a, xp.ones_like(a[:, :1])], axis=1)
+
+
+def _no_differences(xp: Any, network: Evaluated) -> tuple[Array, Array]:
+    """Zeros for L(+h) − L(−h) of all weights of the two layers, the last row being the biases."""
+    x, a, z, y = network.x, network.a, network.z, network.y
+    return xp.zeros_like(x[0, :, None] * a[0, None, :]), xp.zeros_like(z[0, :, None] * y[0, None, :])
+
+
+def _cross_entropy(xp: Any, network: Evaluated, f: Activation, h: float, features: Features) -> tuple[Array, Array]:
+    """L(+h) − L(−h) of the cross-entropy, target by target."""
+    x, t, a, z, _, p, W2 = network
+    hidden, output = _no_differences(xp, network)
+    others, samples, outputs = _sum_of_others(xp, p), p.shape[0], p.shape[1]
+    kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
+    numbers = xp.nonzero(xp.ones_like(p[0, ...]))[0]
+    for n in range(samples):
+        some = features(x[n, ...])
+        u = h * x[n, some, None]
+        up, down = f.change(xp, a[n, ...], u), f.change(xp, a[n, ...], -u)
+        for target in range(outputs):
+            weight = float(t[n, target]) / samples
+            if weight == 0:
+                continue
+            odds = kept[n, target], guard[n, target]
             v = (W2 - W2[:, target, None]).T
-            up, down = _exponential_sums(xp, p[n], v, increment(a[n], u), increment(a[n], -u))
-            hidden[features] += weight * _log_ratio(xp, up, down, kept, guard)
+            sums = _exponential_sums(xp, p[n, ...], v, up, down)
+            hidden[some, :] += weight * _log_ratio(xp, *sums, *odds)
             # Moving the target's own logit is moving all the others the other way.
-            own = outputs == target
-            share, rest = xp.where(own, others[n], p[n]), xp.where(own, p[n], others[n])
-            step = xp.where(own, -h, h) * z[n, :, None]
-            up, down = ((share * xp.expm1(s), rest + share * xp.exp(s)) for s in (step, -step))
-            output += weight * _log_ratio(xp, up, down, kept, guard)
+            own = numbers == target
+            share, rest = xp.where(own, others[n, ...], p[n, ...]), xp.where(own, p[n, ...], others[n, ...])
+            step = xp.where(own, -h * xp.ones_like(share), h) * z[n, :, None]
+            sums = tuple((share * xp.expm1(s), rest + share * xp.exp(s)) for s in (step, -step))
+            output += weight * _log_ratio(xp, *sums, *odds)
     return hidden, output
 
 
-def _squared_error(
-    xp: ModuleType, x: Array, t: Array, a: Array, z: Array, y: Array, W2: Array, activation: str, h: float
-) -> tuple[Array, Array]:
+def _squared_error(xp: Any, network: Evaluated, f: Activation, h: float, features: Features) -> tuple[Array, Array]:
     """L(+h) − L(−h) of the squared error: (Δz₊ − Δz₋)·(G + Q/2·(Δz₊ + Δz₋)), with G = W2·(y − t) and Q = Σₖ W2[:, k]²."""
-    hidden = xp.zeros((x.shape[1], a.shape[1]))
-    residual = y - one_hot(t, y.shape[1], y.dtype)
-    slope, curvature = residual @ W2.T, (W2 * W2).sum(axis=1)
-    increment = ACTIVATIONS[activation].increment
-    for n in range(len(x)):
-        features = xp.nonzero(x[n])[0]
-        u = h * x[n, features, None]
-        up, down = increment(a[n], u), increment(a[n], -u)
-        hidden[features] += (up - down) * (slope[n] + curvature / 2 * (up + down))
+    x, t, a, z, _, y, W2 = network
+    hidden, _ = _no_differences(xp, network)
+    residual = y - t
+    slope, curvature = residual @ W2.T, xp.sum(W2 * W2, axis=1)
+    for n in range(x.shape[0]):
+        some = features(x[n, ...])
+        u = h * x[n, some, None]
+        up, down = f.change(xp, a[n, ...], u), f.change(xp, a[n, ...], -u)
+        hidden[some, :] += (up - down) * (slope[n, ...] + curvature / 2 * (up + down))
     return hidden, 2 * h * (z.T @ residual)
 
 
-def _targets(xp: ModuleType, t: Array) -> Iterator[tuple[Array, Array, Array]]:
-    """The targets that are not zero, in groups with at most one for each sample: samples, classes, values."""
-    if t.ndim == 1:
-        yield xp.arange(len(t)), t, xp.ones(len(t))
-        return
-    rows, classes = xp.nonzero(t)  # sample by sample
-    place = xp.arange(len(rows)) - xp.searchsorted(rows, rows)  # among the targets of its sample
-    for p in range(t.shape[1]):
-        chosen = place == p
-        yield rows[chosen], classes[chosen], t[rows[chosen], classes[chosen]]
+def _by_evaluation(
+    xp: Any, network: Evaluated, f: Activation, loss_of: Callable[[Array], Array], h: float
+) -> tuple[Array, Array]:
+    """L(+h) − L(−h) of any loss of the logits: both are evaluated, from the change of the logits alone."""
+    x, _, a, z, logits, _, W2 = network
+    hidden, output = _no_differences(xp, network)
+    for i in range(hidden.shape[0]):
+        up, down = (f.change(xp, a, u) for u in (h * x[:, i, None], -h * x[:, i, None]))
+        for j in range(hidden.shape[1]):
+            w = W2[j, None, :]
+            hidden[i, j] = loss_of(logits + up[:, j, None] * w) - loss_of(logits + down[:, j, None] * w)
+    for k in range(output.shape[1]):
+        direction = xp.zeros_like(logits)
+        direction[:, k] = h
+        for j in range(output.shape[0]):
+            step = direction * z[:, j, None]
+            output[j, k] = loss_of(logits + step) - loss_of(logits - step)
+    return hidden, output
+
+
+#: L(+h) − L(−h) without cancellation, by loss: for all weights into hidden units, and for all into outputs.
+DIFFERENCES = {"cross_entropy": _cross_entropy, "mean_squared_error": _squared_error}
 
 
 def _exponential_sums(
-    xp: ModuleType, p: Array, v: Array, up: Array, down: Array
+    xp: Any, p: Array, v: Array, up: Array, down: Array
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """T = Σₖ pₖ·expm1(Δz·vₖ) and D = Σₖ pₖ·exp(Δz·vₖ) for two increments Δz, shape (features, units); v is (outputs, units)."""
     largest = xp.maximum(abs(up), abs(down))
-    reach = (largest.max(axis=0) if len(largest) else 0) * abs(v).max(axis=0)
-    if bool((reach <= SERIES_BOUND).all()):
+    reach = xp.max(largest, axis=0) * xp.max(abs(v), axis=0)
+    if bool(xp.all(reach <= SERIES_BOUND)):
         power = p[:, None]
         coefficients = []
         for m in range(1, 6):
             power = power * v / m
-            coefficients.append(power.sum(axis=0))
+            coefficients.append(xp.sum(power, axis=0))
         sums = [_polynomial(dz, coefficients) for dz in (up, down)]
         return (sums[0], 1 + sums[0]), (sums[1], 1 + sums[1])
     first, second = (
         (
-            sum(share * xp.expm1(dz * w) for share, w in zip(p, v, strict=True)),
-            sum(share * xp.exp(dz * w) for share, w in zip(p, v, strict=True)),
+            sum(p[k] * xp.expm1(dz * v[k, ...]) for k in range(p.shape[0])),
+            sum(p[k] * xp.exp(dz * v[k, ...]) for k in range(p.shape[0])),
         )
         for dz in (up, down)
     )
@@ -145,7 +206,7 @@ def _polynomial(x: Array, coefficients: list[Array]) -> Array:
     return result
 
 
-def _log_ratio(xp: ModuleType, up: tuple[Array, Array], down: tuple[Array, Array], kept: Array, guard: Array) -> Array:
+def _log_ratio(xp: Any, up: tuple[Array, Array], down: tuple[Array, Array], kept: Array, guard: Array) -> Array:
     """L(+h) − L(−h) of a target, from T and D at +h and at −h, ρ and κ."""
     (T_up, D_up), (T_down, D_down) = up, down
     difference = T_up - T_down
@@ -158,9 +219,9 @@ def _log_ratio(xp: ModuleType, up: tuple[Array, Array], down: tuple[Array, Array
     ratio = abs(difference)
     ratio *= kept
     ratio /= larger
-    return xp.copysign(xp.log1p(ratio, out=ratio), difference, out=ratio)
+    return xp.copysign(xp.log1p(ratio), difference)
 
 
-def _sum_of_others(xp: ModuleType, p: Array) -> Array:
+def _sum_of_others(xp: Any, p: Array) -> Array:
     """1 − p without cancellation: for each output the sum of all the other probabilities."""
-    return xp.stack([p[:, :k].sum(axis=1) + p[:, k + 1 :].sum(axis=1) for k in range(p.shape[1])], axis=1)
+    return xp.stack([xp.sum(p[:, :k], axis=1) + xp.sum(p[:, k + 1 :], axis=1) for k in range(p.shape[1])], axis=1)

@@ -1,0 +1,46 @@
+"""Samples and targets, kept the way a backend likes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..validation import Array
+
+if TYPE_CHECKING:
+    from .base import Backend
+
+
+class Dataset:
+    """Samples and targets.
+
+    Parameters
+    ----------
+    backend : Backend
+    x : array, shape (samples, features)
+    t : array, shape (samples,) of integer labels, or (samples, outputs)
+        Both arrays of the backend, checked. They are kept as they are, not copied.
+    """
+
+    def __init__(self, backend: Backend, x: Array, t: Array) -> None:
+        self.backend = backend
+        self.x = x
+        self.t = t
+
+    def __len__(self) -> int:
+        return self.t.shape[0]
+
+    def batch(self, rows: Array, *, out: Array | None = None) -> tuple[Array, Array]:
+        """The samples and targets of these row numbers, for the operations of this backend; `out` is for the samples."""
+        take = self.backend.take
+        return take(self.x, rows, out=out), take(self.t, rows)
+
+    def buffer(self, size: int) -> Array | None:
+        """An array for the samples of a batch, to hand to :meth:`batch`, if that can use one."""
+        return self.backend.empty((size, self.x.shape[1]), self.backend.dtype_of(self.x))
+
+    def chunks(self, size: int) -> Iterator[tuple[Array, Array]]:
+        """All rows in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            some = slice(start, start + size)
+            yield self.x[some, ...], self.t[some, ...]

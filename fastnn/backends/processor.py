@@ -1,0 +1,99 @@
+"""The processor, and how many threads of the BLAS behind NumPy pay on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: Below how many multiplications in its largest product a step runs on one BLAS thread, and from how
+#: many on all of them. In between it depends on the machine, and on what else that does, whether
+#: several threads are faster.
+SMALL, LARGE = 500_000, 16_000_000
+
+
+@cache
+def cpu_name() -> str:
+    """The processor and how many of its cores this process may use, such as ``"AMD EPYC, 2 cores"``."""
+    name = platform.processor() or platform.machine() or "CPU"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():  # Linux: platform.processor() is empty or only names the architecture there
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+        models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        name = next(models, name)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{name}, {cores} core{'s' if cores != 1 else ''}"
+
+
+def threads_that_pay(multiplications: int) -> AbstractContextManager[Any]:
+    """One BLAS thread, until the context is left, where steps of this many multiplications are slower on several."""
+    if multiplications >= LARGE:
+        return nullcontext()
+    blas = _blas()
+    threads = max((library["num_threads"] for library in blas.info()), default=1)
+    if threads == 1 or (multiplications >= SMALL and _threads_pay(multiplications.bit_length(), threads)):
+        return nullcontext()
+    return blas.limit(limits=1)
+
+
+def blas_threads(count: int) -> AbstractContextManager[Any]:
+    """Give the BLAS so many threads until the context is left."""
+    return _blas().limit(limits=count)
+
+
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController  # looks at every library that is loaded, so only when needed
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+#: What was measured of products of so many bits on so many threads.
+_measured: dict[tuple[int, int], bool] = {}
+
+
+def forget_measurements() -> None:
+    """Measure again the next time."""
+    _measured.clear()
+
+
+def _threads_pay(bits: int, threads: int) -> bool:
+    """Whether products with numbers of multiplications of so many bits are faster on these BLAS threads than on one.
+
+    Measured, in some hundredths of a second at most, once a process, or again after
+    :func:`forget_measurements`: the last bits of a product depend on the number of threads, and two runs
+    from the same seed shall agree exactly, also if the machine has become busy in between.
+    """
+    pay = _measured.get((bits, threads))
+    if pay is None:
+        # Of several that measure at once, the first one's.
+        pay = _measured.setdefault((bits, threads), _measure(bits, threads))
+    return pay
+
+
+def _measure(bits: int, threads: int) -> bool:
+    import logging
+
+    side = round(2 ** ((bits - 0.5) / 3))
+    a = np.ones((side, side), np.float32)
+    out = np.empty_like(a)
+
+    def duration(count: int) -> float:
+        with blas_threads(count):
+            np.matmul(a, a, out=out)
+            started = time.perf_counter()
+            for _ in range(5):
+                np.matmul(a, a, out=out)
+            return time.perf_counter() - started
+
+    one, several = zip(*((duration(1), duration(threads)) for _ in range(7)), strict=True)
+    pay = bool(np.median(several) < 0.9 * np.median(one))
+    logging.getLogger("fastnn").debug(
+        "%d BLAS threads for products of some 2**%d multiplications", threads if pay else 1, bits
+    )
+    return pay

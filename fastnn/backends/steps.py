@@ -1,0 +1,60 @@
+"""What a training loop repeats, as data: a network states it, and a backend may run many such steps in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from ..validation import Array, numpy_dtype
+from .datasets import Dataset
+
+#: Makes a step with each of the batches `rows`, shape (steps, batch), in turn, and writes its loss to `losses`, shape (steps,).
+Runner = Callable[[Array, Array], None]
+
+
+@dataclass(frozen=True)
+class GradientDescent:
+    """The update w ← w − learning_rate · gradient."""
+
+    learning_rate: float
+    name: ClassVar[str] = "sgd"
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """A step of training of a two-layer network: parameters, formulas, update and data.
+
+    Attributes
+    ----------
+    params : dict of str to array
+        ``W1``, ``b1``, ``W2`` and ``b2``, which the step changes in place.
+    activation, loss : str
+        Names in the tables of :mod:`fastnn.functions`.
+    gradient : {"backprop", "numerical"}
+    h : float
+        The step of the numerical gradient.
+    update : GradientDescent
+    data : Dataset
+        Of the backend; a batch is some of its rows, by number.
+    batch_size : int
+    operations : callable
+        The same step over the operations of the backend: row numbers, shape (batch,), to the loss, which stays with the backend.
+    """
+
+    params: dict[str, Array]
+    activation: str
+    loss: str
+    gradient: str
+    h: float
+    update: GradientDescent
+    data: Dataset
+    batch_size: int
+    operations: Callable[[Array], Array]
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What there are several ways to do, as support tables list it; a field that is new here stands in none of them yet."""
+        arrays = {"params", "data", "batch_size", "operations", "h"}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in arrays}
+        return values | {"update": self.update.name, "dtype": numpy_dtype(self.params["W1"]).name}

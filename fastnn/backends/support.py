@@ -1,0 +1,92 @@
+"""Support tables: what an override of a backend can do. Whatever is not in its table goes to the reference.
+
+A table stands beside the overrides and is consulted here, in one place, so that no override asks for itself
+and none can forget to::
+
+    SUPPORT = {"dense": Support(activation=("sigmoid", "relu"), contiguous=("W",)), ...}
+
+    class MyBackend(Backend):
+        @supported(SUPPORT["dense"])
+        def dense(self, x, W, b, activation="identity", *, out=None):
+            ...  # only ever called for what the table lists
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from functools import wraps
+from typing import Any
+
+from .steps import TrainingStep
+
+
+class Support:
+    """What one override can do.
+
+    Parameters
+    ----------
+    contiguous : tuple of str
+        Which of its arrays have to be C-contiguous.
+    largest : int, optional
+        The largest `size` that it takes.
+    size : callable, optional
+        The size of a call, from all its arguments by name.
+    values : containers by the name of an argument, or of a field of a training step
+        What it may be.
+    """
+
+    def __init__(
+        self,
+        *,
+        contiguous: tuple[str, ...] = (),
+        largest: int | None = None,
+        size: Callable[..., int] | None = None,
+        **values: Container,
+    ) -> None:
+        self.contiguous = contiguous
+        self.largest = largest
+        self.size = size
+        self.values = values
+
+    def covers(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call with these arguments is in the table."""
+        for name, allowed in self.values.items():
+            if name in arguments and arguments[name] not in allowed:
+                return False
+        for name in self.contiguous:
+            if not arguments[name].flags.c_contiguous:
+                return False
+        return self.size is None or self.largest is None or self.size(**arguments) <= self.largest
+
+    def covers_step(self, step: TrainingStep) -> bool:
+        """Whether such steps are in the table: of what it does not name, nothing may be asked."""
+        choices = step.choices
+        if any(value is not None and name not in self.values for name, value in choices.items()):
+            return False
+        return self.covers({**vars(step), **step.params, **choices})
+
+
+def supported(support: Support) -> Callable[[Callable], Any]:
+    """Decorate an override: it is called for what `support` covers, and the method that it overrides for everything else."""
+    return lambda method: _Override(method, support)
+
+
+class _Override:
+    def __init__(self, method: Callable[..., Any], support: Support) -> None:
+        self.method = method
+        self.support = support
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        method, covers = self.method, self.support.covers
+        code = method.__code__
+        names = code.co_varnames[1 : code.co_argcount]
+
+        @wraps(method)
+        def run(backend: Any, *arguments: Any, **options: Any) -> Any:
+            if covers(dict(zip(names, arguments, strict=False)) | options):
+                return method(backend, *arguments, **options)
+            # What only the override reads, such as compressed rows, becomes what the reference reads.
+            plain = [a.gathered() if hasattr(a, "gathered") else a for a in arguments]
+            return getattr(super(owner, backend), name)(*plain, **options)
+
+        setattr(owner, name, run)

@@ -1,0 +1,253 @@
+"""What the networks share: everything that follows from logits and deltas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .backends import Backend
+from .backends.base import Dataset, TrainingStep
+from .backends.steps import GradientDescent
+from .doors import Doors
+from .errors import InputError
+from .functions import DEFAULT_STEP, LOSSES
+from .validation import Array, check_finite, choice, real_number
+
+#: The step that suits the incremental numerical gradient, which computes in float64 and takes no difference of rounded losses:
+#: truncation, of the order of h², is no more than rounding.
+INCREMENTAL_STEP = float(np.finfo(np.float64).eps) ** (1 / 2)
+
+#: A layer as a backward pass leaves it: the names of its weights and biases, its input, and the derivative of the loss with
+#: respect to its pre-activation.
+LayerDelta = tuple[str, str, Array, Array]
+
+
+class Network(Doors):
+    """A network by its formulas, :meth:`_logits` and :meth:`_backward`, and what the book does with one.
+
+    Attributes
+    ----------
+    loss_name : str
+        A name in :data:`fastnn.functions.LOSSES`.
+    """
+
+    def __init__(
+        self, shapes: dict[str, tuple[int, ...]], *, loss: str, backend: str | Backend, dtype: Any
+    ) -> None:
+        self.loss_name = choice(loss, "loss", LOSSES)
+        super().__init__(shapes, backend, dtype)
+
+    # -- formulas that each network gives ------------------------------------------------------------------------------
+
+    def _logits(self, x: Array) -> Array:
+        """The last layer's pre-activations."""
+        raise NotImplementedError
+
+    def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
+        """Forward and backward pass: the loss, and what the parameter gradients of each layer follow from.
+
+        `out` holds arrays to write intermediate results to, by name; with an empty dict they are new.
+        """
+        raise NotImplementedError
+
+    # -- the book's methods --------------------------------------------------------------------------------------------
+
+    def predict(self, x: Any) -> Array:
+        """What the network makes of samples: class probabilities; with the squared error, its plain outputs.
+
+        Parameters
+        ----------
+        x : array_like, shape (samples, features), or (features,) for a single sample
+
+        Returns
+        -------
+        array of the backend and of the network's dtype, shape (samples, outputs) or (outputs,)
+        """
+        x, single = self._enter(x)
+        with self.backend.current():
+            y = self.backend.output(self._logits(x), self.loss_name)
+            return y[0, ...] if single else y
+
+    def loss(self, x: Any, t: Any) -> float:
+        """The loss on samples `x` against `t`: labels of shape (samples,), or targets of shape (samples, outputs).
+
+        For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the squared error the book's
+        ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar label or a 1-D target.
+        """
+        x, t = self._enter_pair(x, t)
+        with self.backend.current():
+            return float(self.backend.to_numpy(self._loss(x, t)))
+
+    def accuracy(self, x: Any, t: Any) -> float:
+        """The fraction of samples whose largest output is where the target has its largest value."""
+        x, t = self._enter_pair(x, t)
+        with self.backend.current():
+            return float(self.backend.to_numpy(self.backend.count_correct(self._logits(x), t))) / x.shape[0]
+
+    def gradient(self, x: Any, t: Any) -> dict[str, Array]:
+        """The gradient of the loss by backpropagation.
+
+        Returns
+        -------
+        dict of str to array
+            One gradient for each entry of `params`, under its name and of its shape.
+
+        Notes
+        -----
+        For the cross-entropy this is the book's (y − t) / samples at the logits: the derivative of −Σ t·log(y) for targets
+        that sum to one, without the 1e-7 that the loss adds to y. From the derivative of the loss as it is computed, which
+        the numerical gradient approximates, it differs by the factor y / (y + 1e-7) in the contribution of a sample whose
+        target has the probability y: 1e-6 at y = 0.1, but one half at y = 1e-7.
+        """
+        x, t = self._enter_pair(x, t)
+        gradients = {}
+        with self.backend.current():
+            _, layers = self._backward(x, t, {})
+            for W, b, entering, delta in layers:
+                gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
+        return {name: gradients[name] for name in self.params}
+
+    def numerical_gradient(self, x: Any, t: Any, h: float | str = DEFAULT_STEP, method: str | None = None) -> dict[str, Array]:
+        """The gradient of the loss by central differences with step `h`, (L(w + h) − L(w − h)) / 2h for each parameter w.
+
+        Parameters
+        ----------
+        x, t : array_like
+            As for :meth:`loss`.
+        h : float or "auto"
+            The step. ``"auto"`` suits what the method computes in: for ``"full"`` it is that of
+            :func:`fastnn.numerical_gradient` for the network's dtype, for ``"incremental"`` √ε of float64, 1.5e-8.
+        method : {"full", "incremental"}, optional
+            ``"full"`` is the book's loop: two evaluations of the loss on all samples for each parameter. ``"incremental"``,
+            which a :class:`TwoLayerNet` has, evaluates again only what each parameter changes, in float64 whatever the
+            dtype, and is exact to rounding. By default the fastest that the network has.
+
+        Returns
+        -------
+        dict of str to array
+            One gradient for each entry of `params`, under its name and of its shape.
+
+        Raises
+        ------
+        InputError
+            If `h` is not positive and finite, or so small that adding it to a parameter changes nothing; or if a
+            parameter is not finite. The parameters are as before then, as they are when the loss raises.
+
+        Warns
+        -----
+        RuntimeWarning
+            If rounding of the loss drowns the result of the method ``"full"``, as in float32 with h = 1e-4.
+        """
+        method = self.default_method if method is None else choice(method, "method", self._methods)
+        step = self._step(h, method)
+        x, t = self._enter_pair(x, t)
+        with self.backend.current():
+            for name, parameter in self.params.items():
+                self._check_step(step, method, name, parameter)
+            return self._differences(method, x, t, step)[1]
+
+    def _step(self, h: float | str, method: str) -> float | str:
+        if isinstance(h, str) and h == "auto":
+            return h if method == "full" else INCREMENTAL_STEP
+        return real_number(h, "h", above=0)
+
+    def _check_step(self, h: float | str, method: str, name: str, parameter: Array) -> None:
+        """Raise unless every entry of the parameter is finite and moves by a step of `h`."""
+        xp = self.backend.xp
+        largest = max(float(xp.max(parameter)), -float(xp.min(parameter)))
+        if not math.isfinite(largest):  # NaN, too, is the maximum wherever it is
+            check_finite(parameter, f"params[{name!r}]", xp)
+        dtype = self.dtype if method == "full" else np.dtype(np.float64)  # in which the method computes
+        w = dtype.type(largest)
+        if not isinstance(h, str) and w + h == w:
+            raise InputError(f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {dtype}")
+
+    #: The methods of the numerical gradient by name, fastest last: (x, t, h) → the loss and its central differences.
+    _methods: ClassVar[dict[str, str]] = {"full": "_full_differences"}
+
+    def _differences(self, method: str, x: Array, t: Array, h: float | str) -> tuple[Array, dict[str, Array]]:
+        return getattr(self, self._methods[method])(x, t, h)
+
+    def _full_differences(self, x: Array, t: Array, h: float | str) -> tuple[Array, dict[str, Array]]:
+        """The loss and its central differences by the book's loop; the parameters are restored whatever happens."""
+        from .differentiation.gradient import of_loss  # a fifth of the time that `import fastnn` would take
+
+        def loss(_: Array) -> Array:
+            return self._loss(x, t)
+
+        xp = self.backend.xp
+        value = self._loss(x, t)
+        return value, {name: of_loss(loss, parameter, h=h, xp=xp) for name, parameter in self.params.items()}
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that :meth:`numerical_gradient` has for this network."""
+        return tuple(self._methods)
+
+    @property
+    def default_method(self) -> str:
+        """The fastest of them."""
+        return self.methods[-1]
+
+    # -- for the training loop, which has checked its data once --------------------------------------------------------
+
+    def buffers(self, batch_size: int) -> dict[str, Array]:
+        """Arrays for the intermediate results of a step on `batch_size` samples, for :meth:`descend`."""
+        return {}
+
+    def descend(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
+        """One step of gradient descent on a batch of this network's dataset, by backpropagation; the loss before it."""
+        value, layers = self._backward(x, t, out)
+        for W, b, entering, delta in layers:
+            self.backend.dense_descent(self.params[W], self.params[b], entering, delta, learning_rate, out=out.get(W))
+        return value
+
+    def descend_numerically(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
+        """What :meth:`descend` does, with the numerical gradient in place of backpropagation."""
+        method = self.default_method
+        value, gradients = self._differences(method, x, t, self._training_h)
+        for name, gradient in gradients.items():
+            self.backend.descent(self.params[name], gradient, learning_rate)
+        return value
+
+    @property
+    def _training_h(self) -> float | str:
+        """The step of the numerical gradient in training: the book's, unless rounding of the loss would drown what it gives."""
+        return "auto" if self.default_method == "full" and self.dtype != np.float64 else DEFAULT_STEP
+
+    def training_step(
+        self,
+        data: Dataset,
+        operations: Callable[[Array], Array],
+        *,
+        gradient: str,
+        update: GradientDescent,
+        batch_size: int,
+    ) -> TrainingStep | None:
+        """What a step of training does, as data; None for a network whose step can only be made over the operations.
+
+        Parameters
+        ----------
+        data : Dataset
+        operations : callable
+            The step over the operations, from row numbers to the loss.
+        gradient : {"backprop", "numerical"}
+        update : GradientDescent
+        batch_size : int
+        """
+        return None
+
+    def count_correct(self, x: Array, t: Array) -> Array:
+        """How many of these samples of this network's dataset are classified right; stays with the backend."""
+        return self.backend.count_correct(self._logits(x), t)
+
+    def dataset(self, x: Any, t: Any, name: str = "") -> Dataset:
+        """Samples and targets, checked once and kept the way the backend likes them; `name` is for error messages."""
+        x, t = self._enter_pair(x, t, name, allow_single=False)
+        return self.backend.dataset(x, t)
+
+    def _loss(self, x: Array, t: Array) -> Array:
+        return self.backend.loss(self.backend.output(self._logits(x), self.loss_name), t, self.loss_name)
