@@ -10,15 +10,15 @@ from numba import njit
 
 import fastnn
 from fastnn.backends import numpy_backend
-from fastnn.backends.numba_atomics import increase, wait_for
-from fastnn.backends.numba_backend import NumbaBackend
-from fastnn.backends.threads import Team
+from fastnn.backends.numba.backend import NumbaBackend
+from fastnn.backends.numba.kernels.atomics import increase, wait_for
+from fastnn.backends.numba.threads import Team
 
 SCRIPT = """
 import multiprocessing, sys, threading
 import numpy as np
 import fastnn
-from fastnn.backends.numba_backend import NumbaBackend
+from fastnn.backends.numba.backend import NumbaBackend
 
 def losses(seed, gradient="numerical"):
     (x, t), _ = fastnn.load_mnist()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastnn.backends import numba_math
+from fastnn.backends.numba.kernels import elementary as numba_math
 
 EXACT = {
     "exp": np.exp,

@@ -25,7 +25,7 @@ ENTRY_POINT_GROUP = "fastnn.backends"
 #: Our own backends: where their classes are.
 _BUILTIN = {
     "numpy": "fastnn.backends.numpy_backend:NumpyBackend",
-    "numba": "fastnn.backends.numba_backend:NumbaBackend",
+    "numba": "fastnn.backends.numba.backend:NumbaBackend",
     "cupy": "fastnn.backends.cupy_backend:CupyBackend",
 }
 

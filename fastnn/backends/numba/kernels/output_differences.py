@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..functions import LOG_GUARD
-from .numba_kernels import inner
-from .numba_math import exp, expm1
-from .numba_numerical_workspace import Workspace
-from .numba_vectors import WIDE, lanes, load, store
+from ....functions import LOG_GUARD
+from .elementary import exp, expm1
+from .layers import inner
+from .vectors import WIDE, lanes, load, store
+from .workspace import Workspace
 
 #: |θτ| and |cτ·v| up to which the series hold. The coefficient of τᵐ in expm1(v·Δz) is at most Σ_q C(m − 1, q − 1)/q!·|θ|ᵐ⁻ᵠ·|cv|ᵠ:
 #: relative to |cτv|, the terms left out are 7.5·(1e-3)⁶ = 8e-18 of O; less than 4e-17 of G; and |G|³ with |G| ≤ 4·(1e-3)² is 6e-17

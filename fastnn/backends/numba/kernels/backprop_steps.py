@@ -17,9 +17,10 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ..functions import LOG_GUARD
-from .numba_atomics import increase, wait_for
-from .numba_kernels import (
+from ....functions import LOG_GUARD
+from .atomics import increase, wait_for
+from .elementary import FASTMATH, like, prefetch
+from .layers import (
     activate,
     inner,
     kernel,
@@ -30,9 +31,8 @@ from .numba_kernels import (
     subtract_outer_product,
     weighted_rows,
 )
-from .numba_math import FASTMATH, like, prefetch
-from .numba_products import add_product, subtract_product
-from .numba_vectors import WIDE
+from .products import add_product, subtract_product
+from .vectors import WIDE
 
 #: How many vectors a row of a panel has at most: their sums stay in registers.
 PANEL_VECTORS = 4

@@ -10,11 +10,11 @@ from typing import Any
 
 from numba.extending import overload
 
-from .numba_atomics import increase, wait_for
-from .numba_kernels import FINISHED, TAKEN, inner, kernel
-from .numba_math import like
-from .numba_numerical_gradient import cut_features, evaluate_in_blocks, perturb, prepare
-from .numba_numerical_workspace import Workspace
+from .atomics import increase, wait_for
+from .elementary import like
+from .layers import FINISHED, TAKEN, inner, kernel
+from .numerical_gradient import cut_features, evaluate_in_blocks, perturb, prepare
+from .workspace import Workspace
 
 
 def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:

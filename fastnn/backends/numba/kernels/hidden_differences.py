@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from .numba_kernels import first_at_least, inner
-from .numba_math import exp, expm1, like, sigmoid, tanh
-from .numba_numerical_workspace import Workspace
-from .numba_output_differences import SERIES_BOUND, log_ratio, odds
-from .numba_vectors import WIDE, convert, lanes, load, store
+from .elementary import exp, expm1, like, sigmoid, tanh
+from .layers import first_at_least, inner
+from .output_differences import SERIES_BOUND, log_ratio, odds
+from .vectors import WIDE, convert, lanes, load, store
+from .workspace import Workspace
 
 #: Shorter series will do where what they leave out is less than this: a unit in the last place. At the book's step that holds for
 #: its network, before the training and after it.

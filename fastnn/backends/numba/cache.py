@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 #: The files of this folder with functions that Numba compiles.
-SOURCES = [path for path in Path(__file__).parent.glob("numba_*.py") if path.stem not in ("numba_backend", "numba_cache")]
+SOURCES = sorted((Path(__file__).parent / "kernels").glob("*.py"))
 
 
 def discard_outdated(folder: str | None) -> None:
@@ -18,7 +18,7 @@ def discard_outdated(folder: str | None) -> None:
     if folder is None:
         return
     newest = max(path.stat().st_mtime for path in SOURCES)
-    for compiled in Path(folder).glob("numba_*.nb[ic]"):
+    for compiled in Path(folder).glob("*.nb[ic]"):
         with suppress(OSError):  # another process may have removed it
             if compiled.stat().st_mtime < newest:
                 compiled.unlink()

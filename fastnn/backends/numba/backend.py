@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BackendImportError, BackendNotInstalledError
-from ..functions import one_hot
-from ..validation import Array, positive_int
-from .base import OPERATIONS, Availability, Dataset
-from .numpy_backend import LARGE, NumpyBackend, cpu_name
-from .recorder import NumericalStep, Recorder, numerical_step, two_layer_step
-from .sparse import SparseDataset, SparseRows
+from ...errors import BackendImportError, BackendNotInstalledError
+from ...functions import one_hot
+from ...validation import Array, positive_int
+from ..base import OPERATIONS, Availability, Dataset
+from ..numpy_backend import LARGE, NumpyBackend, cpu_name
+from ..recorder import NumericalStep, Recorder, numerical_step, two_layer_step
+from .samples import SparseDataset, SparseRows
 from .threads import Team
 
 _log = logging.getLogger("fastnn.compilation")
@@ -60,21 +60,15 @@ class NumbaBackend(NumpyBackend):
     def __init__(self, threads: int | None = None) -> None:
         import numba  # takes half a second, as do our modules that import it
 
-        from . import (
-            numba_cache,
-            numba_kernels,
-            numba_numerical_gradient,
-            numba_numerical_training,
-            numba_numerical_workspace,
-            numba_training,
-        )
+        from . import cache
+        from .kernels import backprop_steps, layers, numerical_gradient, numerical_steps, workspace
 
-        numba_cache.discard_outdated(numba_kernels.softmax.stats.cache_path)  # the one of all our kernels
-        self._kernels = numba_kernels
-        self._incremental = numba_numerical_gradient
-        self._incremental_training = numba_numerical_training
-        self._memory = numba_numerical_workspace
-        self._training = numba_training
+        cache.discard_outdated(layers.softmax.stats.cache_path)  # the one of all our kernels
+        self._kernels = layers
+        self._incremental = numerical_gradient
+        self._incremental_training = numerical_steps
+        self._memory = workspace
+        self._training = backprop_steps
         self._recorder = Recorder(self, OPERATIONS)
         available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         self._team = Team(available if threads is None else positive_int(threads, "threads"))

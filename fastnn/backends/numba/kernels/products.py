@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .numba_kernels import inner
-from .numba_vectors import WIDE, lanes, load, store
+from .layers import inner
+from .vectors import WIDE, lanes, load, store
 
 
 def _by_width(blocks_of_width: Any) -> Any:

@@ -6,7 +6,8 @@ has used them (under GNU OpenMP), or two Python threads at a time (under ``workq
 compiled twice.
 
 Here a function is compiled to be called by any number of threads at the same time: each call takes parts of the work until there
-are none left, and returns when all are done (:mod:`fastnn.backends.numba_atomics`). The thread that wants the work done calls it,
+are none left, and returns when all are done (:mod:`fastnn.backends.numba.kernels.atomics`). The thread that wants the work
+done calls it,
 and invites workers to do so, too. A worker that comes late finds less to do, or nothing; nobody waits for a thread that has not
 started.
 """

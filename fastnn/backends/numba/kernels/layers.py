@@ -1,7 +1,7 @@
 """The compiled loops behind the Numba backend, except for the numerical gradient's.
 
 Each kernel is compiled at its first call for the types at hand, and cached on disk. The two over sparse samples, which take most of
-the time of a step, can be called by several threads at the same time, which share the work: :mod:`fastnn.backends.threads`.
+the time of a step, can be called by several threads at the same time, which share the work: :mod:`fastnn.backends.numba.threads`.
 
 What bounds those two is the traffic of rows of W between the second-level cache and the registers: a non-zero feature reads its row
 in the forward pass, and reads and writes it in the update, for two operations on each number.
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..functions import LOG_GUARD
-from .numba_atomics import increase, wait_for
-from .numba_math import FASTMATH, exp, like, prefetch, sigmoid, tanh
-from .numba_vectors import WIDE, convert, lanes, load, lowest_bit, nonzero, store
+from ....functions import LOG_GUARD
+from .atomics import increase, wait_for
+from .elementary import FASTMATH, exp, like, prefetch, sigmoid, tanh
+from .vectors import WIDE, convert, lanes, load, lowest_bit, nonzero, store
 
 #: The activations as numbers, for compiled code.
 ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}

@@ -2,7 +2,7 @@
 
 For every parameter the loss at +h and at −h is evaluated from what the perturbation changes, and their difference summed over
 the samples: first the unperturbed network, then the parameters of each layer
-(:mod:`fastnn.backends.numba_hidden_differences`, :mod:`fastnn.backends.numba_output_differences`). Threads share out the features
+(:mod:`.hidden_differences`, :mod:`.output_differences`). Threads share out the features
 and the outputs, so that none writes where another does; rows of the accumulators are padded to whole vectors.
 """
 
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..functions import LOG_GUARD
-from .numba_atomics import increase, wait_for
-from .numba_hidden_differences import hidden_cross_entropy, hidden_squared_error, increment_coefficients
-from .numba_kernels import (
+from ....functions import LOG_GUARD
+from .atomics import increase, wait_for
+from .elementary import like
+from .hidden_differences import hidden_cross_entropy, hidden_squared_error, increment_coefficients
+from .layers import (
     FINISHED,
     TAKEN,
     activate,
@@ -27,10 +28,9 @@ from .numba_kernels import (
     softmax_rows,
     weighted_rows,
 )
-from .numba_math import like
-from .numba_numerical_workspace import Workspace
-from .numba_output_differences import output_cross_entropy, output_squared_error
-from .numba_vectors import WIDE, lanes, load, store
+from .output_differences import output_cross_entropy, output_squared_error
+from .vectors import WIDE, lanes, load, store
+from .workspace import Workspace
 
 #: By how much the first part is larger than the others. Mostly the thread that takes it is the caller: when it is done, the others
 #: are asleep again, instead of asking for the interpreter lock when it does.
@@ -94,7 +94,7 @@ def _dot(a: Any, b: Any) -> float:
 
 # -- all of it -----------------------------------------------------------------------------------------------------------
 #
-# One kernel; that of many steps, in numba_numerical_training.py, is made of the same functions. Among their arguments are
+# One kernel; that of many steps, in numerical_steps.py, is made of the same functions. Among their arguments are
 #   counters       zeros: of the parts that are taken and finished, for the three stages of the work
 #   parts          in how many the features and the outputs are to be cut
 #   samples, rows  compressed rows, (indptr, indices, values), and which of them

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .numba_vectors import WIDE
+from .vectors import WIDE
 
 
 class Workspace(NamedTuple):
