@@ -23,7 +23,7 @@ from ..base import OPERATIONS, Availability, Dataset
 from ..numpy_backend import LARGE, NumpyBackend, cpu_name
 from ..recorder import NumericalStep, Recorder, numerical_step, two_layer_step
 from .samples import SparseDataset, SparseRows
-from .threads import Team
+from .threads import WorkerPool
 
 _log = logging.getLogger("fastnn.compilation")
 
@@ -71,7 +71,7 @@ class NumbaBackend(NumpyBackend):
         self._training = backprop_steps
         self._recorder = Recorder(self, OPERATIONS)
         available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-        self._team = Team(available if threads is None else positive_int(threads, "threads"))
+        self._pool = WorkerPool(available if threads is None else positive_int(threads, "threads"))
         _tell_of_compilation()
 
     @classmethod
@@ -163,7 +163,7 @@ class NumbaBackend(NumpyBackend):
         if not known:
             return None
         training, code = self._training, self._kernels.ACTIVATION_CODES[found.activation]
-        threads = max(1, min(self._team.size, work // FUSED_GRAIN, W1.shape[1], len(rows)))
+        threads = max(1, min(self._pool.size, work // FUSED_GRAIN, W1.shape[1], len(rows)))
         panels = training.allocate(threads, len(rows), *W1.shape, W2.shape[1], W1.dtype)
         at_a_time = max(1, INTERRUPTIBLE // max(work, 1))
         rate = W1.dtype.type(found.learning_rate)
@@ -174,7 +174,7 @@ class NumbaBackend(NumpyBackend):
                 batches, values = rows[start : start + at_a_time], losses[start : start + at_a_time]
                 counters = np.zeros((len(batches), 3, 1 + len(panels.W1)), np.int64), np.zeros(1, np.int64)
                 arguments = (*counters, threads, samples, batches, targets, code, rate, panels, values)
-                self._team.run(partial(training.sgd_steps, *arguments), threads)
+                self._pool.run(partial(training.sgd_steps, *arguments), threads)
             training.leave(panels, W1, b1, W2, b2)
 
         return run
@@ -205,7 +205,7 @@ class NumbaBackend(NumpyBackend):
                 batches, values = rows[start : start + at_a_time], losses[start : start + at_a_time]
                 counters = np.zeros((len(batches), 3, 2), np.int64)
                 data = counters, parts, x.samples, batches, *parameters, labels, targets, np.empty((0, 0))
-                self._team.run(partial(kernel, *data, float(found.h), modes, rate, work, gradients, values), parts)
+                self._pool.run(partial(kernel, *data, float(found.h), modes, rate, work, gradients, values), parts)
 
         return run
 
@@ -283,22 +283,22 @@ class NumbaBackend(NumpyBackend):
         parts = self._perturbation_parts(x, W1)
         work = self._memory.workspace(len(rows), *W1.shape, W2.shape[1], W1.dtype, parts)
         arguments = np.zeros((3, 2), np.int64), parts, samples, rows, W1, b1, W2, b2, targets, values, h, modes, work, gradients
-        self._team.run(lambda: self._incremental.differences(*arguments), parts)
+        self._pool.run(lambda: self._incremental.differences(*arguments), parts)
         return W1.dtype.type(work.losses.sum()), gradients
 
     def _share(self, kernel: Any, parts: int, *arguments: Any) -> None:
         """Call a kernel whose work is cut into `parts`, on several threads if there are several."""
         counters = np.zeros(2, np.int64)
-        self._team.run(lambda: kernel(counters, parts, *arguments), parts)
+        self._pool.run(lambda: kernel(counters, parts, *arguments), parts)
 
     def _parts(self, x: SparseRows, W: Array, grain: int) -> int:
         """In how many parts to cut what takes one operation for each value of x and column of W: one if threads do not pay."""
-        if self._team.size == 1:
+        if self._pool.size == 1:
             return 1
-        return min(max(self._multiplications(x, W) // grain, 1), 4 * self._team.size)
+        return min(max(self._multiplications(x, W) // grain, 1), 4 * self._pool.size)
 
     def _perturbation_parts(self, x: SparseRows, W: Array) -> int:
-        return min(self._parts(x, W, PERTURBATION_GRAIN), self._team.size)
+        return min(self._parts(x, W, PERTURBATION_GRAIN), self._pool.size)
 
     @staticmethod
     def _multiplications(x: Array | SparseRows, W: Array) -> int:
