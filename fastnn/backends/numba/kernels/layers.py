@@ -1,59 +1,23 @@
-"""The compiled loops behind the Numba backend, except for the numerical gradient's.
+"""A dense layer and its parameters, over dense or compressed samples.
 
-Each kernel is compiled at its first call for the types at hand, and cached on disk. The two over sparse samples, which take most of
-the time of a step, can be called by several threads at the same time, which share the work: :mod:`fastnn.backends.numba.threads`.
+The two kernels over compressed samples, which take most of the time of a step, can be called by
+several threads at the same time, which share the work: :mod:`fastnn.backends.numba.threads`.
 
-What bounds those two is the traffic of rows of W between the second-level cache and the registers: a non-zero feature reads its row
-in the forward pass, and reads and writes it in the update, for two operations on each number.
+What bounds those two is the traffic of rows of W between the second-level cache and the registers:
+a non-zero feature reads its row in the forward pass, and reads and writes it in the update, for two
+operations on each number.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-from numba import njit
-
-from ....functions import LOG_GUARD
-from .atomics import increase, wait_for
-from .elementary import FASTMATH, exp, like, prefetch, sigmoid, tanh
-from .vectors import WIDE, convert, lanes, load, lowest_bit, nonzero, store
-
-#: The activations as numbers, for compiled code.
-ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
-
-#: The bytes that come from memory at a time.
-LINE = 64
-
-#: How many exponentials are taken in one loop.
-SOFTMAX_BLOCK = 1024
-
-#: The counters of work that threads share: how many parts somebody has taken, and how many are finished.
-TAKEN, FINISHED = 0, 1
-
-#: What only compiled code calls is not given an entry point for Python, which would take longer to compile than the function.
-inner = njit(fastmath=FASTMATH, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
-
-#: What Python calls is cached, and lets other Python threads run meanwhile.
-kernel = njit(cache=True, fastmath=FASTMATH, error_model="numpy", nogil=True)
-
-
-# -- a dense layer -----------------------------------------------------------------------------------------------------
-
-
-@inner
-def activate(z: Any, activation: int) -> None:
-    """z = f(z), in place: of two arrays the compiled code would ask whether they overlap, and go one by one if they do."""
-    if activation == 1:
-        for j in range(z.size):
-            z[j] = sigmoid(z[j])
-    elif activation == 2:
-        for j in range(z.size):
-            z[j] = tanh(z[j])
-    elif activation == 3:
-        for j in range(z.size):
-            z[j] = like(z[j], 0) if z[j] < 0 else z[j]
+from .activations import activate, multiply_row_by_derivative
+from .atomics import FINISHED, TAKEN, increase, wait_for
+from .compression import first_at_least, prefetch_row
+from .elementary import like
+from .jit import inner, kernel
+from .vectors import WIDE, convert, lanes, load, store
 
 
 @kernel
@@ -67,10 +31,12 @@ def add_bias_and_activate(a: Any, b: Any, activation: int) -> None:
 
 
 def _by_columns(blocks_of_columns: Any) -> Any:
-    """A function of all columns of a matrix, from `blocks_of_columns(blocks, width)`: of some vectors of them, of some bytes each.
+    """A function of all columns of a matrix, from those of some vectors of them.
 
-    That one is called with the first column of its first vector, and of its last: where the columns are no whole number of vectors,
-    the last two overlap. Both are then to be read before one is written, so that both write the same.
+    `blocks_of_columns(blocks, width)` is one of so many vectors of so many bytes. It is called with
+    the first column of its first vector, and of its last: where the columns are no whole number of
+    vectors, the last two overlap. Both are then to be read before one is written, so that both
+    write the same.
     """
     one, two, three, four = (blocks_of_columns(n, WIDE) for n in (1, 2, 3, 4))
     half, two_halves = (blocks_of_columns(n, WIDE // 2) for n in (1, 2))
@@ -95,7 +61,9 @@ def _by_columns(blocks_of_columns: Any) -> Any:
             while columns - j > 5 * n:
                 four(j, j + 3 * n, W, *arguments)
                 j += 4 * n
-            if columns - j > 4 * n:  # three and two: the last vector has none to overlap with but in its own call
+            if (
+                columns - j > 4 * n
+            ):  # three and two: the last vector has none to overlap with but in its own call
                 three(j, j + 2 * n, W, *arguments)
                 j += 3 * n
             if columns - j > 3 * n:
@@ -156,20 +124,11 @@ def weighted_rows(indices: Any, values: Any, W: Any, b: Any, out: Any) -> None:
             out[j] += like(out[0], values[s]) * W[indices[s], j]
 
 
-@inner
-def prefetch_row(samples: Any, rows: Any, n: int) -> None:
-    """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
-    if n < rows.size:
-        indptr, indices, values = samples
-        for s in range(indptr[rows[n]], indptr[rows[n] + 1], LINE // values.itemsize):
-            prefetch(values[s:])
-        for s in range(indptr[rows[n]], indptr[rows[n] + 1], LINE // indices.itemsize):
-            prefetch(indices[s:])
-
-
 @kernel
-def sparse_dense(counters: Any, parts: int, samples: Any, rows: Any, W: Any, b: Any, activation: int, out: Any) -> None:
-    """Gather rows of the sparse samples (indptr, indices, values), and f(x·W + b) of them into `out`; parts are of the rows."""
+def sparse_dense(
+    counters: Any, parts: int, samples: Any, rows: Any, W: Any, b: Any, activation: int, out: Any
+) -> None:
+    """f(x·W + b) into `out`, for rows x of the compressed samples. Parts are of the rows."""
     indptr, indices, values = samples
     while True:
         part = increase(counters, TAKEN)
@@ -185,19 +144,7 @@ def sparse_dense(counters: Any, parts: int, samples: Any, rows: Any, W: Any, b: 
     wait_for(counters, FINISHED, parts)
 
 
-# -- its parameters ----------------------------------------------------------------------------------------------------
-
-
-@inner
-def first_at_least(sorted_values: Any, begin: int, end: int, value: int) -> int:
-    """The first position from `begin` to `end` whose value is at least `value`, by bisection."""
-    while begin < end:
-        middle = (begin + end) // 2
-        if sorted_values[middle] < value:
-            begin = middle + 1
-        else:
-            end = middle
-    return begin
+# -- its parameters --------------------------------------------------------------------------------
 
 
 def _blocks_of_outer_product(blocks: int, width: int) -> Any:
@@ -246,8 +193,10 @@ def subtract_outer_product(indices: Any, values: Any, rate: Any, d: Any, W: Any)
 
 
 @kernel
-def sparse_descent(counters: Any, parts: int, samples: Any, rows: Any, delta: Any, rate: Any, W: Any) -> None:
-    """W -= rate·xᵀ·delta for rows x of the sparse samples; the gradient is stored nowhere. Parts are of the features."""
+def sparse_descent(
+    counters: Any, parts: int, samples: Any, rows: Any, delta: Any, rate: Any, W: Any
+) -> None:
+    """W -= rate·xᵀ·delta for rows x; the gradient is stored nowhere. Parts are of the features."""
     indptr, indices, values = samples
     while True:
         part = increase(counters, TAKEN)
@@ -273,144 +222,8 @@ def bias_descent(delta: Any, rate: Any, b: Any) -> None:
             b[j] -= rate * d[j]
 
 
-@inner
-def multiply_row_by_derivative(z: Any, activation: int, d: Any) -> None:
-    """D ⊙ f′ in place for one row, with f′ expressed in the activation's output `z`."""
-    if activation == 1:
-        for j in range(z.size):
-            d[j] *= z[j] * (like(z[j], 1) - z[j])
-    elif activation == 2:
-        for j in range(z.size):
-            d[j] *= like(z[j], 1) - z[j] * z[j]
-    elif activation == 3:
-        for j in range(z.size):
-            d[j] = d[j] if z[j] > 0 else like(z[j], 0)
-
-
 @kernel
 def multiply_by_derivative(z: Any, activation: int, delta: Any) -> None:
     """Delta ⊙ f′ in place, row by row."""
     for n in range(z.shape[0]):
         multiply_row_by_derivative(z[n], activation, delta[n])
-
-
-# -- softmax and cross-entropy -----------------------------------------------------------------------------------------
-
-
-@inner
-def softmax_rows(a: Any, columns: int, y: Any) -> None:
-    """The softmax of the first so many columns of each row, and zeros in the others; `y` may be `a`, and is contiguous."""
-    # Exponentials are as quick as vectors are full, so several short rows are taken at a time.
-    for first in range(0, a.shape[0], max(1, SOFTMAX_BLOCK // a.shape[1])):
-        end = min(first + max(1, SOFTMAX_BLOCK // a.shape[1]), a.shape[0])
-        for n in range(first, end):
-            highest = a[n, 0]
-            for k in range(1, columns):
-                highest = max(highest, a[n, k])
-            for k in range(columns):
-                y[n, k] = a[n, k] - highest
-        block = y[first:end].reshape((end - first) * y.shape[1])
-        for s in range(block.size):
-            block[s] = exp(block[s])
-        for n in range(first, end):
-            total = like(y[n, 0], 0)
-            for k in range(columns):
-                total += y[n, k]
-            factor = like(total, 1) / total
-            for k in range(columns):
-                y[n, k] *= factor
-            for k in range(columns, y.shape[1]):
-                y[n, k] = like(total, 0)
-
-
-@kernel
-def softmax(logits: Any, out: Any) -> None:
-    """The softmax of each row."""
-    softmax_rows(logits, logits.shape[1], out)
-
-
-@inner
-def row_loss(y: Any, t: Any) -> float:
-    """−Σ t·log(y + 1e-7) of one row: the target is a label or a row. A one-hot row gives what its label gives."""
-    total = 0.0
-    for k in range(y.size):
-        if t[k] != 0:
-            total -= t[k] * math.log(y[k] + LOG_GUARD)
-    return total
-
-
-@kernel
-def cross_entropy_of_labels(y: Any, t: Any) -> float:
-    """The mean over the rows of −log(y + 1e-7) at the label."""
-    total = 0.0
-    for n in range(y.shape[0]):
-        total -= math.log(y[n, t[n]] + LOG_GUARD)
-    return total / y.shape[0]
-
-
-@kernel
-def cross_entropy_of_targets(y: Any, t: Any) -> float:
-    """The mean over the rows of −Σ t·log(y + 1e-7)."""
-    total = 0.0
-    for n in range(y.shape[0]):
-        total += row_loss(y[n], t[n])
-    return total / y.shape[0]
-
-
-@kernel
-def softmax_cross_entropy_of_labels(logits: Any, t: Any, out: Any) -> float:
-    """The loss of the logits; into `out` its derivative (y − t) / rows."""
-    total, share = 0.0, like(logits[0, 0], 1 / logits.shape[0])
-    softmax_rows(logits, logits.shape[1], out)
-    for n in range(logits.shape[0]):
-        y = out[n]
-        total -= math.log(y[t[n]] + LOG_GUARD)
-        y[t[n]] -= like(share, 1)
-        for k in range(y.size):
-            y[k] *= share
-    return total / logits.shape[0]
-
-
-@kernel
-def softmax_cross_entropy_of_targets(logits: Any, t: Any, out: Any) -> float:
-    """The loss of the logits; into `out` its derivative (y − t) / rows."""
-    total, share = 0.0, like(logits[0, 0], 1 / logits.shape[0])
-    softmax_rows(logits, logits.shape[1], out)
-    for n in range(logits.shape[0]):
-        y, target = out[n], t[n]
-        total += row_loss(y, target)
-        for k in range(y.size):
-            y[k] = (y[k] - target[k]) * share
-    return total / logits.shape[0]
-
-
-# -- sparse samples ----------------------------------------------------------------------------------------------------
-
-
-@kernel
-def compress(x: Any, indptr: Any, indices: Any, values: Any) -> None:
-    """The non-zero values of a 2-D array row by row, as in scipy.sparse.csr_array; there must be room for one more value."""
-    s, step = 0, lanes(x, WIDE)
-    whole, full = x.shape[1] // step * step, (np.uint64(1) << np.uint64(step)) - np.uint64(1)
-    for n in range(x.shape[0]):
-        indptr[n] = s
-        for i in range(0, whole, step):
-            vector = load(x, (n, i), WIDE)
-            bits = nonzero(vector)
-            if bits == full:
-                store(values, s, vector)
-                for k in range(step):
-                    indices[s + k] = i + k
-                s += step
-            else:
-                while bits:
-                    indices[s] = i + np.intp(lowest_bit(bits))
-                    values[s] = x[n, indices[s]]
-                    s += 1
-                    bits &= bits - np.uint64(1)
-        for i in range(whole, x.shape[1]):
-            # Always written, and kept by moving on: quicker than asking, as zeros come and go.
-            indices[s] = i
-            values[s] = x[n, i]
-            s += x[n, i] != 0
-    indptr[x.shape[0]] = s

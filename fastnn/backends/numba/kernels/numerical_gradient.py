@@ -1,48 +1,60 @@
-"""The incremental numerical gradient as compiled loops: the formulas of :mod:`fastnn.backends.incremental`, vectorised.
+"""The incremental numerical gradient, the formulas of :mod:`fastnn.backends.incremental`.
 
-For every parameter the loss at +h and at −h is evaluated from what the perturbation changes, and their difference summed over
-the samples: first the unperturbed network, then the parameters of each layer
-(:mod:`.hidden_differences`, :mod:`.output_differences`). Threads share out the features
-and the outputs, so that none writes where another does; rows of the accumulators are padded to whole vectors.
+For every parameter the loss at +h and at −h is evaluated from what the perturbation changes, and
+their difference summed over the samples: first the unperturbed network (:mod:`.unperturbed`), then
+the parameters of each layer (:mod:`.hidden_differences`, :mod:`.output_differences`). Rows of the
+accumulators are padded to whole vectors.
+
+Several threads can call a kernel at the same time. They share out the features and the outputs, so
+that none writes where another does. How many they are, and when they come, makes no difference to
+the result. Among the arguments, also of :mod:`.numerical_steps`, are
+
+counters
+    Zeros: of the parts that are taken and finished, for the three stages of the work.
+parts
+    In how many the features and the outputs are to be cut.
+samples, rows
+    Compressed rows, (indptr, indices, values), and which of them.
+targets
+    For the cross-entropy: (start, classes, weights), the non-zero targets of sample n from start[n]
+    on.
+t
+    For the squared error: all the targets (n, k), in float64.
+modes
+    The code of the activation, and whether the loss is the cross-entropy.
+work
+    From :func:`.workspace.workspace`.
+gradients
+    Those of W1, b1, W2 and b2, to be written.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-from numba import njit
-
-from ....functions import LOG_GUARD
-from .atomics import increase, wait_for
+from .atomics import FINISHED, TAKEN, increase, wait_for
 from .elementary import like
-from .hidden_differences import hidden_cross_entropy, hidden_squared_error, increment_coefficients
-from .layers import (
-    FINISHED,
-    TAKEN,
-    activate,
-    inner,
-    kernel,
-    prefetch_row,
-    softmax_rows,
-    weighted_rows,
-)
+from .hidden_differences import hidden_cross_entropy, hidden_squared_error
+from .jit import inner, kernel
 from .output_differences import output_cross_entropy, output_squared_error
+from .unperturbed import evaluate_in_blocks, prepare
 from .vectors import WIDE, lanes, load, store
 from .workspace import Workspace
 
-#: By how much the first part is larger than the others. Mostly the thread that takes it is the caller: when it is done, the others
-#: are asleep again, instead of asking for the interpreter lock when it does.
+#: By how much the first part is larger than the others. Mostly the thread that takes it is the
+#: caller: when it is done, the others are asleep again, instead of asking for the interpreter lock
+#: when it does.
 HEAD_START = 0.2
 
 
-# -- before the perturbation -------------------------------------------------------------------------------------------
-
-
 @inner
-def _feature_bounds(samples: Any, rows: Any, parts: int, head_start: float, counts: Any, bounds: Any) -> None:
-    """Where to cut the features into `parts` with about as many non-zero values each, the first with `head_start` more."""
+def _feature_bounds(
+    samples: Any, rows: Any, parts: int, head_start: float, counts: Any, bounds: Any
+) -> None:
+    """Where to cut the features into `parts` with about as many non-zero values each.
+
+    The first gets `head_start` times as many more.
+    """
     indptr, indices, _ = samples
     features = counts.size
     for i in range(features):
@@ -64,93 +76,12 @@ def _feature_bounds(samples: Any, rows: Any, parts: int, head_start: float, coun
 
 
 @inner
-def _forward(first: int, last: int, samples: Any, rows: Any, W1: Any, b1: Any, b2: Any, activation: int, work: Workspace) -> None:
-    """Pre-activations, hidden units and logits of some samples, in float64 whatever the dtype of the network."""
-    indptr, indices, values = samples
-    J = b1.size
-    for n in range(first, last):
-        prefetch_row(samples, rows, n + 2)
-        a, z = work.a[n], work.z[n]
-        begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-        weighted_rows(indices[begin:end], values[begin:end], W1, b1, a[:J])
-        for j in range(a.size):
-            z[j] = a[j]
-        activate(z, activation)
-        for k in range(b2.size):
-            work.y[n, k] = b2[k] + _dot(z[:J], work.W2T[k, :J])
-        z[J] = 1.0  # the bias of the output layer is the weight of one more hidden unit
-        for j in range(J + 1, z.size):
-            z[j] = 0.0
-
-
-@njit(fastmath={"contract", "reassoc"}, error_model="numpy")
-def _dot(a: Any, b: Any) -> float:
-    """Σ a·b; the only sum here whose order does not matter."""
-    total = 0.0
-    for j in range(a.size):
-        total += a[j] * b[j]
-    return total
-
-
-# -- all of it -----------------------------------------------------------------------------------------------------------
-#
-# One kernel; that of many steps, in numerical_steps.py, is made of the same functions. Among their arguments are
-#   counters       zeros: of the parts that are taken and finished, for the three stages of the work
-#   parts          in how many the features and the outputs are to be cut
-#   samples, rows  compressed rows, (indptr, indices, values), and which of them
-#   targets        for the cross-entropy: (start, classes, weights), the non-zero targets of sample n from start[n] on
-#   t              for the squared error: all the targets (n, k), in float64
-#   modes          the code of the activation, and whether the loss is the cross-entropy
-#   work           from `workspace`
-#   gradients      those of W1, b1, W2 and b2, to be written
-# Several threads can call a kernel at the same time and share the work. How many they are, and when they come, makes no
-# difference to the result.
-
-
-@inner
-def prepare(W2: Any, work: Workspace) -> None:
-    """What all parts share: W2 with the weights of an output side by side, and their span."""
-    J, K = W2.shape
-    for j in range(J):
-        smallest = largest = np.float64(W2[j, 0])
-        for k in range(K):
-            w = np.float64(W2[j, k])
-            work.W2T[k, j] = w
-            smallest, largest = min(smallest, w), max(largest, w)
-        work.span[j] = largest - smallest  # no |v| of this unit is larger
-    for j in range(J, work.span.size):
-        work.span[j] = 0.0
-
-
-@inner
 def cut_features(samples: Any, rows: Any, parts: int, head_start: float, work: Workspace) -> None:
     """Give each part its features."""
     if parts == 1:
         work.bounds[0], work.bounds[1] = 0, work.features.shape[1] - 1
     else:
         _feature_bounds(samples, rows, parts, head_start, work.features[0, :-1], work.bounds)
-
-
-@inner
-def _evaluate(
-    first: int, last: int, samples: Any, rows: Any, W1: Any, b1: Any, b2: Any, targets: Any, t: Any, modes: Any, work: Workspace
-) -> None:
-    """The unperturbed network and its loss on some samples, and what all perturbations of a hidden unit have in common."""
-    activation, cross_entropy = modes
-    start, classes, weights = targets
-    _forward(first, last, samples, rows, W1, b1, b2, activation, work)
-    if cross_entropy:
-        softmax_rows(work.y[first:last], b2.size, work.y[first:last])
-    for n in range(first, last):
-        work.largest_theta[n], work.kink[n] = increment_coefficients(work.a[n], b1.size, activation, work.c[n], work.theta[n])
-        work.losses[n] = 0.0
-        if cross_entropy:
-            for pair in range(start[n], start[n + 1]):
-                work.losses[n] -= weights[pair] * math.log(work.y[n, classes[pair]] + LOG_GUARD) / rows.size
-        else:
-            for k in range(b2.size):
-                work.y[n, k] -= t[n, k]
-                work.losses[n] += 0.5 * work.y[n, k] ** 2
 
 
 @inner
@@ -168,7 +99,15 @@ def _scale(a: Any, factor: Any, out: Any) -> None:
 
 @inner
 def perturb(
-    part: int, parts: int, samples: Any, rows: Any, targets: Any, h: float, modes: Any, work: Workspace, gradients: Any
+    part: int,
+    parts: int,
+    samples: Any,
+    rows: Any,
+    targets: Any,
+    h: float,
+    modes: Any,
+    work: Workspace,
+    gradients: Any,
 ) -> None:
     """The gradients for one part of the features and of the outputs, from all samples."""
     dW1, db1, dW2, db2 = gradients
@@ -182,7 +121,9 @@ def perturb(
         for j in range(hidden.shape[1]):
             hidden[i, j] = like(factor, 0.0)
     if cross_entropy:
-        hidden_cross_entropy(first, last, bias, samples, rows, J, targets, h, activation, part, work, hidden)
+        hidden_cross_entropy(
+            first, last, bias, samples, rows, J, targets, h, activation, part, work, hidden
+        )
     else:
         hidden_squared_error(first, last, bias, samples, rows, h, activation, part, work, hidden)
     for i in range(first, last):
@@ -202,32 +143,6 @@ def perturb(
         for j in range(J):
             dW2[j, k] = work.outputs[k, j] * scale
         db2[k] = work.outputs[k, J] * scale
-
-
-@inner
-def evaluate_in_blocks(
-    counters: Any,
-    parts: int,
-    samples: Any,
-    rows: Any,
-    W1: Any,
-    b1: Any,
-    b2: Any,
-    targets: Any,
-    t: Any,
-    modes: Any,
-    work: Workspace,
-) -> None:
-    """`_evaluate` for all samples; returns when it has been done, whoever did it."""
-    blocks = min(4 * parts, rows.size)  # more than parts, so that a thread that comes late still finds some
-    while True:
-        block = increase(counters, TAKEN)
-        if block >= blocks:
-            break
-        first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
-        _evaluate(first, last, samples, rows, W1, b1, b2, targets, t, modes, work)
-        increase(counters, FINISHED)
-    wait_for(counters, FINISHED, blocks)
 
 
 @kernel
