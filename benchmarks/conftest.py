@@ -73,7 +73,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     if not found.available:
         pytest.skip(f"{request.param}: {found.reason}; {found.remedy}")
     if request.param == "numba":
-        from fastnn.backends.numba_backend import NumbaBackend
+        from fastnn.backends.numba.backend import NumbaBackend
 
         return NumbaBackend(threads=1)
     return get_backend(request.param)

@@ -91,7 +91,7 @@ def test_rows(record: Record) -> None:
 )
 def test_threads(what: str, size: Size, record: Record) -> None:
     """One to all cores."""
-    from fastnn.backends.numba_backend import NumbaBackend
+    from fastnn.backends.numba.backend import NumbaBackend
 
     p = Problem(size.shrunk() if record.quick else size, "float32", quick=record.quick)
     cores = os.cpu_count() or 1

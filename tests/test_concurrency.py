@@ -1,7 +1,12 @@
 """Training in several threads and processes at once: the same losses, whatever threads Numba would use."""
 
+import errno
+import gc
+import itertools
 import multiprocessing
+import os
 import threading
+import weakref
 
 import joblib
 import numpy as np
@@ -10,15 +15,16 @@ from numba import njit
 
 import fastnn
 from fastnn.backends import numpy_backend
-from fastnn.backends.numba_atomics import increase, wait_for
-from fastnn.backends.numba_backend import NumbaBackend
-from fastnn.backends.threads import Team
+from fastnn.backends.numba import threads as worker_threads
+from fastnn.backends.numba.backend import NumbaBackend
+from fastnn.backends.numba.kernels.atomics import increase, wait_for
+from fastnn.backends.numba.threads import WorkerPool
 
 SCRIPT = """
 import multiprocessing, sys, threading
 import numpy as np
 import fastnn
-from fastnn.backends.numba_backend import NumbaBackend
+from fastnn.backends.numba.backend import NumbaBackend
 
 def losses(seed, gradient="numerical"):
     (x, t), _ = fastnn.load_mnist()
@@ -70,7 +76,7 @@ def test_joblib(name):
         assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
-# -- the team itself ---------------------------------------------------------------------------------------------------
+# -- the pool of workers itself ----------------------------------------------------------------------------------------
 
 
 @njit(nogil=True)
@@ -87,25 +93,25 @@ def count(counters, parts, done):
     wait_for(counters, 1, parts)
 
 
-def counted(team, parts):
+def counted(pool, parts):
     done, counters = np.zeros(parts), np.zeros(2, np.int64)
-    team.run(lambda: count(counters, parts, done), parts)
+    pool.run(lambda: count(counters, parts, done), parts)
     return done.tolist()
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
 @pytest.mark.parametrize("parts", [1, 2, 7, 100])
 def test_every_part_is_done_once_before_the_call_returns(size, parts):
-    team = Team(size)
+    pool = WorkerPool(size)
     for _ in range(200):
-        assert counted(team, parts) == [1] * parts
+        assert counted(pool, parts) == [1] * parts
 
 
-def test_several_threads_may_share_a_team():
-    team, right = Team(3), []
+def test_several_threads_may_share_a_pool():
+    pool, right = WorkerPool(3), []
 
     def work():
-        right.extend(counted(team, 5) == [1] * 5 for _ in range(200))
+        right.extend(counted(pool, 5) == [1] * 5 for _ in range(200))
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
@@ -115,17 +121,165 @@ def test_several_threads_may_share_a_team():
     assert right == [True] * 1200
 
 
-def test_invitations_that_nobody_took_are_withdrawn():
-    team = Team(3)
-    team._hire = team._keep_off = lambda *_: None
+def test_tasks_that_no_worker_took_are_withdrawn():
+    pool = WorkerPool(3)
+    pool._keep_processor_free = lambda: None
+    pool._workers = [0, 0]  # who are busy for ever
     for _ in range(10):
-        assert counted(team, 4) == [1] * 4
-    assert team._invitations.empty()
+        assert counted(pool, 4) == [1] * 4
+    assert pool._queue.empty()
 
 
 def test_an_exception_reaches_the_caller():
     with pytest.raises(ValueError, match="here"):
-        Team(1).run(lambda: int("here"), 1)
+        WorkerPool(1).run(lambda: int("here"), 1)
+
+
+def test_an_exception_ends_neither_the_workers_nor_leaves_tasks():
+    pool, barrier = WorkerPool(3), threading.Barrier(3)
+
+    def fail():
+        barrier.wait(60)  # all three are in it
+        raise ValueError("here")
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="here"):
+            pool.run(fail, 3)
+    assert pool._queue.empty()
+    assert sum(thread.native_id in pool._workers for thread in threading.enumerate()) == 2
+
+
+def test_a_pool_ends_with_its_last_reference():
+    pool = WorkerPool(3)
+    assert counted(pool, 4) == [1] * 4
+    workers = [thread for thread in threading.enumerate() if thread.native_id in pool._workers]
+    assert len(workers) == 2
+    reference = weakref.ref(pool)
+    del pool
+    gc.collect()
+    assert reference() is None
+    assert reference not in list(worker_threads._pools.data)
+    for thread in workers:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_one_fork_handler_for_all_pools(python):
+    code = """
+import os
+handlers = []
+os.register_at_fork = lambda **functions: handlers.extend(functions.values())
+from fastnn.backends.numba.threads import WorkerPool
+pools = [WorkerPool(2) for _ in range(10)]
+assert [f.__module__ for f in handlers if f.__module__.startswith("fastnn.")] == [WorkerPool.__module__]
+"""
+    done = python("-c", code)
+    assert done.code == 0, done.err
+
+
+IN_A_FORKED_CHILD = """
+import os, threading, warnings
+from fastnn.backends.numba.threads import WorkerPool
+warnings.simplefilter("ignore", DeprecationWarning)  # "this process is multi-threaded"
+
+def run(pool):
+    barrier = threading.Barrier(3)
+    pool.run(lambda: barrier.wait(60), 3)  # returns if there are two workers
+
+pool, unused = WorkerPool(3), WorkerPool(3)
+run(pool)
+held, released = threading.Event(), threading.Event()
+
+def hold():
+    with pool._lock, unused._lock:
+        held.set()
+        released.wait()
+
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+pool._queue.put(lambda: released.wait())  # and a worker is busy
+child = os.fork()
+if child == 0:
+    run(pool)
+    run(unused)
+    os._exit(42)
+released.set()
+run(pool)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_child_has_workers_of_its_own(python):
+    """Also where another thread held the lock at the fork, and tasks were waiting."""
+    done = python("-c", IN_A_FORKED_CHILD)
+    assert (done.code, done.out) == (0, "42\n"), done.err
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EINVAL, errno.ENOSYS])
+@pytest.mark.parametrize("name", ["sched_getaffinity", "sched_setaffinity"])
+def test_where_the_system_refuses_to_move_threads_it_goes_on(monkeypatch, name, number):
+    asked = []
+
+    def refuse(*arguments):
+        asked.append(arguments)
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(os, name, refuse, raising=False)
+    monkeypatch.setattr(
+        os, {"sched_getaffinity": "sched_setaffinity"}.get(name, "sched_getaffinity"), lambda *_: {0, 1}, raising=False
+    )
+    processors = itertools.count()
+    monkeypatch.setattr(worker_threads, "_processor", lambda: 2 + next(processors))
+    pool = WorkerPool(2)
+    for _ in range(5):
+        assert counted(pool, 4) == [1] * 4
+    assert len(asked) == 1
+
+
+def test_a_worker_that_has_ended_is_not_a_refusal(monkeypatch):
+    asked = []
+
+    def ended(worker, processors):
+        asked.append(worker)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", ended, raising=False)
+    monkeypatch.setattr(worker_threads, "_processor", lambda: len(asked))
+    pool = WorkerPool(3)
+    for _ in range(3):
+        assert counted(pool, 4) == [1] * 4
+    assert asked == pool._workers * 3
+
+
+@pytest.mark.parametrize("available", [0, 1])
+def test_where_no_thread_can_be_started_it_goes_on(monkeypatch, available):
+    start, started = threading.Thread.start, []
+
+    def limited(thread):
+        if len(started) >= available:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    pool = WorkerPool(5)
+    for _ in range(20):
+        assert counted(pool, 7) == [1] * 7
+    assert len(pool._workers) == available
+    assert pool._queue.empty()
+
+
+def test_training_goes_on_where_threads_are_refused(monkeypatch):
+    expected = losses(0, NumbaBackend(1))
+    monkeypatch.setattr("fastnn.backends.numba.backend.FUSED_GRAIN", 1)
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    np.testing.assert_allclose(losses(0, NumbaBackend(3)), expected, rtol=1e-12)
 
 
 def test_threads_are_refused_unless_there_is_one():

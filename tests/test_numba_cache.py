@@ -20,7 +20,7 @@ def test_a_function_that_a_kernel_calls_has_changed(python, tmp_path):
         assert found.out == "[[0.88079708]]\n", found.err
         assert ("compiling" in found.err) == compiles
 
-    sources = copy / "backends" / "numba_math.py"
+    sources = copy / "backends" / "numba" / "kernels" / "elementary.py"
     formula = "return like(x, 1) / (like(x, 1) + exp(-x))"
     text = sources.read_text("utf-8")
     assert formula in text

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastnn.backends import numba_math
+from fastnn.backends.numba.kernels import elementary
+from fastnn.backends.numba.kernels.jit import FASTMATH
 
 EXACT = {
     "exp": np.exp,
@@ -18,9 +19,9 @@ BOUNDS = {"exp": 2, "expm1": 2, "sigmoid": 4, "tanh": 4}
 
 
 def apply(name, x):
-    function = getattr(numba_math, name)
+    function = getattr(elementary, name)
 
-    @njit(fastmath=numba_math.FASTMATH)
+    @njit(fastmath=FASTMATH)
     def loop(x, out):
         for i in range(x.size):
             out[i] = function(x[i])

@@ -5,7 +5,7 @@ import pytest
 from conftest import ReferenceBackend
 
 import fastnn
-from fastnn.backends.numba_backend import NumbaBackend
+from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.functions import ACTIVATIONS
 
 
@@ -39,7 +39,7 @@ def trained(backend, x, t, *, hidden=50, outputs=3, dtype="float64", activation=
 def test_it_trains_as_the_reference_does(monkeypatch, dtype, threads, density, hidden, outputs, batch):
     x, t = problem(outputs=outputs, density=density)
     backend = NumbaBackend(threads)
-    monkeypatch.setattr("fastnn.backends.numba_backend.FUSED_GRAIN", 1)  # so that even this is work for several
+    monkeypatch.setattr("fastnn.backends.numba.backend.FUSED_GRAIN", 1)  # so that even this is work for several
     calls = counted(monkeypatch, backend)
     options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype}
     (loss, params), (expected_loss, expected) = (trained(b, x, t, **options) for b in (backend, ReferenceBackend()))
@@ -82,7 +82,7 @@ def test_every_activation(activation):
 def test_the_number_of_threads_changes_nothing_in_a_panel(monkeypatch, threads):
     """But the order of the panels in the sum of a logit, and so some last bits."""
     x, t = problem()
-    monkeypatch.setattr("fastnn.backends.numba_backend.FUSED_GRAIN", 1)
+    monkeypatch.setattr("fastnn.backends.numba.backend.FUSED_GRAIN", 1)
     first, second = (trained(NumbaBackend(n), x, t, iterations=100) for n in (threads, 1))
     np.testing.assert_allclose(first[0], second[0], rtol=1e-13)
     again = trained(NumbaBackend(threads), x, t, iterations=100)
@@ -97,8 +97,8 @@ def test_the_number_of_threads_changes_nothing_in_a_panel(monkeypatch, threads):
 )
 def test_other_training_goes_step_by_step(monkeypatch, options):
     x, t = problem(density=options.pop("density", 0.2))
-    monkeypatch.setattr("fastnn.backends.numba_backend.LARGEST_FUSED_OUTPUT", 10_000)
-    monkeypatch.setattr("fastnn.backends.numba_backend.LARGEST_FUSED_PRODUCT", 20)
+    monkeypatch.setattr("fastnn.backends.numba.backend.LARGEST_FUSED_OUTPUT", 10_000)
+    monkeypatch.setattr("fastnn.backends.numba.backend.LARGEST_FUSED_PRODUCT", 20)
     backend = NumbaBackend(2)
     calls = counted(monkeypatch, backend)
     loss, _ = trained(backend, x, t, iterations=5, learning_rate=0.01, **options)
@@ -129,7 +129,7 @@ def test_numerical_steps_are_those_of_the_reference(monkeypatch, dtype, threads,
     rows = np.eye(outputs)[labels]
     t = {"labels": labels, "one-hot": rows, "soft": rows * 0.7 + 0.3 / outputs}[targets]
     backend = NumbaBackend(threads)
-    monkeypatch.setattr("fastnn.backends.numba_backend.PERTURBATION_GRAIN", 1)
+    monkeypatch.setattr("fastnn.backends.numba.backend.PERTURBATION_GRAIN", 1)
     calls = counted(monkeypatch, backend, "_incremental_training", "descent_steps")
     options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype, "iterations": 12}
     found, expected = (trained_numerically(b, x, t, **options) for b in (backend, ReferenceBackend()))
@@ -146,9 +146,9 @@ def test_numerical_steps_with_every_activation(activation):
 
 def test_neither_threads_nor_calls_change_numerical_steps(monkeypatch):
     x, t = problem()
-    monkeypatch.setattr("fastnn.backends.numba_backend.PERTURBATION_GRAIN", 1)
+    monkeypatch.setattr("fastnn.backends.numba.backend.PERTURBATION_GRAIN", 1)
     first = trained_numerically(NumbaBackend(1), x, t)
-    monkeypatch.setattr("fastnn.backends.numba_backend.INTERRUPTIBLE", 1)  # a call for each step
+    monkeypatch.setattr("fastnn.backends.numba.backend.INTERRUPTIBLE", 1)  # a call for each step
     backend = NumbaBackend(3)
     calls = counted(monkeypatch, backend, "_incremental_training", "descent_steps")
     second = trained_numerically(backend, x, t)

@@ -5,7 +5,7 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from fastnn.backends.numba_vectors import WIDE, convert, lanes, load, store
+from fastnn.backends.numba.kernels.vectors import WIDE, convert, lanes, load, store
 
 
 @njit

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import fastnn
 from fastnn.backends import incremental
-from fastnn.backends.numba_backend import NumbaBackend
+from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.functions import ACTIVATIONS, LOSSES
 
 mpmath.mp.dps = 60
@@ -135,7 +135,7 @@ def test_saturated_units(backend):
 def evaluated_directly(monkeypatch, backend, call):
     """How often the call left the series for exponentials and logarithms, if the backend says so."""
     if backend.name == "numba":
-        from fastnn.backends import numba_numerical_workspace as memory
+        from fastnn.backends.numba.kernels import workspace as memory
 
         original, taken = memory.workspace, []
         monkeypatch.setattr(memory, "workspace", lambda *sizes: taken.append(original(*sizes)) or taken[-1])

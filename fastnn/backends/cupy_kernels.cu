@@ -341,7 +341,7 @@ __global__ void __launch_bounds__(LAYER_THREADS, 2) update(
 // -- the incremental numerical gradient ---------------------------------------------------------------------------------
 //
 // The formulas are those of fastnn/backends/incremental.py; the coefficients of the series and the closed form of the increments of
-// sigmoid and tanh are those of fastnn/backends/numba_hidden_differences.py. What depends on a sample and a unit alone is computed once
+// sigmoid and tanh are those of fastnn/backends/numba/kernels/hidden_differences.py. What depends on a sample and a unit alone is computed once
 // and in double; only the sums over the samples, one for each parameter of the hidden layer, run in T. A "pair" is a sample with one of
 // its targets that are not zero: `most_pairs` is how many a sample can have.
 

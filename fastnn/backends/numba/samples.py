@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..validation import Array
-from .base import Backend, Dataset
+from ...validation import Array
+from ..base import Backend, Dataset
 
 
 class SparseRows(NamedTuple):

@@ -1,28 +1,27 @@
 """Many steps against the numerical gradient of a two-layer network in one compiled call.
 
-The threads stay from step to step, the memory is the same for all steps, and a thread updates those weights whose gradient it has
-found.
+The threads stay from step to step, the memory is the same for all steps, and a thread updates those
+weights whose gradient it has found.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba.extending import overload
-
-from .numba_atomics import increase, wait_for
-from .numba_kernels import FINISHED, TAKEN, inner, kernel
-from .numba_math import like
-from .numba_numerical_gradient import cut_features, evaluate_in_blocks, perturb, prepare
-from .numba_numerical_workspace import Workspace
+from .atomics import FINISHED, TAKEN, increase, wait_for
+from .elementary import like
+from .jit import inner, kernel, overloads
+from .numerical_gradient import cut_features, perturb
+from .unperturbed import evaluate_in_blocks, prepare
+from .workspace import Workspace
 
 
 def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:
-    """The targets of these rows as (start, classes, weights), from the labels or rows of targets of all samples."""
+    """The targets of these rows as (start, classes, weights), from the targets of all samples."""
     raise NotImplementedError
 
 
-@overload(_select_targets)
+@overloads(_select_targets)
 def _overload_select_targets(all_targets: Any, rows: Any, targets: Any) -> Any:  # noqa: ARG001
     def of_labels(all_targets: Any, rows: Any, targets: Any) -> None:
         start, classes, weights = targets
@@ -43,8 +42,21 @@ def _overload_select_targets(all_targets: Any, rows: Any, targets: Any) -> Any: 
 
 
 @inner
-def _descend(part: int, parts: int, rate: Any, W1: Any, b1: Any, W2: Any, b2: Any, work: Workspace, gradients: Any) -> None:
-    """A step against the gradients that `perturb` has found for a part; nobody reads these parameters any more then."""
+def _descend(
+    part: int,
+    parts: int,
+    rate: Any,
+    W1: Any,
+    b1: Any,
+    W2: Any,
+    b2: Any,
+    work: Workspace,
+    gradients: Any,
+) -> None:
+    """A step against the gradients that `perturb` has found for a part.
+
+    Nobody reads these parameters any more then.
+    """
     dW1, db1, dW2, db2 = gradients
     J = b1.size
     for i in range(work.bounds[part], work.bounds[part + 1]):
@@ -79,13 +91,18 @@ def descent_steps(
     gradients: Any,
     losses: Any,
 ) -> None:
-    """A step against the numerical gradient with each of the batches `rows` (steps, batch), and its loss.
+    """A step against the numerical gradient with each of the batches, and its loss.
 
-    `counters` are those of each step; `targets` is space for those of a batch.
+    `rows` is of shape (steps, batch). `counters` are those of each step; `targets` is space for
+    those of a batch.
     """
     for step in range(rows.shape[0]):
         batch = rows[step]
-        preparation, evaluation, perturbation = counters[step, 0], counters[step, 1], counters[step, 2]
+        preparation, evaluation, perturbation = (
+            counters[step, 0],
+            counters[step, 1],
+            counters[step, 2],
+        )
         if increase(preparation, TAKEN) == 0:
             _select_targets(all_targets, batch, targets)
             prepare(W2, work)

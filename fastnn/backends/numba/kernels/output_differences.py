@@ -1,19 +1,20 @@
-"""The loss at +h and −h for the parameters of the output layer, as compiled loops: one logit moves."""
+"""The loss at +h and −h for the parameters of the output layer: one logit moves."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from ..functions import LOG_GUARD
-from .numba_kernels import inner
-from .numba_math import exp, expm1
-from .numba_numerical_workspace import Workspace
-from .numba_vectors import WIDE, lanes, load, store
+from ....functions import LOG_GUARD
+from .elementary import exp, expm1
+from .jit import inner
+from .vectors import WIDE, lanes, load, store
+from .workspace import Workspace
 
-#: |θτ| and |cτ·v| up to which the series hold. The coefficient of τᵐ in expm1(v·Δz) is at most Σ_q C(m − 1, q − 1)/q!·|θ|ᵐ⁻ᵠ·|cv|ᵠ:
-#: relative to |cτv|, the terms left out are 7.5·(1e-3)⁶ = 8e-18 of O; less than 4e-17 of G; and |G|³ with |G| ≤ 4·(1e-3)² is 6e-17
-#: of 1/(1 + G), where O and G are those of the hidden layer; of the output layer it is less.
+#: |θτ| and |cτ·v| up to which the series hold. The coefficient of τᵐ in expm1(v·Δz) is at most Σ_q
+#: C(m − 1, q − 1)/q!·|θ|ᵐ⁻ᵠ·|cv|ᵠ: relative to |cτv|, the terms left out are 7.5·(1e-3)⁶ = 8e-18 of
+#: O; less than 4e-17 of G; and |G|³ with |G| ≤ 4·(1e-3)² is 6e-17 of 1/(1 + G), where O and G are
+#: those of the hidden layer; of the output layer it is less.
 SERIES_BOUND = 1e-3
 
 
@@ -35,7 +36,10 @@ def odds(p: float) -> tuple[float, float]:
 
 @inner
 def log_ratio(above: float, below: float, difference: float, kept: float, guard: float) -> float:
-    """L(+h) − L(−h) of a target from D = Σ p·exp(Δz·v) at +h and −h, and D₊ − D₋: L = −log((1 − κ)/D + κ) + const."""
+    """L(+h) − L(−h) of a target, L = −log((1 − κ)/D + κ) + const with D = Σ p·exp(Δz·v).
+
+    `above` and `below` are D at +h and −h, and `difference` is D₊ − D₋.
+    """
     # The logarithm of a ratio above one: below one, its distance from zero is what would be lost.
     smaller, larger = (below, above) if difference > 0 else (above, below)
     ratio = kept * (abs(difference) / smaller) / (kept + guard * larger)
@@ -44,9 +48,10 @@ def log_ratio(above: float, below: float, difference: float, kept: float, guard:
 
 @inner
 def output_cross_entropy(first: int, last: int, targets: Any, h: float, work: Workspace) -> None:
-    """Sum ½(L(+h) − L(−h)) for the weights into the outputs first … last − 1: a logit moves by ±h·z.
+    """Sum ½(L(+h) − L(−h)) for the weights into the outputs first … last − 1.
 
-    Moving the logit of the target itself is moving all the others the other way.
+    A logit moves by ±h·z. Moving the logit of the target itself is moving all the others the other
+    way.
     """
     start, classes, weights = targets
     for n in range(work.z.shape[0]):
@@ -69,11 +74,15 @@ def output_cross_entropy(first: int, last: int, targets: Any, h: float, work: Wo
 
 
 @inner
-def _output_series(z: Any, h: float, share: float, kept: float, guard: float, weight: float, row: Any) -> None:
-    """Add weight·½(L(+h) − L(−h)) to `row`, where `share` of the probability is multiplied by exp(±h·z), by series.
+def _output_series(
+    z: Any, h: float, share: float, kept: float, guard: float, weight: float, row: Any
+) -> None:
+    """Add weight·½(L(+h) − L(−h)) to `row`, by series.
 
-    As for the hidden layer, with T± = share·(cosh(hz) − 1 ± sinh(hz)): of this the even part E and the odd part O make
-    E² − O² = −2·share·E. The terms left out of sinh and cosh are below 2e-22 of them, and |G|³ with |G| ≤ (1e-3)² is 1e-18.
+    `share` of the probability is multiplied by exp(±h·z). As for the hidden layer, with T± =
+    share·(cosh(hz) − 1 ± sinh(hz)): of this the even part E and the odd part O make E² − O² =
+    −2·share·E. The terms left out of sinh and cosh are below 2e-22 of them, and |G|³ with |G| ≤
+    (1e-3)² is 1e-18.
     """
     factor, a = (1 + guard) * share - 2 * guard * share * share, share * kept
     w1, w3, w5 = weight * a, weight * a**3 / 3, weight * a**5 / 5
@@ -87,7 +96,9 @@ def _output_series(z: Any, h: float, share: float, kept: float, guard: float, we
 
 
 @inner
-def _output_direct(z: Any, h: float, share: float, rest: float, kept: float, guard: float, weight: float, row: Any) -> None:
+def _output_direct(
+    z: Any, h: float, share: float, rest: float, kept: float, guard: float, weight: float, row: Any
+) -> None:
     """What `_output_series` adds, for arguments of any size; `rest` of the probability stays."""
     for j in range(z.size):
         above, below = rest + share * exp(h * z[j]), rest + share * exp(-(h * z[j]))
@@ -97,7 +108,7 @@ def _output_direct(z: Any, h: float, share: float, rest: float, kept: float, gua
 
 @inner
 def output_squared_error(first: int, last: int, h: float, work: Workspace) -> None:
-    """Sum ½(L(+h) − L(−h)) = h·z·(y − t), the closed form, for the weights into the outputs first … last − 1."""
+    """Sum ½(L(+h) − L(−h)) = h·z·(y − t) for the weights into the outputs first … last − 1."""
     for n in range(work.z.shape[0]):
         z, residual = work.z[n], work.y[n]
         for k in range(first, last):

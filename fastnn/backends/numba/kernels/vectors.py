@@ -1,8 +1,9 @@
 """Vectors as values in compiled code: what the hottest loops are written in.
 
-Left to itself LLVM vectorises an innermost loop over an array, but reads and writes the array again in each turn of the loop
-around it, asks each time whether the arrays overlap, and does the last few elements one by one. Code in these vectors keeps its
-sums and coefficients in registers while the other loop runs::
+Left to itself LLVM vectorises an innermost loop over an array, but reads and writes the array again
+in each turn of the loop around it, asks each time whether the arrays overlap, and does the last few
+elements one by one. Code in these vectors keeps its sums and coefficients in registers while the
+other loop runs::
 
     for j in range(0, a.shape[1], lanes(a, 64)):  # where that is a whole number of vectors
         s = load(total, j, 64)
@@ -10,9 +11,9 @@ sums and coefficients in registers while the other loop runs::
             s = s + load(a, (i, j), 64) * factor[i]
         store(total, j, s)
 
-A vector is so many bytes, a constant, of the dtype of the array it is loaded from. LLVM splits it where the registers are narrower.
-Vectors are added, subtracted and multiplied with vectors of their kind and with numbers of their dtype. Arrays are C-contiguous;
-no index is checked.
+A vector is so many bytes, a constant, of the dtype of the array it is loaded from. LLVM splits it
+where the registers are narrower. Vectors are added, subtracted and multiplied with vectors of their
+kind and with numbers of their dtype. Arrays are C-contiguous; no index is checked.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic, models, register_model
+
+from .jit import overloads
 
 #: The width in bytes of the widest registers there are, those of AVX-512.
 WIDE = 64
@@ -41,15 +44,17 @@ class Vector(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
-        super().__init__(manager, vector, ir.VectorType(manager[vector.dtype].get_value_type(), vector.count))
+        super().__init__(
+            manager, vector, ir.VectorType(manager[vector.dtype].get_value_type(), vector.count)
+        )
 
 
 def lanes(a: Any, width: int) -> int:
-    """How many elements of the array `a` are in a vector of `width` bytes; for compiled code only."""
+    """How many elements of the array are in a vector of `width` bytes; for compiled code only."""
     raise NotImplementedError
 
 
-@overload(lanes)
+@overloads(lanes)
 def _overload_lanes(a: Any, width: Any) -> Any:  # noqa: ARG001
     size = a.dtype.bitwidth // 8
 
@@ -63,15 +68,22 @@ def _pointer(context: Any, builder: Any, array: Any, index: Any, types_: Any) ->
     """Where a[index] is: an integer for a vector, a tuple of them for a matrix."""
     kind, index_type = types_
     value = context.make_array(kind)(context, builder, array)
-    indices = [index] if isinstance(index_type, types.Integer) else cgutils.unpack_tuple(builder, index)
+    indices = (
+        [index] if isinstance(index_type, types.Integer) else cgutils.unpack_tuple(builder, index)
+    )
     numbers = [index_type] if isinstance(index_type, types.Integer) else list(index_type)
-    indices = [context.cast(builder, i, number, types.intp) for i, number in zip(indices, numbers, strict=True)]
+    indices = [
+        context.cast(builder, i, number, types.intp)
+        for i, number in zip(indices, numbers, strict=True)
+    ]
     return cgutils.get_item_pointer(context, builder, kind, value, indices, wraparound=False)
 
 
 def _check_contiguous(a: Any) -> None:
     if a.layout != "C":
-        raise TypingError(f"{a} is not C-contiguous: the elements of a vector are not side by side in it")
+        raise TypingError(
+            f"{a} is not C-contiguous: the elements of a vector are not side by side in it"
+        )
 
 
 @intrinsic(prefer_literal=True)
@@ -98,7 +110,9 @@ def store(_context: Any, a: Any, index: Any, vector: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, index, value = arguments
         pointer = _pointer(context, builder, array, index, signature.args[:2])
-        builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=a.dtype.bitwidth // 8)
+        builder.store(
+            value, builder.bitcast(pointer, value.type.as_pointer()), align=a.dtype.bitwidth // 8
+        )
         return context.get_dummy_value()
 
     return types.void(a, index, vector), codegen
@@ -113,7 +127,9 @@ def convert(_context: Any, vector: Any, number: Any) -> Any:
         kind = context.get_value_type(result)
         if number.bitwidth == vector.dtype.bitwidth:
             return arguments[0]
-        return (builder.fpext if number.bitwidth > vector.dtype.bitwidth else builder.fptrunc)(arguments[0], kind)
+        return (builder.fpext if number.bitwidth > vector.dtype.bitwidth else builder.fptrunc)(
+            arguments[0], kind
+        )
 
     return result(vector, number), codegen
 
@@ -151,14 +167,16 @@ def _arithmetic(function: Any, instruction: str) -> None:
     def repeated(_context: Any, number: Any, vector: Any) -> Any:
         def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             kind, position = context.get_value_type(vector), ir.IntType(32)
-            first = builder.insert_element(ir.Constant(kind, ir.Undefined), arguments[0], position(0))
+            first = builder.insert_element(
+                ir.Constant(kind, ir.Undefined), arguments[0], position(0)
+            )
             zeros = ir.Constant(ir.VectorType(position, vector.count), [position(0)] * vector.count)
             return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
 
         return vector(number, vector), codegen
 
-    @overload(function)
-    def implement(a, b):  # type: ignore[no-untyped-def]  # Numba wants the functions below to have the same annotations: none
+    @overloads(function)
+    def implement(a, b):  # type: ignore[no-untyped-def]  # to Numba the lambdas have the same: none
         if isinstance(a, Vector) and a == b:
             return lambda a, b: of_vectors(a, b)
         if isinstance(a, Vector) and a.dtype == b:

@@ -1,13 +1,15 @@
-"""Elementary functions that LLVM can vectorise: the compiled kernels call them inside their innermost loops.
+"""Elementary functions that LLVM can vectorise, for innermost loops.
 
-Numba calls the C library for ``math.exp`` and ``math.tanh``, one number at a time, and a loop with such a call in it is not
-vectorised. The functions here are a few multiplications and additions without branches. All take and return float64 or
-float32, propagate NaN, and give no infinity: beyond the range of normal numbers they stay at its end.
+Numba calls the C library for ``math.exp`` and ``math.tanh``, one number at a time, and a loop with
+such a call in it is not vectorised. The functions here are a few multiplications and additions
+without branches. All take and return float64 or float32, propagate NaN, and give no infinity:
+beyond the range of normal numbers they stay at its end.
 
-The exponential is the usual reduction (Muller, "Elementary Functions", 3rd ed., 2016, ch. 11): x = k·ln 2 + r with integer k and
-|r| ≤ ln 2 / 2, then 2^k · (1 + (exp(r) − 1)) with the power series of exp(r) − 1, cut off where the next term is below half a
-unit in the last place: after r¹³/13! in float64 and r⁷/7! in float32. The bounds that the tests hold them to are 2 units in the
-last place for `exp` and `expm1`, 4 for the others.
+The exponential is the usual reduction (Muller, "Elementary Functions", 3rd ed., 2016, ch. 11): x =
+k·ln 2 + r with integer k and |r| ≤ ln 2 / 2, then 2^k · (1 + (exp(r) − 1)) with the power series of
+exp(r) − 1, cut off where the next term is below half a unit in the last place: after r¹³/13! in
+float64 and r⁷/7! in float32. The bounds that the tests hold them to are 2 units in the last place
+for `exp` and `expm1`, 4 for the others.
 """
 
 from __future__ import annotations
@@ -17,12 +19,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba import types
+from numba.extending import intrinsic
 
-#: Of every kernel: a·b + c may become one fused operation, which only makes it more accurate; nothing is reordered, because the
-#: argument reductions here and the cancellation-free forms of the numerical gradient depend on the order that is written.
-FASTMATH = {"contract"}
+from .jit import inlined, overloads
 
 _LOG2_E = math.log2(math.e)
 # ln 2 in two parts: k times the first is exact for every k that occurs.
@@ -59,13 +59,15 @@ def _from_bits(_context: Any, x: Any) -> Any:
 
 @intrinsic
 def prefetch(_context: Any, a: Any) -> Any:
-    """Ask for the memory at the beginning of an array to be brought near; does nothing else, and reads nothing."""
+    """Ask for the memory at the beginning of an array to be brought near; nothing is read."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         pointer, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
         function = builder.module.declare_intrinsic(
-            "llvm.prefetch", [pointer], ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+            "llvm.prefetch",
+            [pointer],
+            ir.FunctionType(ir.VoidType(), [pointer, number, number, number]),
         )
         # To read, to be kept in all levels, of data.
         builder.call(function, [builder.bitcast(data, pointer), number(0), number(3), number(1)])
@@ -74,7 +76,7 @@ def prefetch(_context: Any, a: Any) -> Any:
     return types.void(a), codegen
 
 
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)
+@inlined
 def _power_and_expm1_64(x: float) -> tuple[float, float]:
     """2^k and exp(r) − 1 of the reduction x = k·ln 2 + r."""
     x = -708.0 if x < -708.0 else x
@@ -97,7 +99,7 @@ def _power_and_expm1_64(x: float) -> tuple[float, float]:
     return _from_bits((_bits(rounded) + 1023) << 52), s * (r * r) + r
 
 
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)
+@inlined
 def _power_and_expm1_32(x: float) -> tuple[float, float]:
     """2^k and exp(r) − 1 of the reduction x = k·ln 2 + r, in float32 throughout."""
     x = np.float32(-87.0) if x < np.float32(-87.0) else x
@@ -111,7 +113,9 @@ def _power_and_expm1_32(x: float) -> tuple[float, float]:
     s = s * r + np.float32(1 / 24)
     s = s * r + np.float32(1 / 6)
     s = s * r + np.float32(0.5)
-    return _from_bits(np.int32(np.int32(_bits(rounded) + np.int32(127)) << np.int32(23))), s * (r * r) + r
+    return _from_bits(np.int32(np.int32(_bits(rounded) + np.int32(127)) << np.int32(23))), s * (
+        r * r
+    ) + r
 
 
 def _power_and_expm1(x: Any) -> Any:
@@ -119,7 +123,7 @@ def _power_and_expm1(x: Any) -> Any:
     raise NotImplementedError
 
 
-@overload(_power_and_expm1)
+@overloads(_power_and_expm1)
 def _overload_power_and_expm1(x: Any) -> Any:
     def single(x: Any) -> Any:
         return _power_and_expm1_32(x)
@@ -131,11 +135,14 @@ def _overload_power_and_expm1(x: Any) -> Any:
 
 
 def like(x: Any, value: Any) -> Any:
-    """`value` in the type of `x`, so that a float64 constant does not widen float32 arithmetic; for compiled code only."""
+    """`value` in the type of `x`; for compiled code only.
+
+    A float64 constant would widen float32 arithmetic.
+    """
     raise NotImplementedError
 
 
-@overload(like)
+@overloads(like)
 def _overload_like(x: Any, value: Any) -> Any:  # noqa: ARG001
     def single(x: Any, value: Any) -> Any:  # noqa: ARG001
         return np.float32(value)
@@ -151,7 +158,7 @@ def _lowest(x: Any) -> Any:
     raise NotImplementedError
 
 
-@overload(_lowest)
+@overloads(_lowest)
 def _overload_lowest(x: Any) -> Any:
     def single(x: Any) -> Any:  # noqa: ARG001
         return np.float32(-87.0)
@@ -162,14 +169,14 @@ def _overload_lowest(x: Any) -> Any:
     return single if x == types.float32 else double
 
 
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)
+@inlined
 def exp(x: float) -> float:
-    """e^x; 0 where that is below the normal numbers, and the largest number of the kind where it is above."""
+    """e^x; 0 where that is below the normal numbers, and their largest where it is above."""
     power, e = _power_and_expm1(x)
     return like(x, 0) if x < _lowest(x) else power + power * e
 
 
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)
+@inlined
 def expm1(x: float) -> float:
     """e^x − 1, accurate relative to the result also where that is small."""
     power, e = _power_and_expm1(x)
@@ -177,13 +184,13 @@ def expm1(x: float) -> float:
     return power * e + (power - like(x, 1))
 
 
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)
+@inlined
 def sigmoid(x: float) -> float:
     """1 / (1 + e^−x), accurate relative to the result in both tails."""
     return like(x, 1) / (like(x, 1) + exp(-x))
 
 
-@njit(cache=True, fastmath=FASTMATH, error_model="numpy", forceinline=True)
+@inlined
 def tanh(x: float) -> float:
     """(e^2x − 1) / (e^2x + 1), without cancellation for small x."""
     e = expm1(like(x, 2) * x)

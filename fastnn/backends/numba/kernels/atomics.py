@@ -1,7 +1,8 @@
 """Counters that several threads share, for compiled code.
 
-With two of them the threads that call one compiled function divide its work: each takes the next part until there are none left,
-and where all parts must be done before something else, it waits until as many are finished::
+With two of them the threads that call one compiled function divide its work: each takes the next
+part until there are none left, and where all parts must be done before something else, it waits
+until as many are finished::
 
     while (part := increase(counters, TAKEN)) < parts:
         ...
@@ -15,30 +16,42 @@ import sys
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from .jit import inner
+
+#: The usual two counters: how many parts somebody has taken, and how many are finished.
+TAKEN, FINISHED = 0, 1
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
     index = context.cast(builder, arguments[1], signature.args[1], types.intp)
-    return cgutils.get_item_pointer(context, builder, signature.args[0], array, [index], wraparound=False)
+    return cgutils.get_item_pointer(
+        context, builder, signature.args[0], array, [index], wraparound=False
+    )
 
 
 @intrinsic
 def increase(_context: Any, counters: Any, index: Any) -> Any:
-    """Add one to an element of an int64 array; what it was before. No two threads get the same number."""
+    """Add one to an element of an int64 array; what it was before, which no two threads get."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.atomic_rmw("add", _place(context, builder, signature, arguments), ir.IntType(64)(1), "seq_cst")
+        return builder.atomic_rmw(
+            "add", _place(context, builder, signature, arguments), ir.IntType(64)(1), "seq_cst"
+        )
 
     return types.int64(counters, index), codegen
 
 
 @intrinsic
 def current(_context: Any, counters: Any, index: Any) -> Any:
-    """An element of an int64 array as it is now, and with it everything that was written before it was increased to that."""
+    """An element of an int64 array as it is now.
+
+    What was written before it was increased to that can then be read, too.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load_atomic(_place(context, builder, signature, arguments), "seq_cst", 8)
@@ -48,18 +61,20 @@ def current(_context: Any, counters: Any, index: Any) -> Any:
 
 @intrinsic
 def _let_others_run(_context: Any) -> Any:
-    """Offer the processor to a thread that waits for one: it may be the one that this thread is waiting for."""
+    """Offer the processor to other threads: one may be the one that this thread is waiting for."""
 
     def codegen(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), name)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.IntType(32), []), name
+        )
         builder.call(function, [])
         return context.get_dummy_value()
 
     return types.void(), codegen
 
 
-@njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+@inner
 def wait_for(counters: Any, index: int, value: int) -> None:
     """Return when an element has reached `value`."""
     while current(counters, index) < value:

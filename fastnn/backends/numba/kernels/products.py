@@ -1,20 +1,21 @@
-"""Products of dense matrices whose result has a few vectors in a row, for compiled code that goes on with it at once.
+"""Products of dense matrices, narrow ones, for compiled code that goes on with them at once.
 
-The BLAS is as fast on large matrices, but not on those of a small network: there a call, and what it copies to suit itself, take
-as long as the products. Here four rows of the result stay in registers while what they are the sum of is read: of each vector that
-is loaded four multiplications are made, so that the multiplications are the bound.
+The BLAS is as fast on large matrices, but not on those of a small network: there a call, and what
+it copies to suit itself, take as long as the products. Here four rows of the result stay in
+registers while what they are the sum of is read: of each vector that is loaded four multiplications
+are made, so that the multiplications are the bound.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .numba_kernels import inner
-from .numba_vectors import WIDE, lanes, load, store
+from .jit import inner
+from .vectors import WIDE, lanes, load, store
 
 
 def _by_width(blocks_of_width: Any) -> Any:
-    """A function of matrices with any whole number of vectors in a row, from those of one, two and four vectors' width."""
+    """A function of rows of any number of vectors, from those of one, two and four vectors."""
     one, two, four = (blocks_of_width(count * WIDE) for count in (1, 2, 4))
 
     @inner
@@ -76,7 +77,12 @@ def _transposed_product(width: int) -> Any:
         for i in range(0, whole, 4):
             first = load(d, (0, j), width)
             m = rows[0]
-            s0, s1, s2, s3 = first * x[m, i], first * x[m, i + 1], first * x[m, i + 2], first * x[m, i + 3]
+            s0, s1, s2, s3 = (
+                first * x[m, i],
+                first * x[m, i + 1],
+                first * x[m, i + 2],
+                first * x[m, i + 3],
+            )
             for n in range(1, rows.size):
                 m, v = rows[n], load(d, (n, j), width)
                 s0 = s0 + v * x[m, i]

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .numba_vectors import WIDE
+from .vectors import WIDE
 
 
 class Workspace(NamedTuple):
     """Memory for one gradient; compiled code that allocates would take longer to compile.
 
-    All of it together is some arrays of (samples, hidden units) and one of the size of the gradient.
+    All of it together is some arrays of (samples, hidden units) and one of the size of the
+    gradient.
     """
 
     a: np.ndarray  # pre-activations, (samples, padded units)
@@ -26,7 +27,9 @@ class Workspace(NamedTuple):
     direct: np.ndarray  # how often each part left the series for direct evaluation
     W2T: np.ndarray  # (outputs, padded units)
     span: np.ndarray  # of each unit's weights, (padded units,)
-    units: np.ndarray  # five rows of (padded units + 1,) for each part, for what is computed unit by unit
+    units: (
+        np.ndarray
+    )  # five rows of (padded units + 1,) for each part, for what is computed unit by unit
     coefficients: np.ndarray  # five rows of (padded units,) for each part, in the network's dtype
     bounds: np.ndarray  # where to cut the features, (parts + 1,)
     features: np.ndarray  # numbers of the non-zero features of one sample, for each part
@@ -36,7 +39,9 @@ class Workspace(NamedTuple):
     outputs: np.ndarray  # sums for W2 and b2, (outputs, padded units + 1)
 
 
-def workspace(samples: int, features: int, units: int, outputs: int, dtype: np.dtype, parts: int) -> Workspace:
+def workspace(
+    samples: int, features: int, units: int, outputs: int, dtype: np.dtype, parts: int
+) -> Workspace:
     """Allocate what a call for these sizes needs; what must be zero in it the call sets to zero."""
     vector = WIDE // dtype.itemsize
     width, wider = -(-units // vector) * vector, -(-(units + 1) // vector) * vector

@@ -1,118 +1,37 @@
 """Many steps of gradient descent on a two-layer network in one compiled call.
 
-Called operation by operation, a step of the book's network spends time between the operations, and each of these is too short for a
-second thread to wake up. Here the threads stay, and wait for one another at the end of each stage of a step.
+Called operation by operation, a step of the book's network spends time between the operations, and
+each of these is too short for a second thread to wake up. Here the threads stay, and wait for one
+another at the end of each stage of a step.
 
-The hidden units are cut into panels, of which a thread has the same ones in each step if it can, so that the weights into their
-units stay in the cache of one processor. They are copies whose rows are of whole vectors, at addresses where vectors begin. What
-only fills a row up is zero, but for the hidden units there, which are the activation of zero, and which nothing is made of.
+The threads share out the panels of hidden units (:mod:`.panels`) and the rows of a batch.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from numba import types
-from numba.extending import overload
 
-from ..functions import LOG_GUARD
-from .numba_atomics import increase, wait_for
-from .numba_kernels import (
-    activate,
-    inner,
-    kernel,
-    multiply_row_by_derivative,
-    prefetch_row,
-    row_loss,
-    softmax_rows,
-    subtract_outer_product,
-    weighted_rows,
-)
-from .numba_math import FASTMATH, like, prefetch
-from .numba_products import add_product, subtract_product
-from .numba_vectors import WIDE
+from ....functions import LOG_GUARD
+from .activations import activate, multiply_row_by_derivative
+from .atomics import increase, wait_for
+from .compression import prefetch_row
+from .elementary import like, prefetch
+from .jit import inner, kernel, overloads
+from .layers import subtract_outer_product, weighted_rows
+from .panels import Panels
+from .products import add_product, subtract_product
+from .softmax import row_loss, softmax_rows
 
-#: How many vectors a row of a panel has at most: their sums stay in registers.
-PANEL_VECTORS = 4
-
-#: Up to how many samples a processor asks for a step ahead. In larger batches the first of them would be gone again, and with them
-#: those of the step at hand; there it asks for a sample when it comes to one of those before it.
+#: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
+#: would be gone again, and with them those of the step at hand; there it asks for a sample when it
+#: comes to one of those before it.
 SAMPLES_AHEAD = 400
 
 
-class Panels(NamedTuple):
-    """The parameters and intermediate results, by panels of hidden units."""
-
-    W1: np.ndarray  # (panels, features, width)
-    b1: np.ndarray  # (panels, width)
-    W2: np.ndarray  # (panels, width, padded outputs)
-    W2T: np.ndarray  # (panels, outputs, width)
-    b2: np.ndarray  # (padded outputs,)
-    z1: np.ndarray  # (panels, batch, width)
-    delta1: np.ndarray  # likewise
-    delta2: np.ndarray  # (batch, padded outputs)
-    numbers: np.ndarray  # 0, 1, … batch − 1
-    used: np.ndarray  # how many units each panel has
-    losses: np.ndarray  # of each sample
-
-
-def allocate(threads: int, batch: int, features: int, units: int, outputs: int, dtype: np.dtype) -> Panels:
-    """Memory for panels of about as many units each, as many panels for each of the threads."""
-    vector = WIDE // dtype.itemsize
-    panels = threads * -(-units // (threads * vector * PANEL_VECTORS))
-    used = np.array([end - first for first, end in _bounds(panels, units)])
-    width, columns = (-(-count // vector) * vector for count in (int(used.max()), outputs))
-    return Panels(
-        W1=_aligned((panels, features, width), dtype),
-        b1=_aligned((panels, width), dtype),
-        W2=_aligned((panels, width, columns), dtype),
-        W2T=_aligned((panels, outputs, width), dtype),
-        b2=_aligned((columns,), dtype),
-        z1=_aligned((panels, batch, width), dtype),
-        delta1=_aligned((panels, batch, width), dtype),
-        delta2=_aligned((batch, columns), dtype),
-        numbers=np.arange(batch, dtype=np.uint64),
-        used=used,
-        losses=np.zeros(batch),
-    )
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin where a vector does."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.zeros(size + WIDE, np.uint8)
-    start = -memory.ctypes.data % WIDE
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def enter(panels: Panels, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
-    """Copy the parameters of a network into its panels."""
-    k = len(b2)
-    for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
-        panels.W1[p, :, : end - first] = W1[:, first:end]
-        panels.b1[p, : end - first] = b1[first:end]
-        panels.W2[p, : end - first, :k] = W2[first:end]
-        panels.W2T[p, :, : end - first] = W2[first:end].T
-    panels.b2[:k] = b2
-
-
-def leave(panels: Panels, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
-    """Copy them back."""
-    k = len(b2)
-    for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
-        W1[:, first:end] = panels.W1[p, :, : end - first]
-        b1[first:end] = panels.b1[p, : end - first]
-        W2[first:end] = panels.W2[p, : end - first, :k]
-    b2[:] = panels.b2[:k]
-
-
-def _bounds(panels: int, units: int) -> list[tuple[int, int]]:
-    return [(units * p // panels, units * (p + 1) // panels) for p in range(panels)]
-
-
-# -- samples, compressed or not ------------------------------------------------------------------------------------------
+# -- samples, compressed or not --------------------------------------------------------------------
 
 
 def _add_products(samples: Any, rows: Any, W: Any, out: Any) -> None:
@@ -120,7 +39,7 @@ def _add_products(samples: Any, rows: Any, W: Any, out: Any) -> None:
     raise NotImplementedError
 
 
-@overload(_add_products, jit_options={"fastmath": FASTMATH, "error_model": "numpy"})
+@overloads(_add_products)
 def _overload_add_products(samples: Any, rows: Any, W: Any, out: Any) -> Any:  # noqa: ARG001
     def of_compressed(samples: Any, rows: Any, W: Any, out: Any) -> None:
         indptr, indices, values = samples
@@ -141,7 +60,7 @@ def _subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -
     raise NotImplementedError
 
 
-@overload(_subtract_products, jit_options={"fastmath": FASTMATH, "error_model": "numpy"})
+@overloads(_subtract_products)
 def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> Any:  # noqa: ARG001
     def of_compressed(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
         indptr, indices, values = samples
@@ -162,7 +81,7 @@ def _subtract_target(targets: Any, row: int, y: Any) -> float:
     raise NotImplementedError
 
 
-@overload(_subtract_target, jit_options={"fastmath": FASTMATH, "error_model": "numpy"})
+@overloads(_subtract_target)
 def _overload_subtract_target(targets: Any, row: int, y: Any) -> Any:  # noqa: ARG001
     def of_label(targets: Any, row: int, y: Any) -> float:
         label = targets[row]
@@ -185,7 +104,7 @@ def _fetch(samples: Any, rows: Any, n: int) -> None:
     raise NotImplementedError
 
 
-@overload(_fetch)
+@overloads(_fetch)
 def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
     def of_compressed(samples: Any, rows: Any, n: int) -> None:
         prefetch_row(samples, rows, n)
@@ -196,7 +115,7 @@ def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
     return of_all if isinstance(samples, types.Array) else of_compressed
 
 
-# -- the stages of a step ------------------------------------------------------------------------------------------------
+# -- the stages of a step --------------------------------------------------------------------------
 
 
 @inner
@@ -207,12 +126,16 @@ def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Pane
         for j in range(b1.size):
             z[n, j] = b1[j]
     _add_products(samples, rows, panels.W1[p], z)
-    activate(z.reshape(z.size), activation)  # at once: rows of a few vectors are too short to be quick
+    activate(
+        z.reshape(z.size), activation
+    )  # at once: rows of a few vectors are too short to be quick
 
 
 @inner
-def _output_layer(first: int, end: int, targets: Any, rows: Any, activation: int, panels: Panels) -> None:
-    """The loss of the rows number `first` … `end` − 1, and its derivatives with respect to both pre-activations."""
+def _output_layer(
+    first: int, end: int, targets: Any, rows: Any, activation: int, panels: Panels
+) -> None:
+    """The loss of the rows first … end − 1, and its derivatives by both pre-activations."""
     share = like(panels.b2[0], 1 / rows.size)
     numbers, y, outputs = panels.numbers[first:end], panels.delta2[first:end], panels.W2T.shape[1]
     for n in range(y.shape[0]):
@@ -236,8 +159,14 @@ def _output_layer(first: int, end: int, targets: Any, rows: Any, activation: int
 
 @inner
 def _update(p: int, samples: Any, rows: Any, rate: Any, panels: Panels) -> None:
-    """A step against the gradient for the weights into and out of the units of a panel, and their biases."""
-    b1, W2, W2T, delta, used = panels.b1[p], panels.W2[p], panels.W2T[p], panels.delta1[p], panels.used[p]
+    """A step for the weights into and out of the units of a panel, and their biases."""
+    b1, W2, W2T, delta, used = (
+        panels.b1[p],
+        panels.W2[p],
+        panels.W2T[p],
+        panels.delta1[p],
+        panels.used[p],
+    )
     _subtract_products(samples, rows, rate, delta, panels.W1[p])
     for n in range(rows.size):
         for j in range(b1.size):
@@ -272,12 +201,15 @@ def sgd_steps(
     panels: Panels,
     losses: Any,
 ) -> None:
-    """A step with each of the batches `rows` (steps, batch), and its loss; several threads can call this at the same time.
+    """A step with each of the batches `rows` (steps, batch), and its loss.
+
+    Several threads can call this at the same time, and share the work.
 
     Parameters
     ----------
     counters : int64 array of shape (steps, 3, 1 + panels)
-        Zeros: for each stage, how many of its parts are finished, and then whether each of them is taken.
+        Zeros: for each stage, how many of its parts are finished, and then whether each of them is
+        taken.
     arrived : int64 array of shape (1,)
         Zero: how many threads have come.
     threads : int
@@ -296,7 +228,8 @@ def sgd_steps(
                 if stage == 0:
                     _hidden_layer(part, samples, rows[step], activation, panels)
                 elif stage == 1:
-                    # Rows of samples are far from the processor, and each thread brings some of the next ones nearer.
+                    # Rows of samples are far from the processor, and each thread brings some of the
+                    # next ones nearer.
                     first, end = batch * part // parts, batch * (part + 1) // parts
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, end):

@@ -1,0 +1,69 @@
+"""What the compiled kernels on disk depend on, and the removal of those that are outdated.
+
+Numba compiles a kernel anew when the file that it stands in has changed, but does not look at the
+functions that it calls, most of which stand in other files, nor at constants from other modules. So
+kernels are looked up by a digest of all of that. It is taken of the bytecode as Python loads it:
+neither the time of a file nor its place matters, and a package in a zip archive has bytecode, too.
+
+A process that still runs older code may write into the same folder at any time: what it writes has
+its own digest, by which no other code looks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import marshal
+import pkgutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from types import CodeType
+
+
+@cache
+def digest() -> str:
+    """Of the bytecode of all modules that kernels are compiled from."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(_modules()):
+        spec = importlib.util.find_spec(name)
+        get_code = getattr(spec and spec.loader, "get_code", None)
+        code = get_code(name) if get_code else None
+        # Version 2: later ones also write how often an object is referred to, which changes.
+        found.update(name.encode() + (marshal.dumps(_without_path(code), 2) if code else b""))
+    return found.hexdigest()
+
+
+def _modules() -> Iterator[str]:
+    package = f"{__package__}.kernels"
+    yield package.split(".", maxsplit=1)[0] + ".functions"  # has constants that are compiled in
+    spec = importlib.util.find_spec(package)
+    for module in pkgutil.iter_modules((spec and spec.submodule_search_locations) or []):
+        yield f"{package}.{module.name}"
+
+
+def _without_path(code: CodeType) -> CodeType:
+    constants = (_without_path(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return code.replace(co_filename="", co_consts=tuple(constants))
+
+
+@cache
+def discard_outdated(folder: str) -> None:
+    """Remove the kernels in this folder that other code was compiled to; looks once a process.
+
+    They would not be found again, but stay. Other versions of Python have files of their own, and
+    ``python -O``, whose bytecode differs, leaves those of ``python`` alone.
+    """
+    stamp = Path(folder, f"fastnn-{sys.implementation.cache_tag}.stamp")
+    with suppress(OSError):  # may be read-only, or another process is doing the same
+        if sys.flags.optimize or (stamp.exists() and stamp.read_bytes() == digest().encode()):
+            return
+        python = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
+        for compiled in Path(folder).glob(f"*.{python}.*nb[ic]"):
+            compiled.unlink(missing_ok=True)
+        written = stamp.with_suffix(f".{uuid.uuid4().hex}")
+        written.write_text(digest())
+        written.replace(stamp)

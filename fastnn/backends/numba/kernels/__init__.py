@@ -1,0 +1,16 @@
+"""All compiled code of the Numba backend, and nothing else: one folder, one cache on disk.
+
+From the ground up:
+
+`jit`
+    The options of the compiler; every function here is compiled by one of its decorators.
+`atomics`, `vectors`, `elementary`
+    What loops are made of: counters for threads, vectors of numbers, the exponential and its kin.
+`activations`, `softmax`, `compression`, `layers`, `products`
+    The operations, for one batch.
+`panels`, `backprop_steps`
+    Training by backpropagation, many steps in a call.
+`workspace`, `increments`, `unperturbed`, `hidden_series`, `hidden_differences`,
+`output_differences`, `numerical_gradient`, `numerical_steps`
+    The numerical gradient, and training by it.
+"""

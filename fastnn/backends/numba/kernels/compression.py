@@ -1,0 +1,69 @@
+"""Samples as compressed rows (CSR): how they are made, brought near, and searched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .elementary import prefetch
+from .jit import inner, kernel
+from .vectors import WIDE, lanes, load, lowest_bit, nonzero, store
+
+#: The bytes that come from memory at a time.
+LINE = 64
+
+
+@kernel
+def compress(x: Any, indptr: Any, indices: Any, values: Any) -> None:
+    """The non-zero values of a 2-D array row by row, as in scipy.sparse.csr_array.
+
+    There must be room for one more value.
+    """
+    s, step = 0, lanes(x, WIDE)
+    whole, full = x.shape[1] // step * step, (np.uint64(1) << np.uint64(step)) - np.uint64(1)
+    for n in range(x.shape[0]):
+        indptr[n] = s
+        for i in range(0, whole, step):
+            vector = load(x, (n, i), WIDE)
+            bits = nonzero(vector)
+            if bits == full:
+                store(values, s, vector)
+                for k in range(step):
+                    indices[s + k] = i + k
+                s += step
+            else:
+                while bits:
+                    indices[s] = i + np.intp(lowest_bit(bits))
+                    values[s] = x[n, indices[s]]
+                    s += 1
+                    bits &= bits - np.uint64(1)
+        for i in range(whole, x.shape[1]):
+            # Always written, and kept by moving on: quicker than asking, as zeros come and go.
+            indices[s] = i
+            values[s] = x[n, i]
+            s += x[n, i] != 0
+    indptr[x.shape[0]] = s
+
+
+@inner
+def prefetch_row(samples: Any, rows: Any, n: int) -> None:
+    """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
+    if n < rows.size:
+        indptr, indices, values = samples
+        for s in range(indptr[rows[n]], indptr[rows[n] + 1], LINE // values.itemsize):
+            prefetch(values[s:])
+        for s in range(indptr[rows[n]], indptr[rows[n] + 1], LINE // indices.itemsize):
+            prefetch(indices[s:])
+
+
+@inner
+def first_at_least(sorted_values: Any, begin: int, end: int, value: int) -> int:
+    """The first position from `begin` to `end` whose value is at least `value`, by bisection."""
+    while begin < end:
+        middle = (begin + end) // 2
+        if sorted_values[middle] < value:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin

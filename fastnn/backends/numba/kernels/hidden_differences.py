@@ -1,0 +1,219 @@
+"""The loss at +h and −h for the parameters of the hidden layer: a unit moves, and every logit.
+
+The work is one innermost loop for each sample n: over its non-zero features i, for a vector of
+hidden units j. Two things make it fast:
+
+* What depends on (n, j) alone is computed once a sample, in float64, and stays in registers: the
+  coefficients in powers of τ, an argument that depends on (n, i) alone, of the sum of exponentials
+  T. The loop itself runs in the network's dtype.
+* Within proven bounds on the arguments (:data:`SERIES_BOUND`) the reciprocals, exponentials and
+  logarithm are short series (:mod:`.hidden_series`), cut off below rounding error: seven
+  multiplications and additions at the book's step, eleven at a larger one, without a branch. Where
+  the bounds do not hold, `_cross_entropy_direct` evaluates exponentials and logarithms instead.
+
+The increments Δz = ±cτ / (1 ± θτ) of a unit are those of :mod:`.increments`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .compression import first_at_least
+from .elementary import exp, expm1, like
+from .hidden_series import is_short, long_series, series_coefficients, short_series
+from .increments import arguments, increments
+from .jit import inner
+from .output_differences import SERIES_BOUND, log_ratio, odds
+from .workspace import Workspace
+
+
+@inner
+def _cross_entropy_direct(
+    a: Any,
+    u: float,
+    activation: int,
+    p: Any,
+    W2T: Any,
+    target: int,
+    weight: float,
+    total: Any,
+    units: Any,
+) -> None:
+    """What the series add, by evaluating every exponential and logarithm: for any arguments."""
+    up, down, above, below, difference = units[0], units[1], units[2], units[3], units[4]
+    kept, guard = odds(p[target])
+    increments(a, u, activation, up)
+    increments(a, -u, activation, down)
+    own = W2T[target]
+    for j in range(a.size):
+        above[j] = p[target]
+        below[j] = p[target]
+        difference[j] = 0.0
+    for k in range(p.size):
+        if k != target:
+            other, share = W2T[k], p[k]
+            for j in range(a.size):
+                above[j] += share * exp(up[j] * (other[j] - own[j]))
+            for j in range(a.size):
+                below[j] += share * exp(down[j] * (other[j] - own[j]))
+            for j in range(a.size):  # Δz₊ and Δz₋ differ in sign, so these two terms do not cancel
+                difference[j] += share * (
+                    expm1(up[j] * (other[j] - own[j])) - expm1(down[j] * (other[j] - own[j]))
+                )
+    for j in range(a.size):
+        total[j] += like(
+            total[j], 0.5 * weight * log_ratio(above[j], below[j], difference[j], kept, guard)
+        )
+
+
+@inner
+def _features_of_row(
+    row: int, first: int, last: int, samples: Any, features: Any
+) -> tuple[int, int]:
+    """From where to where in `samples` the features first … last − 1 of a row are.
+
+    Their numbers, counted from `first`, go into `features`, and after them `last`: the bias is one
+    more feature of every sample, with the value 1.
+    """
+    indptr, indices, _ = samples
+    begin, end = indptr[row], indptr[row + 1]
+    if first > 0:
+        begin = first_at_least(indices, begin, end, first)
+    if last < features.size - 1:
+        end = first_at_least(indices, begin, end, last)
+    for s in range(end - begin):
+        features[s] = indices[begin + s] - first
+    features[end - begin] = last - first
+    return begin, end
+
+
+@inner
+def hidden_cross_entropy(
+    first: int,
+    last: int,
+    bias: bool,
+    samples: Any,
+    rows: Any,
+    J: int,
+    targets: Any,
+    h: float,
+    activation: int,
+    part: int,
+    work: Workspace,
+    total: Any,
+) -> None:
+    """Sum ½(L(+h) − L(−h)) for the weights from the features first … last − 1.
+
+    And with `bias` for the biases. `total` is (features, padded units), of the network's dtype,
+    with one more row for the biases.
+    """
+    start, classes, weights = targets
+    units, coefficients = work.units[part], work.coefficients[part]
+    features, tau, powers = work.features[part], work.tau[part], work.powers[part]
+    W2T, values = work.W2T, samples[2]
+    for n in range(rows.size):
+        a, p = work.a[n], work.y[n]
+        begin, end = _features_of_row(rows[n], first, last, samples, features)
+        count, greatest = arguments(values[begin:end], h, activation, bias, tau, powers)
+        c, theta, largest, kink = work.c[n], work.theta[n], work.largest_theta[n], work.kink[n]
+        reach = 0.0
+        for j in range(J):
+            reach = max(reach, c[j] * work.span[j])
+        # Of a relu τ is u, and of the others there is no kink.
+        bound = min(SERIES_BOUND / max(largest, reach, 1e-300), kink)
+        for pair in range(start[n], start[n + 1]):
+            target, weight = classes[pair], weights[pair]
+            kept, guard = odds(p[target])
+            series_coefficients(p, W2T, target, c, theta, guard, coefficients)
+            s = 0
+            while s < count:
+                run = s
+                while run < count and (greatest < bound or abs(tau[run]) < bound):
+                    run += 1
+                if run > s:
+                    series = s, run, features, powers, coefficients, kept, weight, total
+                    if is_short(greatest * largest, greatest * reach, guard):
+                        short_series(*series)
+                    else:
+                        long_series(*series)
+                    s = run
+                else:
+                    work.direct[part] += 1
+                    u = h * like(h, values[begin + s]) if begin + s < end else h
+                    _cross_entropy_direct(
+                        a, u, activation, p, W2T, target, weight, total[features[s]], units
+                    )
+                    s += 1
+
+
+@inner
+def _squared_error_coefficients(residual: Any, W2T: Any, slope: Any, curvature: Any) -> None:
+    """G = Σₖ W2[j, k]·(y − t)ₖ and Q = Σₖ W2[j, k]²: the loss changes by Δz·G + Δz²·Q/2."""
+    for j in range(W2T.shape[1]):
+        slope[j] = curvature[j] = 0.0
+    for k in range(residual.size):
+        w = W2T[k]
+        for j in range(w.size):
+            slope[j] += w[j] * residual[k]
+            curvature[j] += w[j] * w[j]
+
+
+@inner
+def _squared_error(c: Any, theta: Any, slope: Any, curvature: Any, tau: Any, total: Any) -> None:
+    """Add ½(L(+h) − L(−h)) = ½(Δz₊ − Δz₋)·(G + Q/2·(Δz₊ + Δz₋)) to `total`, unit by unit."""
+    one = like(tau, 1)
+    for j in range(total.size):
+        q = theta[j] * tau
+        f = c[j] * tau / (one - q * q)
+        total[j] += f * (slope[j] - curvature[j] * (f * q))
+
+
+@inner
+def hidden_squared_error(
+    first: int,
+    last: int,
+    bias: bool,
+    samples: Any,
+    rows: Any,
+    h: float,
+    activation: int,
+    part: int,
+    work: Workspace,
+    total: Any,
+) -> None:
+    """What `hidden_cross_entropy` does, for the squared error."""
+    units, coefficients = work.units[part], work.coefficients[part]
+    features, tau = work.features[part], work.tau[part]
+    zero, values = total[0, 0], samples[2]
+    slope, curvature, up, down = units[0], units[1], units[2], units[3]
+    for n in range(rows.size):
+        a, c, theta = work.a[n], work.c[n], work.theta[n]
+        largest, kink = work.largest_theta[n], work.kink[n]
+        begin, end = _features_of_row(rows[n], first, last, samples, features)
+        count, _ = arguments(values[begin:end], h, activation, bias, tau, work.powers[part])
+        _squared_error_coefficients(work.y[n], work.W2T, slope, curvature)
+        for j in range(a.size):
+            coefficients[0, j], coefficients[1, j] = like(zero, c[j]), like(zero, theta[j])
+            coefficients[2, j], coefficients[3, j] = like(zero, slope[j]), like(zero, curvature[j])
+        for s in range(count):
+            row = total[features[s]]
+            if abs(tau[s]) * largest <= 0.5 and abs(tau[s]) < kink:
+                _squared_error(
+                    coefficients[0],
+                    coefficients[1],
+                    coefficients[2],
+                    coefficients[3],
+                    like(zero, tau[s]),
+                    row,
+                )
+            else:
+                u = h * like(h, values[begin + s]) if begin + s < end else h
+                increments(a, u, activation, up)
+                increments(a, -u, activation, down)
+                for j in range(row.size):
+                    row[j] += like(
+                        zero,
+                        0.5
+                        * (up[j] - down[j])
+                        * (slope[j] + 0.5 * curvature[j] * (up[j] + down[j])),
+                    )

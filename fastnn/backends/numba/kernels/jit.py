@@ -1,0 +1,141 @@
+"""How all of this is compiled: the options of the compiler, and what becomes of a kernel on disk.
+
+Numba's cache is used with three changes. A kernel is looked up by the digest of all the code that
+it may be made of (:mod:`fastnn.backends.numba.cache`), not of its own file alone. What cannot be
+loaded, because it was cut off or damaged, is compiled again. And where nothing can be written,
+kernels are compiled in each process, with a warning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pickle
+import warnings
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from numba import njit
+from numba.core import event, sigutils
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.serialize import dumps
+from numba.extending import overload
+
+from ..cache import digest, discard_outdated
+
+_log = logging.getLogger("fastnn.compilation")
+
+#: a·b + c may become one fused operation, which only makes it more accurate. Nothing is reordered:
+#: the argument reductions of `elementary` and the cancellation-free forms of the numerical gradient
+#: depend on the order that is written.
+FASTMATH = {"contract"}
+
+_COMMON: Any = {"fastmath": FASTMATH, "error_model": "numpy"}
+#: Entry points for Python would take longer to compile than the functions.
+_INTERNAL: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+#: Of what only compiled code calls.
+inner: Any = njit(**_COMMON, **_INTERNAL)
+
+#: Of elementary functions: a loop with a call in it would not be vectorised.
+inlined: Any = njit(**_COMMON, **_INTERNAL, forceinline=True)
+
+#: Of sums whose order does not matter.
+reduction: Any = njit(**_COMMON | {"fastmath": FASTMATH | {"reassoc"}}, **_INTERNAL)
+
+
+def overloads(function: Any) -> Any:
+    """Decorate what returns, for the types of the arguments, how compiled code does `function`.
+
+    The options are those of the code that calls it.
+    """
+    return overload(function)
+
+
+def kernel(function: Any) -> Any:
+    """Compile what Python calls: kept on disk, and letting other Python threads run meanwhile."""
+    dispatcher: Any = njit(**_COMMON, nogil=True)(function)
+    try:
+        dispatcher._cache = _KernelCache(function)
+    except RuntimeError as error:  # "no locator available": no folder can be written
+        _log.debug("%s", error)
+        _warn_of_no_cache()
+    return dispatcher
+
+
+@cache  # once a process
+def _warn_of_no_cache() -> None:
+    message = (
+        "compiled kernels cannot be kept on disk, so that each process compiles them anew for some"
+        " seconds; NUMBA_CACHE_DIR can name a folder that is writable"
+    )
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+class _Checked(CompileResultCacheImpl):
+    """Compiled code with a checksum: a damaged page of machine code would otherwise be executed."""
+
+    def reduce(self, cres: Any) -> tuple[bytes, bytes]:
+        data = dumps(super().reduce(cres))
+        return hashlib.blake2b(data).digest(), data
+
+    def rebuild(self, target_context: Any, reduced_data: tuple[bytes, bytes]) -> Any:
+        checksum, data = reduced_data
+        if hashlib.blake2b(data).digest() != checksum:
+            raise ValueError("the checksum differs")
+        return super().rebuild(target_context, pickle.loads(data))
+
+
+class _KernelCache(FunctionCache):
+    """The files of one kernel, in which what cannot be used counts as not found."""
+
+    _impl_class = _Checked
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        discard_outdated(self.cache_path)
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+        return (*super()._index_key(sig, codegen), digest())
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)
+            # Two processes that save for different types at once may take the same file for both.
+            if found is None or found.signature.args == sigutils.normalize_signature(sig)[0]:
+                return found
+            raise ValueError("it is for other types")
+        except Exception as error:  # unpickling damaged data may raise any
+            _log.debug("%r on disk is damaged and is compiled again: %r", self, error)
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:  # a full disk, or a folder that was made read-only
+            _log.debug("%r cannot be written: %r", self, error)
+            _warn_of_no_cache()
+
+
+class _CompilationListener(event.Listener):
+    """Logs, once a process, that kernels are being compiled: it takes seconds on a new machine."""
+
+    told = False
+
+    def on_start(self, event: Any) -> None:
+        ours = event.data["dispatcher"].py_func.__module__.startswith("fastnn.")
+        if ours and not self.told:
+            self.told = True
+            _log.info(
+                "compiling kernels for this machine, which takes some seconds; Numba keeps them for"
+                " the next time"
+            )
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _CompilationListener())

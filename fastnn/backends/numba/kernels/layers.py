@@ -1,0 +1,229 @@
+"""A dense layer and its parameters, over dense or compressed samples.
+
+The two kernels over compressed samples, which take most of the time of a step, can be called by
+several threads at the same time, which share the work: :mod:`fastnn.backends.numba.threads`.
+
+What bounds those two is the traffic of rows of W between the second-level cache and the registers:
+a non-zero feature reads its row in the forward pass, and reads and writes it in the update, for two
+operations on each number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .activations import activate, multiply_row_by_derivative
+from .atomics import FINISHED, TAKEN, increase, wait_for
+from .compression import first_at_least, prefetch_row
+from .elementary import like
+from .jit import inner, kernel
+from .vectors import WIDE, convert, lanes, load, store
+
+
+@kernel
+def add_bias_and_activate(a: Any, b: Any, activation: int) -> None:
+    """a = f(a + b), in place, row by row."""
+    for n in range(a.shape[0]):
+        row = a[n]
+        for j in range(b.size):
+            row[j] += b[j]
+        activate(row, activation)
+
+
+def _by_columns(blocks_of_columns: Any) -> Any:
+    """A function of all columns of a matrix, from those of some vectors of them.
+
+    `blocks_of_columns(blocks, width)` is one of so many vectors of so many bytes. It is called with
+    the first column of its first vector, and of its last: where the columns are no whole number of
+    vectors, the last two overlap. Both are then to be read before one is written, so that both
+    write the same.
+    """
+    one, two, three, four = (blocks_of_columns(n, WIDE) for n in (1, 2, 3, 4))
+    half, two_halves = (blocks_of_columns(n, WIDE // 2) for n in (1, 2))
+    quarter, two_quarters = (blocks_of_columns(n, WIDE // 4) for n in (1, 2))
+
+    @inner
+    def all_columns(W: Any, *arguments: Any) -> None:
+        """For at least as many columns as are in a quarter of a vector."""
+        n, columns = lanes(W, WIDE), W.shape[1]
+        j, last = 0, columns - n
+        if columns < n // 2:
+            if columns == n // 4:
+                quarter(0, 0, W, *arguments)
+            else:
+                two_quarters(0, columns - n // 4, W, *arguments)
+        elif columns < n:
+            if columns == n // 2:
+                half(0, 0, W, *arguments)
+            else:
+                two_halves(0, columns - n // 2, W, *arguments)
+        else:
+            while columns - j > 5 * n:
+                four(j, j + 3 * n, W, *arguments)
+                j += 4 * n
+            if (
+                columns - j > 4 * n
+            ):  # three and two: the last vector has none to overlap with but in its own call
+                three(j, j + 2 * n, W, *arguments)
+                j += 3 * n
+            if columns - j > 3 * n:
+                four(j, last, W, *arguments)
+            elif columns - j > 2 * n:
+                three(j, last, W, *arguments)
+            elif columns - j > n:
+                two(j, last, W, *arguments)
+            else:
+                one(j, last, W, *arguments)
+
+    return all_columns
+
+
+def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
+    @inner
+    def add(j: int, last: int, W: Any, b: Any, indices: Any, values: Any, out: Any) -> None:
+        zero, second, third = out[0], j + lanes(W, width), j + 2 * lanes(W, width)
+        end = convert(load(b, last, width), zero)
+        if blocks > 1:
+            z0 = convert(load(b, j, width), zero)
+        if blocks > 2:
+            z1 = convert(load(b, second, width), zero)
+        if blocks > 3:
+            z2 = convert(load(b, third, width), zero)
+        for s in range(indices.size):
+            i, v = indices[s], like(zero, values[s])
+            if blocks > 1:
+                z0 = z0 + convert(load(W, (i, j), width), zero) * v
+            if blocks > 2:
+                z1 = z1 + convert(load(W, (i, second), width), zero) * v
+            if blocks > 3:
+                z2 = z2 + convert(load(W, (i, third), width), zero) * v
+            end = end + convert(load(W, (i, last), width), zero) * v
+        if blocks > 1:
+            store(out, j, z0)
+        if blocks > 2:
+            store(out, second, z1)
+        if blocks > 3:
+            store(out, third, z2)
+        store(out, last, end)
+
+    return add
+
+
+_weighted_rows_by_vectors = _by_columns(_blocks_of_weighted_rows)
+
+
+@inner
+def weighted_rows(indices: Any, values: Any, W: Any, b: Any, out: Any) -> None:
+    """b + Σ values[s]·W[indices[s]] into `out`, summed in its dtype."""
+    if b.size >= lanes(W, WIDE // 4):
+        _weighted_rows_by_vectors(W, b, indices, values, out)
+        return
+    for j in range(b.size):
+        out[j] = b[j]
+        for s in range(indices.size):
+            out[j] += like(out[0], values[s]) * W[indices[s], j]
+
+
+@kernel
+def sparse_dense(
+    counters: Any, parts: int, samples: Any, rows: Any, W: Any, b: Any, activation: int, out: Any
+) -> None:
+    """f(x·W + b) into `out`, for rows x of the compressed samples. Parts are of the rows."""
+    indptr, indices, values = samples
+    while True:
+        part = increase(counters, TAKEN)
+        if part >= parts:
+            break
+        for n in range(rows.size * part // parts, rows.size * (part + 1) // parts):
+            prefetch_row(samples, rows, n + 2)
+            z = out[n]
+            begin, end = indptr[rows[n]], indptr[rows[n] + 1]
+            weighted_rows(indices[begin:end], values[begin:end], W, b, z)
+            activate(z, activation)
+        increase(counters, FINISHED)
+    wait_for(counters, FINISHED, parts)
+
+
+# -- its parameters --------------------------------------------------------------------------------
+
+
+def _blocks_of_outer_product(blocks: int, width: int) -> Any:
+    @inner
+    def subtract(j: int, last: int, W: Any, indices: Any, values: Any, rate: Any, d: Any) -> None:
+        second, third = j + lanes(W, width), j + 2 * lanes(W, width)
+        d3 = load(d, last, width)
+        if blocks > 1:
+            d0 = load(d, j, width)
+        if blocks > 2:
+            d1 = load(d, second, width)
+        if blocks > 3:
+            d2 = load(d, third, width)
+        for s in range(indices.size):
+            i, step = indices[s], rate * values[s]
+            w3 = load(W, (i, last), width) - d3 * step
+            if blocks > 1:
+                w0 = load(W, (i, j), width) - d0 * step
+            if blocks > 2:
+                w1 = load(W, (i, second), width) - d1 * step
+            if blocks > 3:
+                w2 = load(W, (i, third), width) - d2 * step
+            if blocks > 1:
+                store(W, (i, j), w0)
+            if blocks > 2:
+                store(W, (i, second), w1)
+            if blocks > 3:
+                store(W, (i, third), w2)
+            store(W, (i, last), w3)
+
+    return subtract
+
+
+_outer_product_by_vectors = _by_columns(_blocks_of_outer_product)
+
+
+@inner
+def subtract_outer_product(indices: Any, values: Any, rate: Any, d: Any, W: Any) -> None:
+    """W[indices[s]] -= rate·values[s]·d for each s."""
+    if d.size >= lanes(W, WIDE // 4):
+        _outer_product_by_vectors(W, indices, values, rate, d)
+        return
+    for s in range(indices.size):
+        for j in range(d.size):
+            W[indices[s], j] -= rate * values[s] * d[j]
+
+
+@kernel
+def sparse_descent(
+    counters: Any, parts: int, samples: Any, rows: Any, delta: Any, rate: Any, W: Any
+) -> None:
+    """W -= rate·xᵀ·delta for rows x; the gradient is stored nowhere. Parts are of the features."""
+    indptr, indices, values = samples
+    while True:
+        part = increase(counters, TAKEN)
+        if part >= parts:
+            break
+        first, last = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
+        for n in range(rows.size):
+            begin, end = indptr[rows[n]], indptr[rows[n] + 1]
+            if parts > 1:
+                begin = first_at_least(indices, begin, end, first)
+                end = first_at_least(indices, begin, end, last)
+            subtract_outer_product(indices[begin:end], values[begin:end], rate, delta[n], W)
+        increase(counters, FINISHED)
+    wait_for(counters, FINISHED, parts)
+
+
+@kernel
+def bias_descent(delta: Any, rate: Any, b: Any) -> None:
+    """b -= rate·Σ delta over the rows."""
+    for n in range(delta.shape[0]):
+        d = delta[n]
+        for j in range(b.size):
+            b[j] -= rate * d[j]
+
+
+@kernel
+def multiply_by_derivative(z: Any, activation: int, delta: Any) -> None:
+    """Delta ⊙ f′ in place, row by row."""
+    for n in range(z.shape[0]):
+        multiply_row_by_derivative(z[n], activation, delta[n])

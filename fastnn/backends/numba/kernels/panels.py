@@ -1,0 +1,91 @@
+"""The parameters of a network cut into panels of hidden units, for the kernel of many steps.
+
+A thread has the same panels in each step if it can, so that the weights into their units stay in
+the cache of one processor. They are copies whose rows are of whole vectors, at addresses where
+vectors begin. What only fills a row up is zero, but for the hidden units there, which are the
+activation of zero, and which nothing is made of.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .vectors import WIDE
+
+#: How many vectors a row of a panel has at most: their sums stay in registers.
+PANEL_VECTORS = 4
+
+
+class Panels(NamedTuple):
+    """The parameters and intermediate results, by panels of hidden units."""
+
+    W1: np.ndarray  # (panels, features, width)
+    b1: np.ndarray  # (panels, width)
+    W2: np.ndarray  # (panels, width, padded outputs)
+    W2T: np.ndarray  # (panels, outputs, width)
+    b2: np.ndarray  # (padded outputs,)
+    z1: np.ndarray  # (panels, batch, width)
+    delta1: np.ndarray  # likewise
+    delta2: np.ndarray  # (batch, padded outputs)
+    numbers: np.ndarray  # 0, 1, … batch − 1
+    used: np.ndarray  # how many units each panel has
+    losses: np.ndarray  # of each sample
+
+
+def allocate(
+    threads: int, batch: int, features: int, units: int, outputs: int, dtype: np.dtype
+) -> Panels:
+    """Memory for panels of about as many units each, as many panels for each of the threads."""
+    vector = WIDE // dtype.itemsize
+    panels = threads * -(-units // (threads * vector * PANEL_VECTORS))
+    used = np.array([end - first for first, end in _bounds(panels, units)])
+    width, columns = (-(-count // vector) * vector for count in (int(used.max()), outputs))
+    return Panels(
+        W1=_aligned((panels, features, width), dtype),
+        b1=_aligned((panels, width), dtype),
+        W2=_aligned((panels, width, columns), dtype),
+        W2T=_aligned((panels, outputs, width), dtype),
+        b2=_aligned((columns,), dtype),
+        z1=_aligned((panels, batch, width), dtype),
+        delta1=_aligned((panels, batch, width), dtype),
+        delta2=_aligned((batch, columns), dtype),
+        numbers=np.arange(batch, dtype=np.uint64),
+        used=used,
+        losses=np.zeros(batch),
+    )
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros that begin where a vector does."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.zeros(size + WIDE, np.uint8)
+    start = -memory.ctypes.data % WIDE
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def enter(panels: Panels, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
+    """Copy the parameters of a network into its panels."""
+    k = len(b2)
+    for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
+        panels.W1[p, :, : end - first] = W1[:, first:end]
+        panels.b1[p, : end - first] = b1[first:end]
+        panels.W2[p, : end - first, :k] = W2[first:end]
+        panels.W2T[p, :, : end - first] = W2[first:end].T
+    panels.b2[:k] = b2
+
+
+def leave(panels: Panels, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
+    """Copy them back."""
+    k = len(b2)
+    for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
+        W1[:, first:end] = panels.W1[p, :, : end - first]
+        b1[first:end] = panels.b1[p, : end - first]
+        W2[first:end] = panels.W2[p, : end - first, :k]
+    b2[:] = panels.b2[:k]
+
+
+def _bounds(panels: int, units: int) -> list[tuple[int, int]]:
+    return [(units * p // panels, units * (p + 1) // panels) for p in range(panels)]

@@ -1,0 +1,136 @@
+"""The network before a parameter is moved, and what all perturbations of a unit have in common."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ....functions import LOG_GUARD
+from .activations import activate
+from .atomics import FINISHED, TAKEN, increase, wait_for
+from .compression import prefetch_row
+from .increments import increment_coefficients
+from .jit import inner, reduction
+from .layers import weighted_rows
+from .softmax import softmax_rows
+from .workspace import Workspace
+
+
+@inner
+def _forward(
+    first: int,
+    last: int,
+    samples: Any,
+    rows: Any,
+    W1: Any,
+    b1: Any,
+    b2: Any,
+    activation: int,
+    work: Workspace,
+) -> None:
+    """Pre-activations, hidden units and logits of some samples, in float64 for every dtype."""
+    indptr, indices, values = samples
+    J = b1.size
+    for n in range(first, last):
+        prefetch_row(samples, rows, n + 2)
+        a, z = work.a[n], work.z[n]
+        begin, end = indptr[rows[n]], indptr[rows[n] + 1]
+        weighted_rows(indices[begin:end], values[begin:end], W1, b1, a[:J])
+        for j in range(a.size):
+            z[j] = a[j]
+        activate(z, activation)
+        for k in range(b2.size):
+            work.y[n, k] = b2[k] + _dot(z[:J], work.W2T[k, :J])
+        z[J] = 1.0  # the bias of the output layer is the weight of one more hidden unit
+        for j in range(J + 1, z.size):
+            z[j] = 0.0
+
+
+@reduction
+def _dot(a: Any, b: Any) -> float:
+    """Σ a·b."""
+    total = 0.0
+    for j in range(a.size):
+        total += a[j] * b[j]
+    return total
+
+
+@inner
+def prepare(W2: Any, work: Workspace) -> None:
+    """What all parts share: W2 with the weights of an output side by side, and their span."""
+    J, K = W2.shape
+    for j in range(J):
+        smallest = largest = np.float64(W2[j, 0])
+        for k in range(K):
+            w = np.float64(W2[j, k])
+            work.W2T[k, j] = w
+            smallest, largest = min(smallest, w), max(largest, w)
+        work.span[j] = largest - smallest  # no |v| of this unit is larger
+    for j in range(J, work.span.size):
+        work.span[j] = 0.0
+
+
+@inner
+def _evaluate(
+    first: int,
+    last: int,
+    samples: Any,
+    rows: Any,
+    W1: Any,
+    b1: Any,
+    b2: Any,
+    targets: Any,
+    t: Any,
+    modes: Any,
+    work: Workspace,
+) -> None:
+    """The unperturbed network and its loss, and what all perturbations of a unit have in common."""
+    activation, cross_entropy = modes
+    start, classes, weights = targets
+    _forward(first, last, samples, rows, W1, b1, b2, activation, work)
+    if cross_entropy:
+        softmax_rows(work.y[first:last], b2.size, work.y[first:last])
+    for n in range(first, last):
+        work.largest_theta[n], work.kink[n] = increment_coefficients(
+            work.a[n], b1.size, activation, work.c[n], work.theta[n]
+        )
+        work.losses[n] = 0.0
+        if cross_entropy:
+            for pair in range(start[n], start[n + 1]):
+                work.losses[n] -= (
+                    weights[pair] * math.log(work.y[n, classes[pair]] + LOG_GUARD) / rows.size
+                )
+        else:
+            for k in range(b2.size):
+                work.y[n, k] -= t[n, k]
+                work.losses[n] += 0.5 * work.y[n, k] ** 2
+
+
+@inner
+def evaluate_in_blocks(
+    counters: Any,
+    parts: int,
+    samples: Any,
+    rows: Any,
+    W1: Any,
+    b1: Any,
+    b2: Any,
+    targets: Any,
+    t: Any,
+    modes: Any,
+    work: Workspace,
+) -> None:
+    """`_evaluate` for all samples; returns when it has been done, whoever did it."""
+    blocks = min(
+        4 * parts, rows.size
+    )  # more than parts, so that a thread that comes late still finds some
+    while True:
+        block = increase(counters, TAKEN)
+        if block >= blocks:
+            break
+        first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
+        _evaluate(first, last, samples, rows, W1, b1, b2, targets, t, modes, work)
+        increase(counters, FINISHED)
+    wait_for(counters, FINISHED, blocks)
