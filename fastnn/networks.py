@@ -203,7 +203,7 @@ class TwoLayerNet(Network):
         h = self._training_h
         assert isinstance(h, float)
         return TrainingStep(
-            dict(self.params), self.activation, self.loss_name, gradient, h, update, data, batch_size, operations
+            self.params, self.activation, self.loss_name, gradient, h, update, data, batch_size, operations
         )
 
     def buffers(self, batch_size: int) -> dict[str, Array]:

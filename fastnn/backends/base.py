@@ -204,6 +204,11 @@ class Backend:
         """
         return None
 
+    def computes_as(self, cls: type[Backend]) -> bool:
+        """Whether every operation is that of `cls`: steps that a subclass changes must not be left to what `cls` has for them."""
+        own = vars(self).keys()
+        return all(getattr(type(self), name) is getattr(cls, name) and name not in own for name in OPERATIONS)
+
     # -- operations --------------------------------------------------------------------------------
 
     def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Container, Mapping
 from functools import wraps
 from typing import Any
 
+from .datasets import Dataset
 from .steps import TrainingStep
 
 
@@ -27,11 +28,11 @@ class Support:
     ----------
     contiguous : tuple of str
         Which of its arrays have to be C-contiguous.
-    largest : int, optional
-        The largest `size` that it takes.
-    size : callable, optional
-        The size of a call, from all its arguments by name.
-    values : containers by the name of an argument, or of a field of a training step
+    sizes : tuple of (callable, int)
+        Sizes of a call, computed from all its arguments by name, and the largest that is taken of each.
+    data : type, optional
+        For training: the datasets that can be trained on.
+    values : containers by the name of an argument, or of what a training step chooses
         What it may be.
     """
 
@@ -39,13 +40,13 @@ class Support:
         self,
         *,
         contiguous: tuple[str, ...] = (),
-        largest: int | None = None,
-        size: Callable[..., int] | None = None,
+        sizes: tuple[tuple[Callable[..., int], int], ...] = (),
+        data: type = Dataset,
         **values: Container,
     ) -> None:
         self.contiguous = contiguous
-        self.largest = largest
-        self.size = size
+        self.sizes = sizes
+        self.data = data
         self.values = values
 
     def covers(self, arguments: Mapping[str, Any]) -> bool:
@@ -56,14 +57,14 @@ class Support:
         for name in self.contiguous:
             if not arguments[name].flags.c_contiguous:
                 return False
-        return self.size is None or self.largest is None or self.size(**arguments) <= self.largest
+        return all(size(**arguments) <= largest for size, largest in self.sizes)
 
     def covers_step(self, step: TrainingStep) -> bool:
         """Whether such steps are in the table: of what it does not name, nothing may be asked."""
         choices = step.choices
         if any(value is not None and name not in self.values for name, value in choices.items()):
             return False
-        return self.covers({**vars(step), **step.params, **choices})
+        return isinstance(step.data, self.data) and self.covers({**vars(step), **step.params, **choices})
 
 
 def supported(support: Support) -> Callable[[Callable], Any]:

@@ -27,6 +27,15 @@ class SparseRows(NamedTuple):
     rows: Array
     features: int
 
+    def gathered(self) -> Array:
+        """The rows as an array of their own, zeros included."""
+        indptr, indices, values = self.samples
+        x = np.zeros((len(self.rows), self.features), values.dtype)
+        for n, row in enumerate(self.rows):
+            some = slice(indptr[row], indptr[row + 1])
+            x[n, indices[some]] = values[some]
+        return x
+
 
 class SparseDataset(Dataset):
     """Samples kept as compressed rows, and their targets.

@@ -1,0 +1,79 @@
+"""What the kernels can do: the support tables of the Numba backend, and how work is cut for its threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...validation import Array
+from ..datasets import Dataset
+from ..support import Support
+from .samples import SparseDataset, SparseRows
+
+#: Up to which share of non-zero values samples are compressed: about where the sparse kernels and
+#: the BLAS take the same time, which also depends on the dtype and on the number of hidden units,
+#: unknown when data enter.
+SPARSE_DENSITY = 0.25
+
+#: How many multiplications by sparse values are worth a part of their own, for another thread to
+#: take: well more than are done until that thread has woken up.
+SPARSE_GRAIN = 1_500_000
+#: How many perturbations of hidden units are: more than that, because each part also repeats some
+#: work.
+PERTURBATION_GRAIN = 300_000
+#: And how many multiplications are for each thread of those that stay from step to step.
+FUSED_GRAIN = 50_000
+#: After how many multiplications a kernel over many steps returns, so that Python sees to signals:
+#: some tenths of a second.
+INTERRUPTIBLE = 1_000_000_000
+
+#: The kernel over many steps does not cut large matrices into blocks, as the BLAS does. Above how
+#: many weights of the output layer that is faster, and above how many multiplications of dense
+#: samples by the weights of the hidden layer.
+LARGEST_FUSED_OUTPUT = 20_000
+LARGEST_FUSED_PRODUCT = 1_500_000_000
+
+
+def multiplications(x: Array | SparseRows, units: int) -> int:
+    """How many there are in x·W for so many units, as if all rows were like the average row."""
+    if not isinstance(x, SparseRows):
+        return x.size * units
+    indptr, indices, _ = x.samples
+    return len(x.rows) * len(indices) // (len(indptr) - 1) * units
+
+
+def step_multiplications(data: Dataset, batch_size: int, units: int) -> int:
+    """The same for a batch of a dataset."""
+    values = len(data.x[1]) if isinstance(data, SparseDataset) else data.x.size
+    return batch_size * values // len(data) * units
+
+
+def _dense_product(*, data: Dataset, batch_size: int, W1: Array, **_: Any) -> int:
+    return 0 if isinstance(data, SparseDataset) else step_multiplications(data, batch_size, W1.shape[1])
+
+
+#: The activations that compiled code has: see `kernels.activations`.
+ACTIVATIONS = frozenset({"identity", "sigmoid", "tanh", "relu"})
+_DTYPES = frozenset({"float32", "float64"})
+_LOSSES = frozenset({"cross_entropy"})
+_STEP: Any = {"activation": ACTIVATIONS, "loss": _LOSSES, "update": frozenset({"sgd"}), "dtype": _DTYPES}
+
+#: Of each operation that is overridden, and of the two kernels that make many steps.
+SUPPORT = {
+    "dense": Support(activation=ACTIVATIONS, contiguous=("W", "b")),
+    "output": Support(loss=_LOSSES),
+    "loss": Support(loss=_LOSSES),
+    "loss_gradient": Support(loss=_LOSSES),
+    "dense_backward": Support(activation=ACTIVATIONS),
+    "dense_gradient": Support(contiguous=("delta",)),
+    "dense_descent": Support(contiguous=("W", "delta")),
+    "numerical_gradient": Support(activation=ACTIVATIONS, loss=_LOSSES | {"mean_squared_error"}),
+    "backprop steps": Support(
+        **_STEP,
+        gradient=frozenset({"backprop"}),
+        sizes=(
+            (lambda W2, **_: W2.size, LARGEST_FUSED_OUTPUT),
+            (_dense_product, LARGEST_FUSED_PRODUCT),
+        ),
+    ),
+    "numerical steps": Support(**_STEP, gradient=frozenset({"numerical"}), data=SparseDataset),
+}
