@@ -25,6 +25,13 @@ INCREMENTAL_STEP = float(np.finfo(np.float64).eps) ** (1 / 2)
 LayerDelta = tuple[str, str, Array, Array]
 
 
+#: What a network may have of its own without changing what a step of training does.
+_NO_PART_OF_A_STEP = frozenset(
+    "__init__ __doc__ __module__ __annotations__ __dict__ __weakref__ __getstate__ __setstate__ __static_attributes__"
+    " __firstlineno__ predict loss accuracy gradient numerical_gradient count_correct dataset to size".split()
+)
+
+
 class Network(Doors):
     """A network by its formulas, :meth:`_logits` and :meth:`_backward`, and what the book does with one.
 
@@ -33,6 +40,9 @@ class Network(Doors):
     loss_name : str
         A name in :data:`fastnn.functions.LOSSES`.
     """
+
+    #: How backends know a network whose training steps it states, with the class that says so; None states nothing.
+    architecture: ClassVar[str | None] = None
 
     def __init__(
         self, shapes: dict[str, tuple[int, ...]], *, loss: str, backend: str | Backend, dtype: Any
@@ -238,7 +248,18 @@ class Network(Doors):
         update : GradientDescent
         batch_size : int
         """
-        return None
+        stating = next(cls for cls in type(self).__mro__ if "architecture" in vars(cls))
+        if self.architecture is None or self._differs_from(stating):
+            return None
+        activation = getattr(self, "activation", None)
+        formulas = self.params, activation, self.loss_name, gradient, self._training_h
+        return TrainingStep(self.architecture, *formulas, update, data, batch_size, operations)
+
+    def _differs_from(self, cls: type[Network]) -> bool:
+        """Whether a class derived from `cls`, or this object, has something of its own that may change what a step does."""
+        ours = {name for ancestor in cls.__mro__[:-1] for name in vars(ancestor)} - _NO_PART_OF_A_STEP
+        derived = type(self).__mro__[: type(self).__mro__.index(cls)]
+        return bool(ours & (vars(self).keys() | {name for c in derived for name in vars(c)}))
 
     def count_correct(self, x: Array, t: Array) -> Array:
         """How many of these samples of this network's dataset are classified right; stays with the backend."""

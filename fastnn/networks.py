@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .backends import Backend
-from .backends.base import Dataset, TrainingStep
-from .backends.steps import GradientDescent
 from .base_network import LayerDelta, Network
 from .functions import ACTIVATIONS
 from .validation import Array, choice, generator, positive_int, real_number
@@ -41,6 +38,8 @@ class SimpleNet(Network):
     >>> net.gradient(np.array([0.6, 0.9]), 2)["W"].shape
     (2, 3)
     """
+
+    architecture: ClassVar[str | None] = "simple"
 
     def __init__(
         self,
@@ -176,35 +175,8 @@ class TwoLayerNet(Network):
         value, gradients = self.backend.numerical_gradient(x, t, W1, b1, W2, b2, self.activation, self.loss_name, h)
         return value, dict(zip(self._shapes, gradients, strict=True))
 
+    architecture: ClassVar[str | None] = "two_layer"
     _methods: ClassVar[dict[str, str]] = {**Network._methods, "incremental": "_incremental_differences"}
-
-    #: What a class or object derived from this one may have of its own without changing what a step does.
-    _OUTSIDE_OF_A_STEP: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("__init__", "__doc__", "__module__", "__getstate__", "__setstate__", "__annotations__", "__dict__", "__weakref__"),
-            *("predict", "loss", "accuracy", "gradient", "numerical_gradient", "count_correct", "dataset", "to", "size"),
-        }
-    )
-
-    def training_step(
-        self,
-        data: Dataset,
-        operations: Callable[[Array], Array],
-        *,
-        gradient: str,
-        update: GradientDescent,
-        batch_size: int,
-    ) -> TrainingStep | None:
-        ours = {name for cls in TwoLayerNet.__mro__[:-1] for name in vars(cls)} - self._OUTSIDE_OF_A_STEP
-        mro = type(self).__mro__
-        theirs = vars(self).keys() | {name for cls in mro[: mro.index(TwoLayerNet)] for name in vars(cls)}
-        if ours & theirs:  # another formula may be another step
-            return None
-        h = self._training_h
-        assert isinstance(h, float)
-        return TrainingStep(
-            self.params, self.activation, self.loss_name, gradient, h, update, data, batch_size, operations
-        )
 
     def buffers(self, batch_size: int) -> dict[str, Array]:
         n, (i, j), (_, k) = batch_size, self._shapes["W1"], self._shapes["W2"]

@@ -23,16 +23,18 @@ class GradientDescent:
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A step of training of a two-layer network: parameters, formulas, update and data.
+    """A step of training: parameters, formulas, update and data.
 
     Attributes
     ----------
+    network : {"two_layer", "simple"}
+        Whose formulas they are: :class:`fastnn.TwoLayerNet` or :class:`fastnn.SimpleNet`.
     params : dict of str to array
-        ``W1``, ``b1``, ``W2`` and ``b2``, which the step changes in place.
+        Of the network, by the names that it has for them; the step changes them in place.
     activation, loss : str
-        Names in the tables of :mod:`fastnn.functions`.
+        Names in the tables of :mod:`fastnn.functions`; of the activation None where there is none.
     gradient : {"backprop", "numerical"}
-    h : float
+    h : float or "auto"
         The step of the numerical gradient.
     update : GradientDescent
     data : Dataset
@@ -42,11 +44,12 @@ class TrainingStep:
         The same step over the operations of the backend: row numbers, shape (batch,), to the loss, which stays with the backend.
     """
 
+    network: str
     params: dict[str, Array]
-    activation: str
+    activation: str | None
     loss: str
     gradient: str
-    h: float
+    h: float | str
     update: GradientDescent
     data: Dataset
     batch_size: int
@@ -57,4 +60,4 @@ class TrainingStep:
         """What there are several ways to do, as support tables list it; a field that is new here stands in none of them yet."""
         arrays = {"params", "data", "batch_size", "operations", "h"}
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in arrays}
-        return values | {"update": self.update.name, "dtype": numpy_dtype(self.params["W1"]).name}
+        return values | {"update": self.update.name, "dtype": numpy_dtype(next(iter(self.params.values()))).name}

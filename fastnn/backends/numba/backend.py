@@ -77,7 +77,8 @@ class NumbaBackend(NumpyBackend):
                 self.dense_descent(W, b, x, delta, 0.0)
                 self.numerical_gradient(x, t, *params.values(), *formulas, 1e-4)
                 for gradient in ("backprop", "numerical"):
-                    step = TrainingStep(params, *formulas, gradient, 1e-4, GradientDescent(0.0), data, 2, len)
+                    update = GradientDescent(0.0)
+                    step = TrainingStep("two_layer", params, *formulas, gradient, 1e-4, update, data, 2, len)
                     if run := self.runner(step):
                         run(rows, np.empty(1, dtype))
 

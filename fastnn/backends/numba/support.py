@@ -55,7 +55,13 @@ def _dense_product(*, data: Dataset, batch_size: int, W1: Array, **_: Any) -> in
 ACTIVATIONS = frozenset({"identity", "sigmoid", "tanh", "relu"})
 _DTYPES = frozenset({"float32", "float64"})
 _LOSSES = frozenset({"cross_entropy"})
-_STEP: Any = {"activation": ACTIVATIONS, "loss": _LOSSES, "update": frozenset({"sgd"}), "dtype": _DTYPES}
+_STEP: Any = {
+    "network": frozenset({"two_layer"}),
+    "activation": ACTIVATIONS,
+    "loss": _LOSSES,
+    "update": frozenset({"sgd"}),
+    "dtype": _DTYPES,
+}
 
 #: Of each operation that is overridden, and of the two kernels that make many steps.
 SUPPORT = {

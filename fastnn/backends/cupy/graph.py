@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..validation import Array
-from .base import Backend
-from .cupy_kernels import Kernels
+from ...validation import Array
+from ..base import Backend
+from .kernels import Kernels
 
 #: How many steps the graphs make that a loop is put together from, largest first.
 STEPS = (32, 1)
@@ -33,26 +33,14 @@ class RecordedLoop:
     backend : CupyBackend
     kernels : Kernels
     step : callable
-        Row numbers, shape (batch,), to the loss, a single number of the dtype of the losses.
-    fused : callable
-        What is recorded in place of a step, from the step and row numbers to try it out with.
-    unrecorded : callable
-        The same loop step by step, for steps that cannot be recorded because they call cuBLAS or wait.
+        Row numbers, shape (batch,), to the loss, a single number of the dtype of the losses. It launches kernels and allocates, and
+        does nothing else.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        kernels: Kernels,
-        step: Callable[..., Array],
-        fused: Callable[[Callable[..., Array], Array], Callable[..., Array]],
-        unrecorded: Callable[..., None],
-    ) -> None:
+    def __init__(self, backend: Backend, kernels: Kernels, step: Callable[[Array], Array]) -> None:
         self._backend = backend
         self._kernels = kernels
         self._step = step
-        self._fused = fused
-        self._unrecorded = unrecorded
         self._position = kernels.new_position()
         self._recordings: dict[tuple[int, int], Recording | None] = {}
 
@@ -74,32 +62,31 @@ class RecordedLoop:
                 recording.graph.launch()
                 done += steps
 
+    def _unrecorded(self, rows: Array, losses: Array) -> None:
+        for i in range(len(rows)):
+            losses[i] = self._step(rows[i])
+
     def _record(self, steps: int, batch_size: int, dtype: Any) -> Recording | None:
-        """Record some steps without making them; None where that is not possible."""
+        """Record some steps without making them; None where the capture was broken off."""
         xp: Any = self._backend.xp
         kernels = self._kernels
         rows, addresses = xp.empty((steps, batch_size), np.int64), xp.empty(steps, np.uint64)
 
-        def trial() -> Callable[..., Array]:
-            return self._fused(self._step, rows[0])
-
         def all_steps() -> list[Array]:
             kernels.fetch(self._position, rows)
-            values = [step(rows[s]) for s in range(steps)]
+            values = [self._step(rows[s]) for s in range(steps)]
             kernels.collect(self._position, addresses, dtype)
             return values
 
         try:
-            step = Recording(self._backend, trial).results
             recording = Recording(self._backend, all_steps)
         except RuntimeError as error:
-            # What CuPy has for calls of cuBLAS, and for whatever would have to wait for the device; and what CUDA says of a
-            # capture that something else broke off, such as another thread's end.
-            if isinstance(error, NotImplementedError) or any(words in str(error) for words in _NOT_CAPTURED):
+            # What CUDA says of a capture that something else broke off, such as another thread's end.
+            if any(words in str(error) for words in _NOT_CAPTURED):
                 return None
             raise
         addresses[...] = xp.asarray(np.array([value.data.ptr for value in recording.results], np.uint64))
-        recording.inputs = rows, addresses, step
+        recording.inputs = rows, addresses
         return recording
 
 

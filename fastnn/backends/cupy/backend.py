@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, wraps
@@ -10,12 +11,22 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import BackendError, BackendImportError, BackendNotInstalledError, DeviceError, DeviceMemoryError, ForeignArrayError
-from ..validation import Array, real_array
-from .base import OPERATIONS, Availability, Backend, Dataset
-from .cupy_graph import RecordedLoop
-from .cupy_kernels import LARGEST_FUSED, Kernels, Rows
-from .recorder import Recorder, two_layer_step
+from ...errors import (
+    BackendError,
+    BackendImportError,
+    BackendNotInstalledError,
+    DeviceError,
+    DeviceMemoryError,
+    ForeignArrayError,
+)
+from ...validation import Array, real_array, refuse_device_array
+from ..base import OPERATIONS, Availability, Backend, Dataset, Runner, TrainingStep
+from ..sharing import shared
+from ..support import supported
+from . import differences, training
+from .kernels import Kernels
+from .rows import Rows, RowsDataset
+from .support import SUPPORT
 
 _INSTALL = "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', whichever CUDA the driver supports (nvidia-smi shows it)"
 
@@ -24,32 +35,39 @@ _MEMORY_FAILURES = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CU
 #: What CuPy calls it when it is installed without CUDA's headers, which it needs to compile.
 _NO_HEADERS = "Failed to find CUDA headers"
 
-#: From how many multiplications on a product of matrices is left to cuBLAS: below, launching it and what follows it takes longer.
-LARGE_PRODUCT = 1 << 25
-
-
-class RowsDataset(Dataset):
-    """Samples and targets on the device; a batch is row numbers, and the kernels gather."""
-
-    def buffer(self, size: int) -> None:
-        return None
-
-    def batch(self, rows: Array, *, out: Array | None = None) -> tuple[Any, Any]:
-        return Rows(self.x, rows), Rows(self.t, rows)
-
 
 def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
     """Run a method on the backend's device, with CuPy's errors turned into those of fastnn."""
 
     @wraps(method)
     def run(self: CupyBackend, *args: Any, **kwargs: Any) -> Any:
-        with self._reporting(method.__name__), self.current():
+        with self.reporting(method.__name__), self.current():
             return method(self, *args, **kwargs)
 
     return run
 
 
-def _gathered(a: Any) -> Array:
+def _operation(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation on the device, with its arrays checked; the reference gets rows gathered."""
+    names = list(inspect.signature(method).parameters)[1:]
+    is_reference = method is getattr(Backend, name)
+
+    @wraps(method)
+    def run(self: CupyBackend, *args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(names, args, strict=False)) | kwargs
+        self.check(**{n: a for n, a in given.items() if n in _ARRAYS and a is not None})
+        if is_reference:
+            args = tuple(_gathered(a) for a in args)
+        return method(self, *args, **kwargs)
+
+    return _on_device(run)
+
+
+#: What arguments of the operations are arrays.
+_ARRAYS = frozenset("a rows x t W b y z logits delta W1 b1 W2 b2 parameter gradient out".split())
+
+
+def _gathered(a: Any) -> Any:
     return a.gathered() if isinstance(a, Rows) else a
 
 
@@ -70,8 +88,7 @@ class CupyBackend(Backend):
         self.xp = self._import()
         self.array_type = self.xp.ndarray
         self._number = number
-        self._kernels = Kernels(self.xp)
-        self._recorder = Recorder(self, OPERATIONS)
+        self.kernels = Kernels(self.xp)
 
     @staticmethod
     def _import() -> Any:
@@ -104,12 +121,14 @@ class CupyBackend(Backend):
         return Availability(True, name)
 
     @classmethod
-    def on_device(cls, number: int) -> Self:
-        count = cls._import().cuda.runtime.getDeviceCount()
+    def create(cls, device: str | None = None, threads: int | None = None) -> Self:
+        if threads is not None or device is None:
+            return super().create(None, threads)
+        number, count = cls.device_number(device), cls._import().cuda.runtime.getDeviceCount()
         if number >= count:
             known = "device 0" if count == 1 else f"devices 0 to {count - 1}"
             raise DeviceError(f"there is no CUDA device {number}; this machine has {known}: write {f'{cls.name}:{count - 1}'!r}")
-        return cls(number)
+        return shared(cls, number)
 
     @cached_property
     def device(self) -> str:
@@ -134,12 +153,12 @@ class CupyBackend(Backend):
         self.xp.cuda.get_current_stream().synchronize()
 
     @contextmanager
-    def _reporting(self, operation: str) -> Iterator[None]:
+    def reporting(self, operation: str) -> Iterator[None]:
         """CuPy's errors as errors of fastnn that name the operation and say what to do."""
         cuda = self.xp.cuda
         try:
             yield
-        except (BackendError, NotImplementedError):  # from a call within this one; for the loop, which must not record a step
+        except (BackendError, NotImplementedError):  # from a call within this one
             raise
         except cuda.compiler.CompileException as error:
             raise DeviceError(
@@ -170,10 +189,19 @@ class CupyBackend(Backend):
 
     @_on_device
     def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
+        if not isinstance(a, self.array_type):
+            try:
+                refuse_device_array(a, name)
+            except ForeignArrayError as error:
+                kind = f"{type(a).__module__}.{type(a).__qualname__}"
+                raise ForeignArrayError(
+                    f"{name} is a {kind} in the memory of a device; hand it over yourself: cupy.from_dlpack({name})"
+                ) from error
         a = real_array(a, name)
         if dtype is None and a.dtype == np.longdouble:
             dtype = np.float64  # the widest that a GPU has
-        return self.xp.asarray(a, dtype, order="C")
+        host = a if isinstance(a, self.array_type) else np.asarray(a)
+        return self.xp.asarray(host, dtype, order="C")
 
     @_on_device
     def to_numpy(self, a: Array) -> np.ndarray:
@@ -188,8 +216,9 @@ class CupyBackend(Backend):
                     f"network.backend.asarray(cupy.asnumpy({name}))"
                 )
 
-    def _check(self, **arrays: Any) -> None:
-        self.check_arrays(**{name: a.whole if isinstance(a, Rows) else a for name, a in arrays.items() if a is not None})
+    def check(self, **arrays: Any) -> None:
+        """The same for arrays and rows of them."""
+        self.check_arrays(**{name: a.whole if isinstance(a, Rows) else a for name, a in arrays.items()})
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         return RowsDataset(self, x, t)
@@ -199,109 +228,55 @@ class CupyBackend(Backend):
         return self.xp.empty(shape, dtype)
 
     @_on_device
-    def compile(self, step: Callable[..., Array]) -> Callable[[Array, Array], None]:
-        loop = RecordedLoop(self, self._kernels, step, self._fused, super().compile(step))
+    def runner(self, step: TrainingStep) -> Runner | None:
+        """Replay graphs of kernels, if the step is made of such: see :mod:`fastnn.backends.cupy.training`."""
+        return training.runner(self, step) if self.computes_as(CupyBackend) else None
 
-        def run(rows: Array, losses: Array) -> None:
-            with self._reporting("a step of training"), self.current():
-                self._check(rows=rows, losses=losses)
-                loop(rows, losses)
+    # -- operations --------------------------------------------------------------------------------
 
-        return run
-
-    def _fused(self, step: Callable[..., Array], rows: Array) -> Callable[..., Array]:
-        """The step itself or, if they can make it, two kernels. It is tried out with these rows, while the stream is captured."""
-        found = two_layer_step(self._recorder.record(lambda: step(rows)) or [])
-        if found is None or not isinstance(found.x, Rows) or not isinstance(found.t, Rows):
-            return step
-        x, t, W1, W2 = found.x, found.t, found.W1, found.W2
-        possible = (
-            x.numbers is rows
-            and t.numbers is rows
-            and all(size <= largest for size, largest in zip(W2.shape, LARGEST_FUSED, strict=True))
-            and len(rows) * W1.size < LARGE_PRODUCT
-            and all(p.flags.c_contiguous for p in (W1, found.b1, W2, found.b2))
-        )
-        if not possible:
-            return step
-        return lambda rows: self._kernels.step(Rows(x.whole, rows), Rows(t.whole, rows), found)
-
-    # -- operations ----------------------------------------------------------------------------------------------------
-
-    @_on_device
-    def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
-        self._check(a=a, rows=rows, out=out)
-        return super().take(a, rows, out=out)
-
-    @_on_device
-    def dense(self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None) -> Array:
-        self._check(x=x, W=W, b=b, out=out)
-        if len(x) * W.size >= LARGE_PRODUCT:
-            return super().dense(_gathered(x), W, b, activation, out=out)
+    @supported(SUPPORT["dense"])
+    def dense(
+        self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None
+    ) -> Array:
         out = self.xp.empty((len(x), W.shape[1]), W.dtype) if out is None else out
-        self._kernels.dense(x, W, b, activation, out)
+        self.kernels.dense(x, W, b, activation, out)
         return out
 
-    @_on_device
-    def output(self, logits: Array, loss: str, *, out: Array | None = None) -> Array:
-        self._check(logits=logits, out=out)
-        return super().output(logits, loss, out=out)
-
-    @_on_device
-    def loss(self, y: Array, t: Array, loss: str) -> Array:
-        self._check(y=y, t=t)
-        return super().loss(y, _gathered(t), loss)
-
-    @_on_device
+    @supported(SUPPORT["loss_gradient"])
     def loss_gradient(self, logits: Array, t: Array, loss: str, *, out: Array | None = None) -> tuple[Array, Array]:
-        self._check(logits=logits, t=t, out=out)
         out = self.xp.empty(logits.shape, logits.dtype) if out is None else out
-        return self._kernels.loss_gradient(logits, t, loss, out), out
+        return self.kernels.loss_gradient(logits, t, loss, out), out
 
-    @_on_device
-    def count_correct(self, logits: Array, t: Array) -> Array:
-        self._check(logits=logits, t=t)
-        return super().count_correct(logits, _gathered(t))
-
-    @_on_device
-    def dense_backward(self, delta: Array, W: Array, z: Array, activation: str, *, out: Array | None = None) -> Array:
-        self._check(delta=delta, W=W, z=z, out=out)
-        if len(delta) * W.size >= LARGE_PRODUCT:
-            return super().dense_backward(delta, W, z, activation, out=out)
+    @supported(SUPPORT["dense_backward"])
+    def dense_backward(
+        self, delta: Array, W: Array, z: Array, activation: str, *, out: Array | None = None
+    ) -> Array:
         out = self.xp.empty(z.shape, z.dtype) if out is None else out
-        self._kernels.dense_backward(delta, W, z, activation, out)
+        self.kernels.dense_backward(delta, W, z, activation, out)
         return out
 
-    @_on_device
+    @supported(SUPPORT["dense_gradient"])
     def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
-        self._check(x=x, delta=delta)
-        features, units = x.shape[1], delta.shape[1]
-        if len(x) * features * units >= LARGE_PRODUCT:
-            return super().dense_gradient(_gathered(x), delta)
-        dW, db = self.xp.empty((features, units), delta.dtype), self.xp.empty(units, delta.dtype)
-        self._kernels.dense_gradient(x, delta, dW, db)
+        dW, db = self.xp.empty((x.shape[1], delta.shape[1]), delta.dtype), self.xp.empty(delta.shape[1], delta.dtype)
+        self.kernels.dense_gradient(x, delta, dW, db)
         return dW, db
 
-    @_on_device
-    def dense_descent(self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None) -> None:
-        self._check(W=W, b=b, x=x, delta=delta, out=out)
-        contiguous = W.flags.c_contiguous and b.flags.c_contiguous
-        if len(x) * W.size >= LARGE_PRODUCT or not contiguous:
-            super().dense_descent(W, b, _gathered(x), delta, learning_rate, out=out)
-        else:
-            self._kernels.dense_descent(W, b, x, delta, learning_rate)
+    @supported(SUPPORT["dense_descent"])
+    def dense_descent(
+        self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None
+    ) -> None:
+        self.kernels.dense_descent(W, b, x, delta, learning_rate)
 
-    @_on_device
+    @supported(SUPPORT["descent"])
     def descent(self, parameter: Array, gradient: Array, learning_rate: float) -> None:
-        self._check(parameter=parameter, gradient=gradient)
-        if parameter.flags.c_contiguous:
-            self._kernels.descent(parameter, gradient, learning_rate)
-        else:
-            super().descent(parameter, gradient, learning_rate)
+        self.kernels.descent(parameter, gradient, learning_rate)
 
-    @_on_device
+    @supported(SUPPORT["numerical_gradient"])
     def numerical_gradient(
         self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        self._check(x=x, t=t, W1=W1, b1=b1, W2=W2, b2=b2)
-        return self._kernels.numerical_gradient(x, t, W1, b1, W2, b2, activation, loss, float(h))
+        return differences.numerical_gradient(self.kernels, x, t, W1, b1, W2, b2, activation, loss, float(h))
+
+
+for _name in OPERATIONS:
+    setattr(CupyBackend, _name, _operation(_name, getattr(CupyBackend, _name)))

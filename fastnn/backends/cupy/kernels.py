@@ -1,0 +1,222 @@
+"""The CUDA kernels as Python functions: what is compiled, and with how many threads each kernel is launched.
+
+Arrays are CuPy arrays of one dtype. Inputs may have any strides; what is written must be C-contiguous. Where a kernel takes
+samples or targets, they may be :class:`Rows` of a data set, which are then gathered by the kernel itself.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from ...functions import LOG_GUARD
+from ...validation import Array
+from ..incremental import SERIES_BOUND
+from ..steps import TrainingStep
+from .rows import Rows
+from .support import ACTIVATION_CODES
+
+#: The C++ names of the dtypes.
+TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+
+#: Every kernel with its template arguments, where T stands for the network's type.
+_TEMPLATES = (
+    "begin",
+    "coefficients<T>",
+    "collect<T>",
+    "dense<T, T>",
+    "dense<T, double>",
+    "dense_backward<T>",
+    "dense_gradient<T, false>",
+    "dense_gradient<T, true>",
+    "descent<T>",
+    "fetch",
+    "hidden_differences<T>",
+    "loss_gradient<T>",
+    "network<T>",
+    "output_differences<T>",
+    "pass<T>",
+    "sum<T>",
+    "update<T>",
+)
+
+NAME_EXPRESSIONS = sorted({template.replace("T", name) for template in _TEMPLATES for name in TYPES.values()})
+OPTIONS = ("-std=c++17", f"-DLOG_GUARD={LOG_GUARD!r}", f"-DSERIES_BOUND={SERIES_BOUND!r}")
+
+_NULL = np.uint64(0)
+
+
+def source() -> str:
+    """The kernels, CUDA C++ for NVRTC, in ASCII: CuPy writes them to a file in the encoding of the locale."""
+    text = files(__package__).joinpath("kernels.cu").read_text(encoding="utf-8")
+    return text.encode("ascii", "ignore").decode("ascii")
+
+
+def power_of_two(size: int, most: int) -> int:
+    """The smallest power of two that is at least `size`, but no more than `most`."""
+    return min(1 << max(size - 1, 0).bit_length(), most)
+
+
+def blocks(size: int, of: int) -> int:
+    """How many blocks of so many it takes."""
+    return -(-size // of)
+
+
+class Kernels:
+    """The kernels, compiled when one of them is first called and cached by CuPy on disk.
+
+    Parameters
+    ----------
+    xp : module
+        CuPy.
+    """
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+        self._functions: dict[str, Any] = {}
+
+    def dense(self, x: Any, W: Array, b: Array, activation: str, out: Array) -> None:
+        samples, features = x.shape
+        units = W.shape[1]
+        width = power_of_two(units, 64)
+        parts = power_of_two(blocks(features, 4), 512 // width)
+        name = f"dense<{TYPES[W.dtype]}, {TYPES[out.dtype]}>"
+        arguments = (*self.samples(x), W, b, out, features, units, ACTIVATION_CODES[activation])
+        self.launch(name, (samples, blocks(units, width)), (width, parts), arguments)
+
+    def dense_backward(self, delta: Array, W: Array, z: Array, activation: str, out: Array) -> None:
+        arguments = (delta, W, z, out, *out.shape, delta.shape[1], ACTIVATION_CODES[activation])
+        self.launch(f"dense_backward<{TYPES[W.dtype]}>", *self._one_each(out.size), arguments)
+
+    def dense_gradient(self, x: Any, delta: Array, dW: Array, db: Array) -> None:
+        """Write the gradient of a layer's parameters to `dW` and `db`."""
+        self._parameter_gradient("false", x, delta, dW, db, 0.0)
+
+    def dense_descent(self, W: Array, b: Array, x: Any, delta: Array, learning_rate: float) -> None:
+        self._parameter_gradient("true", x, delta, W, b, learning_rate)
+
+    def _parameter_gradient(self, descent: str, x: Any, delta: Array, W: Array, b: Array, learning_rate: float) -> None:
+        samples, units = delta.shape
+        features = W.shape[0]
+        block = self._tile(samples, units)
+        arguments = (*self.samples(x), delta, W, b, samples, features, units, float(learning_rate))
+        self.launch(f"dense_gradient<{TYPES[W.dtype]}, {descent}>", (self._tiles(W, block),), block, arguments)
+
+    @staticmethod
+    def _tile(samples: int, units: int) -> tuple[int, int, int]:
+        """A block for the gradients of the weights from some features into some units: units, features, parts of the samples."""
+        width, height = power_of_two(units, 64), 4
+        return width, height, power_of_two(blocks(samples, 8), min(512 // (width * height), 16))
+
+    @staticmethod
+    def _tiles(W: Array, block: tuple[int, int, int]) -> int:
+        """How many of these blocks there are for a layer."""
+        features, units = W.shape
+        return blocks(features + 1, block[1]) * blocks(units, block[0])
+
+    def step(self, x: Rows, t: Rows, step: TrainingStep, between: tuple[Array, Array, Array]) -> Array:
+        """Make a stated step with this batch, and return the loss; `between` are arrays for z1, delta1 and delta2."""
+        W1, b1, W2, b2 = (step.params[name] for name in ("W1", "b1", "W2", "b2"))
+        z1, delta1, delta2 = between
+        samples, outputs = len(x), W2.shape[1]
+        features, units = W1.shape
+        real, cross_entropy = TYPES[W1.dtype], int(step.loss == "cross_entropy")
+        losses, value = self.xp.empty(samples, np.float64), self.xp.empty((), W1.dtype)
+        width, lanes = power_of_two(units, 64), power_of_two(outputs, 64)
+        parts = max(power_of_two(blocks(features, 4), 1024 // width), lanes // width)
+        labels, targets, _ = self.targets(t)
+        sizes = features, units, outputs
+        modes = lanes, ACTIVATION_CODES[step.activation], cross_entropy
+        network = W1, b1, W2, b2, labels, targets
+        self.launch(
+            f"pass<{real}>", (samples,), (width, parts), (x.whole, x.numbers, *network, z1, delta1, delta2, losses, *sizes, *modes)
+        )
+        block = self._tile(samples, max(units, outputs))
+        layers = x.whole, x.numbers, delta1, W1, b1, z1, delta2, W2, b2
+        self.launch(
+            f"update<{real}>",
+            (self._tiles(W1, block) + self._tiles(W2, block) + 1,),
+            block,
+            (*layers, losses, value, samples, *sizes, cross_entropy, step.update.learning_rate),
+        )
+        return value
+
+    def descent(self, parameter: Array, gradient: Array, learning_rate: float) -> None:
+        arguments = (parameter, gradient, parameter.size, float(learning_rate))
+        self.launch(f"descent<{TYPES[parameter.dtype]}>", *self._one_each(parameter.size), arguments)
+
+    def loss_gradient(self, logits: Array, t: Any, loss: str, gradient: Array) -> Array:
+        """Write the derivative with respect to the logits to `gradient`; returns the loss."""
+        samples, outputs = logits.shape
+        cross_entropy = loss == "cross_entropy"
+        value = self.xp.empty((), logits.dtype)
+        lanes = power_of_two(outputs, 32)
+        # One block, for as long as its threads have a handful of outputs each, saves the second kernel.
+        alone = samples * outputs <= 8192
+        height = power_of_two(samples, (1024 if alone else 256) // lanes)
+        count = 1 if alone else min(blocks(samples, height), 1024)
+        partial = self.xp.empty(count, np.float64)
+        arguments = (logits, *self.targets(t), gradient, partial, value, samples, outputs, int(cross_entropy))
+        self.launch(f"loss_gradient<{TYPES[logits.dtype]}>", (count,), (lanes, height), arguments)
+        if not alone:
+            self.sum(partial, value, samples if cross_entropy else 1)
+        return value
+
+    def sum(self, partial: Array, value: Array, divisor: int) -> None:
+        self.launch(
+            f"sum<{TYPES[value.dtype]}>", (1,), (power_of_two(partial.size, 256),), (partial, value, partial.size, divisor)
+        )
+
+    # -- steps that are replayed ---------------------------------------------------------------------------------------
+
+    def new_position(self) -> Array:
+        """Memory for where a loop is, which these kernels take."""
+        return self.xp.empty(3, np.int64)
+
+    def begin(self, position: Array, rows: Array, losses: Array) -> None:
+        """Start a loop over row numbers, shape (steps, batch), that writes its losses."""
+        self.launch("begin", (1,), (1,), (position, rows, losses))
+
+    def fetch(self, position: Array, rows: Array) -> None:
+        """Copy the row numbers of the steps that are next."""
+        self.launch("fetch", *self._one_each(rows.size), (position, rows, rows.size, rows.shape[1]))
+
+    def collect(self, position: Array, addresses: Array, dtype: Any) -> None:
+        """Write the losses of these steps, which are of this dtype and at these addresses, and move on."""
+        self.launch(f"collect<{TYPES[dtype]}>", (1,), (addresses.size,), (position, addresses))
+
+    # -- launching -----------------------------------------------------------------------------------------------------
+
+    def samples(self, a: Any) -> tuple[Array, Any]:
+        """The array to read samples or targets from, and their row numbers if they have any."""
+        return (a.whole, a.numbers) if isinstance(a, Rows) else (a, _NULL)
+
+    def targets(self, t: Any) -> tuple[Any, Any, Any]:
+        """Labels or targets, whichever `t` is, and their row numbers if they have any."""
+        t, rows = self.samples(t)
+        return (t, _NULL, rows) if t.ndim == 1 else (_NULL, t, rows)
+
+    @staticmethod
+    def _one_each(size: int) -> tuple[tuple[int], tuple[int]]:
+        """The grid and block for a thread for each of `size` values."""
+        block = power_of_two(size, 128)
+        return (blocks(size, block),), (block,)
+
+    def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        self._function(name)(grid, block, tuple([self._contiguous(a) for a in arguments]))
+
+    def _contiguous(self, argument: Any) -> Any:
+        if isinstance(argument, self.xp.ndarray) and not argument.flags.c_contiguous:
+            return self.xp.ascontiguousarray(argument)
+        return argument
+
+    def _function(self, name: str) -> Any:
+        function = self._functions.get(name)
+        if function is None:
+            if not self._functions:
+                module = self.xp.RawModule(code=source(), options=OPTIONS, name_expressions=NAME_EXPRESSIONS)
+                self._functions = {expression: module.get_function(expression) for expression in NAME_EXPRESSIONS}
+            function = self._functions[name]
+        return function

@@ -1,0 +1,90 @@
+"""What the kernels can do: the support tables of the CuPy backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...validation import Array
+from ..support import Support
+
+#: From how many multiplications on a product of matrices is left to cuBLAS: below, launching it and
+#: what follows it takes longer.
+LARGE_PRODUCT = 1 << 25
+
+#: The largest hidden layer and the largest output layer that a step of two kernels takes: MOST_UNITS
+#: and MOST_OUTPUTS of the kernels.
+LARGEST_FUSED = 1024, 64
+
+#: The activations as the kernels know them.
+ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
+
+_ACTIVATIONS = frozenset(ACTIVATION_CODES)
+_LOSSES = frozenset({"cross_entropy", "mean_squared_error"})
+_DTYPES = frozenset({"float32", "float64"})
+
+
+def _largest_product(batch_size: int, **arguments: Any) -> int:
+    """Of all the products of a step, on its way forward and back."""
+    return batch_size * max(p.size for p in arguments["params"].values())
+
+
+def _small(size: Any) -> Any:
+    return (size, LARGE_PRODUCT - 1)
+
+
+def _gradient_product(*, x: Array, delta: Array, **_: Any) -> int:
+    return len(x) * x.shape[1] * delta.shape[1]
+
+
+_STEP: Any = {
+    "activation": _ACTIVATIONS,
+    "loss": _LOSSES,
+    "update": frozenset({"sgd"}),
+    "dtype": _DTYPES,
+}
+_BACKPROP: Any = {**_STEP, "gradient": frozenset({"backprop"})}
+_TWO_LAYERS = ("W1", "b1", "W2", "b2")
+
+#: Of each operation that is overridden, and of the steps that are recorded: two kernels, or the
+#: operations where each of them is a kernel.
+SUPPORT = {
+    "dense": Support(activation=_ACTIVATIONS, sizes=(_small(lambda x, W, **_: len(x) * W.size),)),
+    "loss_gradient": Support(loss=_LOSSES),
+    "dense_backward": Support(
+        activation=_ACTIVATIONS, sizes=(_small(lambda delta, W, **_: len(delta) * W.size),)
+    ),
+    "dense_gradient": Support(sizes=(_small(_gradient_product),)),
+    "dense_descent": Support(
+        contiguous=("W", "b"), sizes=(_small(lambda x, W, **_: len(x) * W.size),)
+    ),
+    "descent": Support(contiguous=("parameter",)),
+    "numerical_gradient": Support(activation=_ACTIVATIONS, loss=_LOSSES),
+    "two kernels": Support(
+        **_BACKPROP,
+        network=frozenset({"two_layer"}),
+        contiguous=_TWO_LAYERS,
+        sizes=(
+            _small(lambda W1, batch_size, **_: batch_size * W1.size),
+            (lambda W2, **_: W2.shape[0], LARGEST_FUSED[0]),
+            (lambda W2, **_: W2.shape[1], LARGEST_FUSED[1]),
+        ),
+    ),
+    "operations of two layers": Support(
+        **_BACKPROP,
+        network=frozenset({"two_layer"}),
+        contiguous=_TWO_LAYERS,
+        sizes=(_small(_largest_product),),
+    ),
+    "operations of one layer": Support(
+        **_BACKPROP,
+        network=frozenset({"simple"}),
+        contiguous=("W",),
+        sizes=(_small(_largest_product),),
+    ),
+    "numerical gradient": Support(
+        **_STEP,
+        gradient=frozenset({"numerical"}),
+        network=frozenset({"two_layer"}),
+        contiguous=_TWO_LAYERS,
+    ),
+}

@@ -1,0 +1,55 @@
+"""Training as CUDA graphs: which steps are recorded, and what is recorded for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...errors import InputError
+from ...validation import Array
+from ..steps import Runner, TrainingStep
+from .graph import RecordedLoop
+from .rows import Rows
+from .support import SUPPORT
+
+if TYPE_CHECKING:
+    from .backend import CupyBackend
+
+#: The steps over the operations all of which are kernels of ours: cuBLAS cannot be recorded.
+_KERNELS_ONLY = ("operations of two layers", "operations of one layer", "numerical gradient")
+
+
+def runner(backend: CupyBackend, step: TrainingStep) -> Runner | None:
+    """What replays these steps as a graph, if they are kernels only."""
+    recorded = _recorded(backend, step)
+    if recorded is None:
+        return None
+    loop = RecordedLoop(backend, backend.kernels, recorded)
+
+    def run(rows: Array, losses: Array) -> None:
+        if rows.shape[1] != step.batch_size:  # the memory is for batches of this size
+            raise InputError(f"batches of {rows.shape[1]} rows for steps of {step.batch_size}")
+        with backend.reporting("a step of training"), backend.current():
+            backend.check(rows=rows, losses=losses)
+            loop(rows, losses)
+
+    return run
+
+
+def _recorded(backend: CupyBackend, step: TrainingStep) -> Callable[[Array], Array] | None:
+    if SUPPORT["two kernels"].covers_step(step):
+        return _two_kernels(backend, step)
+    if any(SUPPORT[name].covers_step(step) for name in _KERNELS_ONLY):
+        return step.operations
+    return None
+
+
+def _two_kernels(backend: CupyBackend, step: TrainingStep) -> Callable[[Array], Array]:
+    x, t, (units, outputs) = step.data.x, step.data.t, step.params["W2"].shape
+    shapes = (step.batch_size, units), (step.batch_size, units), (step.batch_size, outputs)
+    z1, delta1, delta2 = (backend.empty(shape, x.dtype) for shape in shapes)
+
+    def make(rows: Array) -> Array:
+        return backend.kernels.step(Rows(x, rows), Rows(t, rows), step, (z1, delta1, delta2))
+
+    return make
