@@ -23,7 +23,7 @@ import numpy as np
 
 from .backends import available_backends
 from .backends.numpy_backend import cpu_name
-from .datasets import load_mnist
+from .data import load_mnist
 from .errors import InputError
 from .functions import LOG_GUARD, one_hot
 from .networks import TwoLayerNet

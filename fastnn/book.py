@@ -27,7 +27,7 @@ import numpy as np
 from . import functions
 from .backends import Backend, get_backend
 from .book_layers import Affine, Relu, Sigmoid, SoftmaxWithLoss, softmax_loss
-from .datasets import load_mnist
+from .data import load_mnist
 from .differentiation import numerical_gradient, numerical_gradient_rows
 from .errors import FastnnError
 from .networks import TwoLayerNet

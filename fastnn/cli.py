@@ -13,7 +13,7 @@ import click
 
 from . import __version__, bench
 from .backends import available_backends, get_backend
-from .datasets import load_mnist
+from .data import load_mnist
 from .errors import FastnnError
 from .gradient_checking import METHODS, gradient_check
 from .networks import TwoLayerNet
