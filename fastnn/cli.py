@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from . import __version__, bench
+from . import __version__
 from .backends import available_backends, get_backend
 from .data import load_mnist
 from .errors import FastnnError
@@ -121,12 +121,15 @@ def backends_command() -> None:
 @click.option("--plot", "picture", metavar="FILE", help="Draw it, too: a PNG, SVG or PDF file.")
 def bench_command(dtype: str, hidden: int, batch_size: int, as_json: bool, picture: str | None) -> None:
     """Time a training step and a numerical gradient here, on every backend and with the book's loop."""
+    # Imported here: the other commands need none of it.
+    from .bench import measure, report
+
     if picture is not None:
-        bench.check_picture(picture)
-    measured = bench.measure(dtype=dtype, hidden_size=hidden, batch_size=batch_size)
+        report.check_picture(picture)
+    measured = measure.measure(dtype=dtype, hidden_size=hidden, batch_size=batch_size)
     if picture is not None:
-        bench.plot(measured, picture)
-    click.echo(json.dumps(measured) if as_json else bench.table(measured))
+        report.plot(measured, picture)
+    click.echo(json.dumps(measured) if as_json else report.table(measured))
 
 
 @cli.command("gradcheck")
