@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ..backends import available_backends
-from ..backends.numpy_backend import cpu_name
 
 #: Requirements, extras among them, that compute nothing: their versions say nothing of a time.
 COMPUTE_NOTHING = {"click", "matplotlib", "threadpoolctl", "tqdm"}
@@ -24,7 +23,7 @@ def machine() -> dict[str, Any]:
     backends = available_backends()
     numba = sys.modules.get("numba")
     return {
-        "cpu": cpu_name(),
+        "cpu": backends["numpy"].device,
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.machine()}",
         "devices": {name: found.device for name, found in backends.items() if found.available},

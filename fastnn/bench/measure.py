@@ -10,7 +10,6 @@ import numpy as np
 
 from ..backends import available_backends
 from ..data import load_mnist
-from ..functions import one_hot
 from ..networks import TwoLayerNet
 from ..training import train
 from ..validation import float_dtype
@@ -51,7 +50,7 @@ def measure(
     """
     (x, t), _ = load_mnist()
     x = x.astype(float_dtype(dtype), copy=False)
-    targets = one_hot(t.astype(np.intp), 10, x.dtype)
+    targets = np.eye(10, dtype=x.dtype)[t]
     networks: dict[str, TwoLayerNet] = {}
     unavailable: dict[str, str] = {}
     for name, found in available_backends().items():

@@ -6,7 +6,7 @@ import click
 
 from ..data import load_mnist
 from ..gradient_checking import METHODS, gradient_check
-from ..networks import USUAL_BATCH, TwoLayerNet
+from ..networks import TwoLayerNet
 from ..validation import generator, positive_int
 from . import options
 
@@ -67,7 +67,7 @@ def command(
         *layers,
         activation=activation,
         loss=loss,
-        backend=options.chosen_backend(backend, threads, layers=layers, samples=USUAL_BATCH),
+        backend=options.chosen_backend(backend, threads, layers=layers),
         dtype=dtype,
         rng=rng,
     )

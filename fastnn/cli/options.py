@@ -10,6 +10,9 @@ import click
 
 from ..backends import Backend, get_backend
 
+#: Samples a step, unless somebody says otherwise: the book's.
+BATCH_SIZE = 100
+
 _Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 backend = click.option(
@@ -38,7 +41,7 @@ hidden = click.option(
 )
 batch_size = click.option(
     "--batch-size",
-    default=100,
+    default=BATCH_SIZE,
     show_default=True,
     help="Samples a step.",
 )
@@ -60,7 +63,7 @@ def chosen_backend(
     threads: int | None,
     *,
     layers: Sequence[int],
-    samples: int,
+    samples: int = BATCH_SIZE,
 ) -> Backend:
     """The backend of these options; ``auto`` chooses for steps of so many samples.
 
