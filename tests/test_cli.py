@@ -255,7 +255,7 @@ def test_help_and_version(run):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--backend", "torch"], ["'torch'", "auto, numpy, numba, cupy"]),
+        (["--backend", "abacus"], ["'abacus'", "auto, numpy, numba, cupy"]),
         (["--backend", "numpy:0"], ["'numpy'"]),
         (["--dtype", "int64"], ["int64", "float32"]),
         (["--dtype", "complex128"], ["complex128"]),
