@@ -4,6 +4,9 @@ import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 
+#: The extras that install CuPy, each for one CUDA.
+CUDA = [name for name in PROJECT["project"]["optional-dependencies"] if name.startswith("cuda")]
+
 nox.options.default_venv_backend = "virtualenv"
 nox.options.sessions = ["tests", "lint"]
 nox.options.reuse_existing_virtualenvs = True
@@ -22,10 +25,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """Run the tests that need an NVIDIA GPU; with CUDA 13: nox -s gpu -- cuda13."""
-    cuda = session.posargs[0] if session.posargs else "cuda12"
-    session.install("-e", f".[{cuda}]", *dependency_group("test-beside-cupy"))
-    session.run("python", "-m", "pytest", "-m", "gpu", *session.posargs[1:])
+    """Run the tests that need an NVIDIA GPU; with CUDA 13: nox -s gpu -- cuda13. Other arguments go to pytest."""
+    extras = _cuda(session) or ["cuda12"]
+    session.install("-e", f".[{','.join(extras)}]", *dependency_group("test-beside-cupy"))
+    session.run("python", "-m", "pytest", "-m", "gpu", *_others(session))
 
 
 @nox.session
@@ -63,7 +66,12 @@ OWN_BLAS = {"OPENBLAS_CORETYPE": None}
 
 def _cuda(session: nox.Session) -> list[str]:
     """The extras among the arguments that are for a GPU."""
-    return [argument for argument in session.posargs if argument in ("cuda12", "cuda13")]
+    return [argument for argument in session.posargs if argument in CUDA]
+
+
+def _others(session: nox.Session) -> list[str]:
+    """The arguments that are for pytest."""
+    return [argument for argument in session.posargs if argument not in CUDA]
 
 
 def _benchmarks(session: nox.Session, name: str, *arguments: str) -> None:
@@ -73,7 +81,7 @@ def _benchmarks(session: nox.Session, name: str, *arguments: str) -> None:
     """
     extras = ["plot", *_cuda(session)]
     session.install("-e", f".[{','.join(extras)}]", *dependency_group("test-beside-cupy"))
-    options = [f"--record={name}" if a == "--record" else a for a in session.posargs if a not in extras]
+    options = [f"--record={name}" if a == "--record" else a for a in _others(session)]
     session.run("python", "-m", "pytest", *arguments, *options, env=OWN_BLAS)
     if "--record" in session.posargs:
         session.run("python", "-m", "benchmarks.report")

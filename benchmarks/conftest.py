@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fastnn.backends import Backend, available_backends, get_backend
-from fastnn.bench import blas_threads
+from fastnn.bench.timing import blas_threads
 
 from . import store
 from .problems import SIZES, Problem

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastnn import bench
-from fastnn.bench import Contestant, Timing, format_seconds
+from fastnn.bench.machine import machine
+from fastnn.bench.report import format_seconds
+from fastnn.bench.timing import Contestant, Timing, interleave
 
 #: About how long one entry of a benchmark group is timed, its reference included, in seconds.
 BUDGET = 0.15
@@ -150,10 +151,10 @@ class Record:
         unit : str
             What the seconds are for: ``"iteration"``, ``"gradient"``.
         seconds, fewest, most
-            As for :func:`fastnn.bench.interleave`.
+            As for :func:`fastnn.bench.timing.interleave`.
         """
         running = {name: contestant for name, contestant in contestants.items() if callable(contestant)}
-        timings = bench.interleave(running, seconds=seconds, fewest=fewest, most=1 if self.quick else most)
+        timings = interleave(running, seconds=seconds, fewest=fewest, most=1 if self.quick else most)
         self.comparisons.append(
             {
                 "name": name,
@@ -176,12 +177,12 @@ class Record:
 
     def content(self, versions: Mapping[str, str]) -> dict[str, Any]:
         """All of it as plain data, with the machine, the versions, the commit and the date."""
-        machine = bench.machine()
-        machine["versions"] |= versions
+        here = machine()
+        here["versions"] |= versions
         content = {
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "commit": _commit(),
-            "machine": machine,
+            "machine": here,
             "benchmarks": self.benchmarks,
             "comparisons": self.comparisons,
             "curves": self.curves,

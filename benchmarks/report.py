@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fastnn.bench import format_seconds
+from fastnn.bench.book_net import BOOK
+from fastnn.bench.report import format_seconds
 
 from .recording import format_number
 from .store import FOLDER, Results, load
@@ -19,8 +20,6 @@ README = Path(__file__).parent.parent / "README.md"
 
 #: Between these lines the README is written by this module.
 BEGIN, END = "<!-- benchmarks: written by python -m benchmarks.report -->", "<!-- benchmarks end -->"
-
-BOOK = "book's loop"
 
 COLOURS = {"fastnn numba": "tab:blue", "fastnn numpy": "tab:cyan", "fastnn cupy": "tab:green", BOOK: "tab:gray"}
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from fastnn import numerical_gradient
-from fastnn.bench import BOOK, Contestant, repeat
+from fastnn.bench.book_net import BOOK
+from fastnn.bench.timing import Contestant, repeat
 from fastnn.functions import cross_entropy_error, softmax
 
 from .problems import STEP, assert_close

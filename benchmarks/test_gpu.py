@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastnn.backends import Backend
-from fastnn.bench import Contestant
+from fastnn.bench.timing import Contestant
 
 from . import plain
 from .problems import DTYPES, LEARNING_RATE, Problem, Size, assert_close, tolerance

@@ -10,7 +10,7 @@ import pytest
 
 from fastnn import numerical_gradient, train
 from fastnn.backends import Backend
-from fastnn.bench import sampled_indices
+from fastnn.bench.book_net import sampled_indices
 from fastnn.training import sgd_step
 
 from . import plain

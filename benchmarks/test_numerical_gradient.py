@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from fastnn import available_backends, load_mnist, train
-from fastnn.bench import BOOK, BOOK_PARAMETERS, BookNet, Contestant, blas_threads, repeat, timed_with_threads
+from fastnn.bench.book_net import BOOK, BOOK_PARAMETERS, BookNet
+from fastnn.bench.timing import Contestant, blas_threads, repeat, timed_with_threads
 
 from . import plain
 from .peers import contestants

@@ -12,7 +12,7 @@ import pytest
 
 from fastnn.backends import Backend
 from fastnn.backends.base import OPERATIONS
-from fastnn.bench import sampled_indices
+from fastnn.bench.book_net import sampled_indices
 
 from . import plain
 from .problems import LEARNING_RATE, REFERENCE_PARAMETERS, SIZES, STEP, Problem, assert_close, tolerance

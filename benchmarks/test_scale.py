@@ -11,7 +11,9 @@ import pytest
 
 from fastnn import available_backends, train
 from fastnn.backends import Backend, get_backend
-from fastnn.bench import BOOK, Contestant, blas_threads, machine, repeat
+from fastnn.bench.book_net import BOOK
+from fastnn.bench.machine import machine
+from fastnn.bench.timing import Contestant, blas_threads, repeat
 
 from .peers import contestants
 from .problems import Problem, Size

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from fastnn.bench import Contestant
+from fastnn.bench.timing import Contestant
 
 from .recording import Claim, Record
 

@@ -11,7 +11,8 @@ import pytest
 
 from fastnn import available_backends
 from fastnn.backends import Backend
-from fastnn.bench import Contestant, blas_threads, training_steps
+from fastnn.bench.measure import training_steps
+from fastnn.bench.timing import Contestant, blas_threads
 from fastnn.training import sgd_step
 
 from . import plain

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import functions
 from .backends import available_backends, get_backend
-from .datasets import load_idx, load_mnist
+from .data import load_idx, load_mnist
 from .errors import (
     BackendError,
     BackendImportError,

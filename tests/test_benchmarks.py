@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import book
@@ -14,8 +15,12 @@ from click.testing import CliRunner
 from benchmarks import check, problems, recording, report, store, test_gpu
 from benchmarks.peers import GPU_PEERS
 from benchmarks.peers import test_gpu as peers_on_gpu
-from fastnn import bench
 from fastnn.backends.base import OPERATIONS
+from fastnn.bench import machine
+from fastnn.bench.book_net import BookNet
+from fastnn.bench.measure import measure
+from fastnn.bench.report import check_picture, format_seconds, plot, table
+from fastnn.bench.timing import Timing, interleave
 from fastnn.cli import cli
 from fastnn.errors import InputError
 
@@ -130,7 +135,7 @@ class TestStore:
         assert store.load("gpu", "peers", tmp_path) is None
 
 
-TIMINGS = {name: bench.Timing(median, median, median, 5) for name, median in (("ours", 2.0), ("theirs", 10.0), ("least", 1.0))}
+TIMINGS = {name: Timing(median, median, median, 5) for name, median in (("ours", 2.0), ("theirs", 10.0), ("least", 1.0))}
 
 
 class TestClaim:
@@ -158,7 +163,7 @@ class TestCheck:
 @pytest.fixture(scope="module")
 def measured():
     """A measurement that takes no time to speak of."""
-    return bench.measure(dtype="float32", hidden_size=2, batch_size=10, seconds=0.1)
+    return measure(dtype="float32", hidden_size=2, batch_size=10, seconds=0.1)
 
 
 class TestMeasure:
@@ -178,40 +183,40 @@ class TestMeasure:
         assert json.loads(json.dumps(measured)) == measured
 
     def test_table_shows_everything(self, measured):
-        shown = bench.table(measured)
+        shown = table(measured)
         for name in (*measured["training_step"], *measured["unavailable"], measured["machine"]["cpu"], measured["network"]):
             assert name in shown
 
     @pytest.mark.parametrize("suffix", ["png", "svg"])
     def test_plot(self, measured, tmp_path, suffix):
         pytest.importorskip("matplotlib")
-        bench.plot(measured, tmp_path / f"bench.{suffix}")
+        plot(measured, tmp_path / f"bench.{suffix}")
         assert (tmp_path / f"bench.{suffix}").stat().st_size > 1000
 
     @pytest.mark.parametrize("path", ["bench.nothing", "bench", "nowhere/bench.png"])
     def test_plot_to_an_impossible_file(self, tmp_path, path):
         pytest.importorskip("matplotlib")
         with pytest.raises(InputError, match="picture"):
-            bench.check_picture(tmp_path / path)
+            check_picture(tmp_path / path)
 
     def test_command(self, measured, monkeypatch):
-        monkeypatch.setattr(bench, "measure", lambda **options: measured | {"options": options})
+        monkeypatch.setattr("fastnn.bench.measure.measure", lambda **options: measured | {"options": options})
         shown = CliRunner().invoke(cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10"])
-        assert shown.output == bench.table(measured) + "\n"
+        assert shown.output == table(measured) + "\n"
         shown = CliRunner().invoke(cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10", "--json"])
         assert json.loads(shown.output)["options"] == {"dtype": "float32", "hidden_size": 2, "batch_size": 10}
 
     def test_plot_without_matplotlib(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         with pytest.raises(InputError, match=r"fastnn\[plot\]"):
-            bench.check_picture("bench.png")
+            check_picture("bench.png")
 
 
 def test_the_books_loop_is_the_oracle():
     rng = np.random.default_rng(0)
     params = {"W1": rng.normal(size=(4, 3)), "b1": rng.normal(size=3), "W2": rng.normal(size=(3, 2)), "b2": rng.normal(size=2)}
     x, t, rows = rng.normal(size=(9, 4)), book.one_hot(rng.integers(2, size=9), 2), rng.integers(9, size=(5, 3))
-    network = bench.BookNet(params)
+    network = BookNet(params)
     assert network.loss(x, t) == pytest.approx(book.loss(params, x, t), rel=1e-12)
     every = network.numerical_gradient(x, t, parameters=12).reshape(4, 3)
     np.testing.assert_allclose(every, book.gradient(params, x, t)["W1"], atol=1e-6)
@@ -219,6 +224,50 @@ def test_the_books_loop_is_the_oracle():
     book.train(params, x, t, rows, 0.1)
     for name, value in network.params.items():
         np.testing.assert_allclose(value, params[name], rtol=1e-12)
+
+
+class TestMachine:
+    REQUIRED = (
+        "numpy>=2.0",
+        "numba",
+        "tqdm>=4.60",
+        'cupy-cuda13x[ctk]>=14.2; extra == "cuda13"',
+        "torch>=2.5; extra == 'torch'",
+        "matplotlib>=3.8; extra == 'plot'",
+    )
+
+    @pytest.fixture
+    def installed(self, monkeypatch):
+        """What is installed, and what fastnn's metadata say, in place of the truth."""
+        versions = {"fastnn": "1", "numpy": "2", "tqdm": "4", "cupy-cuda13x": "14", "matplotlib": "3", "pytest": "8"}
+
+        def version(name):
+            if name not in versions:
+                raise PackageNotFoundError(name)
+            return versions[name]
+
+        def requires(name):
+            version(name)
+            return list(self.REQUIRED)
+
+        monkeypatch.setattr(machine, "version", version)
+        monkeypatch.setattr(machine, "requires", requires)
+        return versions
+
+    def test_the_versions_are_of_what_computes(self, installed):
+        versions = machine.machine()["versions"]
+        assert list(versions) == ["python", "fastnn", "numpy", "cupy-cuda13x"]
+        assert versions["cupy-cuda13x"] == "14"
+
+    def test_a_checkout_that_is_not_installed(self, installed):
+        del installed["fastnn"]
+        assert list(machine.machine()["versions"]) == ["python"]
+
+    def test_the_truth(self):
+        versions = machine.machine()["versions"]
+        assert versions["numpy"] == np.__version__
+        assert {"python", "fastnn", "numba"} <= versions.keys()
+        assert not {"click", "pytest", "ruff"} & versions.keys()
 
 
 class TestBench:
@@ -232,14 +281,14 @@ class TestBench:
 
             return sample
 
-        timings = bench.interleave({"a": contestant("a", 1.0), "b": contestant("b", 3.0)}, seconds=0, fewest=4, most=4)
+        timings = interleave({"a": contestant("a", 1.0), "b": contestant("b", 3.0)}, seconds=0, fewest=4, most=4)
         assert turns == ["a", "b"] * (len(turns) // 2)
-        assert timings["a"] == bench.Timing(1.0, 1.0, 1.0, timings["a"].rounds)
+        assert timings["a"] == Timing(1.0, 1.0, 1.0, timings["a"].rounds)
         assert timings["b"].median == 3.0
 
     def test_summary_of_samples(self):
-        assert bench.Timing.of([5.0, 1.0, 2.0, 3.0, 4.0]) == bench.Timing(3.0, 2.0, 4.0, 5)
-        assert bench.Timing.of([2.0]) == bench.Timing(2.0, 2.0, 2.0, 1)
+        assert Timing.of([5.0, 1.0, 2.0, 3.0, 4.0]) == Timing(3.0, 2.0, 4.0, 5)
+        assert Timing.of([2.0]) == Timing(2.0, 2.0, 2.0, 1)
 
     @pytest.mark.parametrize(
         ("seconds", "shown"),
@@ -253,4 +302,4 @@ class TestBench:
         ],
     )
     def test_format_seconds(self, seconds, shown):
-        assert bench.format_seconds(seconds) == shown
+        assert format_seconds(seconds) == shown

@@ -210,10 +210,10 @@ def test_errors_of_the_command(python, tmp_path):
     code, _, err = python("-m", "fastnn.book", script)
     assert code == 1
     assert "does not provide common.util; it provides common.functions" in err
-    code, _, err = python("-m", "fastnn.book", script, "--backend", "torch")
+    code, _, err = python("-m", "fastnn.book", script, "--backend", "abacus")
     assert code != 0
     assert "Traceback" not in err
-    assert "there is no backend 'torch'" in err
+    assert "there is no backend 'abacus'" in err
     code, _, err = python("-m", "fastnn.book", tmp_path / "absent.py")
     assert code == 2
     assert "absent.py' does not exist" in err

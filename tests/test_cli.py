@@ -1,6 +1,7 @@
 """The command line: what it prints, and that every error is one line and exit code 2."""
 
 import contextlib
+import inspect
 import json
 import os
 import subprocess
@@ -169,6 +170,55 @@ def test_progress_is_shown_in_a_terminal(data):
     assert list(json.loads(done.stdout)) == KEYS
 
 
+# -- threads -----------------------------------------------------------------------------------------------------------
+
+#: get_backend learns to take threads elsewhere at this time; delete the mark once it does.
+needs_threads = pytest.mark.skipif(
+    "threads" not in inspect.signature(fastnn.get_backend).parameters, reason="get_backend does not take threads yet"
+)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the command line asks get_backend for, by keyword, in place of how many threads there are."""
+    keywords = []
+
+    def get_backend(name, **options):
+        keywords.append(options)
+        return fastnn.get_backend(name, multiplications=options["multiplications"])
+
+    monkeypatch.setattr("fastnn.cli.options.get_backend", get_backend)
+    return keywords
+
+
+def test_train_asks_for_threads(train_json, asked):
+    train_json("--hidden", 6, "--threads", 3)
+    assert asked == [{"multiplications": 5 * (785 * 6 + 7 * 10), "threads": 3}]
+
+
+def test_gradcheck_asks_for_threads(run, asked):
+    assert run("gradcheck", "--hidden", 6, "--threads", 3)[0] == 0
+    assert asked == [{"multiplications": 100 * (785 * 6 + 7 * 10), "threads": 3}]
+
+
+def test_threads_are_not_limited_unless_asked(train_json, asked):
+    train_json()
+    assert asked[0].get("threads") is None
+
+
+@needs_threads
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_training_with_one_thread(train_json, backend):
+    result = train_json("--backend", backend, "--threads", 1)
+    assert result["loss"] == pytest.approx(train_json("--backend", backend)["loss"], rel=1e-9)
+
+
+@needs_threads
+@pytest.mark.parametrize("threads", [0, -1])
+def test_an_impossible_number_of_threads(run, data, threads):
+    assert_one_line(*run("train", "--data", data, "--threads", threads), "threads")
+
+
 # -- backends, and the program itself ----------------------------------------------------------------------------------
 
 
@@ -205,7 +255,7 @@ def test_help_and_version(run):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--backend", "torch"], ["'torch'", "auto, numpy, numba, cupy"]),
+        (["--backend", "abacus"], ["'abacus'", "auto, numpy, numba, cupy"]),
         (["--backend", "numpy:0"], ["'numpy'"]),
         (["--dtype", "int64"], ["int64", "float32"]),
         (["--dtype", "complex128"], ["complex128"]),
@@ -219,6 +269,7 @@ def test_help_and_version(run):
         (["--batch-size", "0"], ["batch_size=0"]),
         (["--learning-rate", "-0.1"], ["learning_rate=-0.1"]),
         (["--learning-rate", "nan"], ["learning_rate=nan"]),
+        (["--threads", "many"], ["threads", "many"]),
         (["--seed", "-1"], ["-1"]),
         (["--seed", "x"], ["seed", "x"]),
         (["--data", "nowhere"], ["nowhere"]),

@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 from idx import NAMES, TYPES, idx, write_mnist
 
 import fastnn
-from fastnn import DataFileError, datasets, load_idx, load_mnist
+from fastnn import DataFileError, load_idx, load_mnist
+from fastnn.data import digits
 
 # -- MNIST -------------------------------------------------------------------------------------------------------------
 
@@ -46,13 +47,13 @@ def test_mnist_raw(mnist):
     np.testing.assert_array_equal(t_train.argmax(axis=1), mnist[0][1])
     np.testing.assert_array_equal(t_train.sum(axis=1), 1)
     # The pixels as their makers published them, header aside.
-    raw = gzip.decompress((Path(datasets.__file__).parent / "data" / "mnist" / f"{NAMES[0]}.gz").read_bytes())
+    raw = gzip.decompress((Path(digits.FOLDER) / f"{NAMES[0]}.gz").read_bytes())
     assert hashlib.md5(raw).hexdigest() == "6bbc9ace898e44ae57da46a324031adb"
     assert x_train.tobytes() == raw[16:]
 
 
 def test_the_makers_and_the_licence_are_named():
-    text = (Path(datasets.__file__).parent / "data" / "mnist" / "README.md").read_text()
+    text = (Path(digits.FOLDER) / "README.md").read_text()
     assert "LeCun" in text
     assert "Cortes" in text
     assert "Burges" in text
@@ -62,8 +63,8 @@ def test_the_makers_and_the_licence_are_named():
 @pytest.fixture
 def packaged(tmp_path, monkeypatch):
     """A copy of the packaged files that a test may damage."""
-    copy = shutil.copytree(Path(datasets.__file__).parent / "data" / "mnist", tmp_path / "mnist")
-    monkeypatch.setattr(datasets, "_MNIST", copy)
+    copy = shutil.copytree(Path(digits.FOLDER), tmp_path / "mnist")
+    monkeypatch.setattr(digits, "FOLDER", copy)
     return copy
 
 

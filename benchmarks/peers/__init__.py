@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastnn.bench import Contestant, blas_threads
+from fastnn.bench.timing import Contestant, blas_threads
 
 from .. import plain
 from ..problems import Problem, assert_close, tolerance

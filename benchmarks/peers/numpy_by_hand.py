@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.bench import BookNet
+from fastnn.bench.book_net import BookNet
 
 from ..problems import LEARNING_RATE, Problem
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.bench import Contestant, blas_threads, sampled_indices
+from fastnn.bench.book_net import sampled_indices
+from fastnn.bench.timing import Contestant, blas_threads
 
 from .. import plain
 from ..problems import DTYPES, STEP, Problem, assert_close

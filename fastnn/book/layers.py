@@ -1,15 +1,16 @@
-"""The layers of the book's chapter 5, as far as its two-layer network needs them, for scripts that build their own.
+"""The layers of the book's chapter 5, as far as its two-layer network needs them.
 
-Each has ``forward`` and ``backward`` and remembers between them what the derivative needs. They work on the arrays that they
-are given, of NumPy or CuPy.
+They are for scripts that build their own network. Each has ``forward`` and ``backward`` and
+remembers between them what the derivative needs. They work on the arrays that they are given, of
+NumPy or CuPy.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .functions import LOSSES, cross_entropy_error, relu, sigmoid, softmax
-from .validation import Array, check_targets
+from ..functions import LOSSES, cross_entropy_error, relu, sigmoid, softmax
+from ..validation import Array, check_targets
 
 
 def softmax_loss(X: Array, t: Array) -> Array:
@@ -79,7 +80,10 @@ class SoftmaxWithLoss:
     """The cross-entropy of the softmax of the logits, a network's last layer."""
 
     def forward(self, x: Array, t: Array) -> Array:
-        """The loss of the logits `x`, shape (samples, classes), against labels or one-hot targets `t`."""
+        """The loss of the logits `x`, shape (samples, classes), against the targets `t`.
+
+        These are labels or one-hot rows.
+        """
         self.y = softmax(x)
         self.t = t
         self.loss = cross_entropy_error(self.y, t)

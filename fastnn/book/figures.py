@@ -1,4 +1,4 @@
-"""Matplotlib's backend for :mod:`fastnn.book` where there is no display: showing a figure saves it and says where.
+"""Matplotlib's backend where there is no display: showing a figure saves it and says where.
 
 Matplotlib imports this module by the name in ``MPLBACKEND``; nothing else does.
 """
@@ -16,7 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 
 class FigureManager(FigureManagerBase):
-    """Saves every open figure as SCRIPT-figure-N.png in the current directory, and closes it as its reader would."""
+    """Saves every open figure, and closes it as its reader would.
+
+    The file is SCRIPT-figure-N.png in the current directory.
+    """
 
     saved = 0
 

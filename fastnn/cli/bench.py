@@ -1,0 +1,33 @@
+"""``fastnn bench``: how long a training step and a numerical gradient take here."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from . import options
+
+
+@click.command("bench")
+@options.dtype
+@options.hidden
+@options.batch_size
+@options.as_json("a table")
+@click.option(
+    "--plot",
+    "picture",
+    metavar="FILE",
+    help="Draw it, too: a PNG, SVG or PDF file.",
+)
+def command(dtype: str, hidden: int, batch_size: int, as_json: bool, picture: str | None) -> None:
+    """Time a training step and a numerical gradient on every backend and with the book's loop."""
+    # Imported here: the other commands need none of it.
+    from ..bench import measure, report
+
+    if picture is not None:
+        report.check_picture(picture)
+    measured = measure.measure(dtype=dtype, hidden_size=hidden, batch_size=batch_size)
+    if picture is not None:
+        report.plot(measured, picture)
+    click.echo(json.dumps(measured) if as_json else report.table(measured))

@@ -1,0 +1,75 @@
+"""The options that several commands have, each written once, and what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import click
+
+from ..backends import Backend, get_backend
+
+#: Samples a step, unless somebody says otherwise: the book's.
+BATCH_SIZE = 100
+
+_Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+backend = click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    help="A name that fastnn backends lists, with a device after a colon, or auto, which chooses.",
+)
+threads = click.option(
+    "--threads",
+    type=int,
+    metavar="N",
+    help="Threads at most; by default as many as pay.",
+)
+dtype = click.option(
+    "--dtype",
+    default="float64",
+    show_default=True,
+    help="float64 or float32.",
+)
+hidden = click.option(
+    "--hidden",
+    default=50,
+    show_default=True,
+    help="Units of the hidden layer.",
+)
+batch_size = click.option(
+    "--batch-size",
+    default=BATCH_SIZE,
+    show_default=True,
+    help="Samples a step.",
+)
+
+
+def seed(of: str) -> _Option:
+    """The option ``--seed`` of a command that draws this."""
+    return click.option("--seed", default=0, show_default=True, help=f"Of {of}.")
+
+
+def as_json(instead: str) -> _Option:
+    """The option ``--json`` of a command that prints this without it."""
+    text = f"Print one JSON object instead of {instead}."
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def chosen_backend(
+    name: str,
+    threads: int | None,
+    *,
+    layers: Sequence[int],
+    samples: int = BATCH_SIZE,
+) -> Backend:
+    """The backend of these options; ``auto`` chooses for steps of so many samples.
+
+    `layers` are the units of each layer of the network, its inputs first.
+    """
+    parameters = sum((units + 1) * following for units, following in pairwise(layers))
+    # Once get_backend takes threads, which is under way, this is threads=threads.
+    limits: dict[str, Any] = {} if threads is None else {"threads": threads}
+    return get_backend(name, multiplications=samples * parameters, **limits)
