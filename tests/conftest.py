@@ -5,16 +5,17 @@ import subprocess
 import sys
 from typing import NamedTuple
 
+import array_api_strict
 import numpy as np
 import pytest
 from cuda_on_cpu import cupy_on_cpu, raw_module
 from hypothesis import settings
 
 import fastnn
-from fastnn import validation
 from fastnn.backends import availability
+from fastnn.backends.array_api import ArrayApiBackend
 from fastnn.backends.base import Backend
-from fastnn.backends.cupy_backend import CupyBackend
+from fastnn.backends.cupy.backend import CupyBackend
 
 # Scripts of the book's kind, a package that a test installs, and what only imports where NVRTC is.
 collect_ignore = ["book_scripts", "plugin", "nvrtc.py"]
@@ -44,31 +45,27 @@ def cupy_on_the_cpu():
     if not raw_module.compiler():
         pytest.skip("there is no g++ to build the CUDA kernels for the CPU; apt-get install g++")
 
-    array_module = validation.get_array_module
-
-    def get_array_module(*arrays):
-        on_device = [a for a in arrays if isinstance(a, cupy_on_cpu.ndarray)]
-        return cupy_on_cpu if on_device else array_module(*arrays)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, module in list(sys.modules.items()):
-            if name.startswith("fastnn.") and hasattr(module, "get_array_module"):
-                patch.setattr(module, "get_array_module", get_array_module)
-        yield CupyOnCpuBackend()
+    return CupyOnCpuBackend()
 
 
 @pytest.fixture(
     scope="session",
-    params=["reference", "numpy", "numba", "cupy-on-cpu", pytest.param("cupy", marks=pytest.mark.gpu)],
+    params=[
+        *("reference", "array-api-strict", "numpy", "numba", "cupy-on-cpu"),
+        pytest.param("torch", marks=pytest.mark.torch),
+        pytest.param("cupy", marks=pytest.mark.gpu),
+    ],
     ids=lambda name: name,
 )
 def backend(request):
-    """Each backend, and the reference that all of them start from. Only the one for GPUs may be missing."""
+    """Each backend, and the reference that all of them start from. Only those for GPUs and PyTorch may be missing."""
     if request.param == "reference":
         return ReferenceBackend()
+    if request.param == "array-api-strict":
+        return ArrayApiBackend(array_api_strict)
     if request.param == "cupy-on-cpu":
         return request.getfixturevalue("cupy_on_the_cpu")
-    if request.param == "cupy" and not (found := availability("cupy")).available:
+    if request.param in ("torch", "cupy") and not (found := availability(request.param)).available:
         pytest.skip(f"{found.reason}; {found.remedy}")
     return fastnn.get_backend(request.param)
 

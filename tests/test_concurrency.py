@@ -14,7 +14,7 @@ import pytest
 from numba import njit
 
 import fastnn
-from fastnn.backends import numpy_backend
+from fastnn.backends import processor
 from fastnn.backends.numba import threads as worker_threads
 from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.numba.kernels.atomics import increase, wait_for
@@ -317,7 +317,7 @@ def test_blas_threads_in_between_are_what_was_measured_to_pay(monkeypatch, pay):
         return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
     backend = fastnn.get_backend("numpy")
-    monkeypatch.setattr(numpy_backend, "_threads_pay", lambda *_: pay)
+    monkeypatch.setattr(processor, "_threads_pay", lambda *_: pay)
     with threadpool_limits(2, user_api="blas"):
         for multiplications, threads in ((1000, 1), (4_000_000, 2 if pay else 1), (10**9, 2)):
             with backend.limit_threads(multiplications):
@@ -329,7 +329,7 @@ def test_what_pays_is_measured_for_the_threads_at_hand(monkeypatch):
     from threadpoolctl import threadpool_limits
 
     asked = []
-    monkeypatch.setattr(numpy_backend, "_threads_pay", lambda *sizes: asked.append(sizes[1]) or True)
+    monkeypatch.setattr(processor, "_threads_pay", lambda *sizes: asked.append(sizes[1]) or True)
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"), fastnn.get_backend("numpy").limit_threads(4_000_000):
             pass
@@ -340,8 +340,8 @@ def test_what_was_measured_holds_for_the_process_so_that_two_runs_agree_exactly(
     from threadpoolctl import threadpool_limits
 
     changing = iter([True, False, True])
-    monkeypatch.setattr(numpy_backend, "_measured", {})
-    monkeypatch.setattr(numpy_backend, "_measure", lambda *_: next(changing))
+    monkeypatch.setattr(processor, "_measured", {})
+    monkeypatch.setattr(processor, "_measure", lambda *_: next(changing))
     x, t = np.random.default_rng(0).random((200, 784)), np.arange(200) % 10
     with threadpool_limits(2, user_api="blas"):
         runs = [
@@ -353,17 +353,17 @@ def test_what_was_measured_holds_for_the_process_so_that_two_runs_agree_exactly(
 
 def test_warming_up_measures_again(monkeypatch):
     backend, answers = fastnn.get_backend("numpy"), [True, False, True]
-    monkeypatch.setattr(numpy_backend, "_measured", {})
-    monkeypatch.setattr(numpy_backend, "_measure", lambda *_: answers.pop(0))
+    monkeypatch.setattr(processor, "_measured", {})
+    monkeypatch.setattr(processor, "_measure", lambda *_: answers.pop(0))
     found = []
     for _ in range(2):
-        found += [numpy_backend._threads_pay(22, 2), numpy_backend._threads_pay(22, 2)]
+        found += [processor._threads_pay(22, 2), processor._threads_pay(22, 2)]
         backend.warm_up()
     assert found == [True, True, False, False]
 
 
 def test_nothing_is_measured_where_kernels_have_threads_of_their_own(monkeypatch):
-    monkeypatch.setattr(numpy_backend, "_threads_pay", lambda *_: pytest.fail("its BLAS threads would go on waiting, busily"))
+    monkeypatch.setattr(processor, "_threads_pay", lambda *_: pytest.fail("its BLAS threads would go on waiting, busily"))
     with fastnn.get_backend("numba").limit_threads(4_000_000):
         pass
 
@@ -373,5 +373,5 @@ def test_the_measurement_leaves_the_threads_as_they_were():
 
     with threadpool_limits(2, user_api="blas"):
         before = threadpool_info()
-        assert isinstance(numpy_backend._measure(20, 2), bool)
+        assert isinstance(processor._measure(20, 2), bool)
         assert threadpool_info() == before

@@ -5,6 +5,7 @@ everything but kernels and allocations is refused with the error that CuPy has f
 """
 
 import contextlib
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -46,6 +47,9 @@ def _refuse_another_device():
 
 class ndarray(np.ndarray):  # noqa: N801
     """An array "on the device": results stay there, also scalars, until one of the methods here takes them off."""
+
+    def __array_namespace__(self, api_version=None):
+        return sys.modules[__name__]  # as the type of CuPy's arrays comes from CuPy
 
     @property
     def device(self):
@@ -141,7 +145,19 @@ def arange(*args, **kwargs):
 
 
 def __getattr__(name):
-    return getattr(np, name)
+    function = getattr(np, name)
+    if isinstance(function, type) or not callable(function):
+        return function
+
+    def of_arrays(*arguments, **options):
+        given = [*arguments, *(a for argument in arguments if isinstance(argument, list | tuple) for a in argument)]
+        if not any(isinstance(a, ndarray) for a in given):
+            return function(*arguments, **options)
+        _refuse_capture()
+        result = function(*arguments, **options)
+        return tuple(map(_device, result)) if isinstance(result, tuple) else _device(result)
+
+    return of_arrays
 
 
 class RawModule(raw_module.RawModule):
