@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..functions import LOSSES, cross_entropy_error, relu, sigmoid, softmax
-from ..validation import Array, check_targets
+from ..functions import LOSSES, cross_entropy_error, one_hot, relu, sigmoid, softmax
+from ..validation import Array, array_namespace, check_targets
 
 
 def softmax_loss(X: Array, t: Array) -> Array:
@@ -91,5 +91,7 @@ class SoftmaxWithLoss:
 
     def backward(self, dout: float = 1) -> Array:
         """The derivative with respect to the logits, (y − t) / samples, times `dout`."""
+        xp = array_namespace(self.y)
         t = check_targets(self.t, *self.y.shape)
-        return dout * LOSSES["cross_entropy"].value_and_gradient(self.y.copy(), t)[1]
+        gradient = LOSSES["cross_entropy"].gradient
+        return dout * gradient(xp, xp.astype(self.y, self.y.dtype), one_hot(xp, t, self.y))
