@@ -15,7 +15,7 @@ from . import __version__, bench
 from .backends import available_backends, get_backend
 from .datasets import load_mnist
 from .errors import FastnnError
-from .gradient_checking import METHODS, gradient_check
+from .differentiation.gradient_checking import METHODS, gradient_check
 from .networks import TwoLayerNet
 from .training import GRADIENTS, train
 from .validation import generator, positive_int
