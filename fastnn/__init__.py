@@ -27,8 +27,14 @@ from .networks import SimpleNet, TwoLayerNet
 from .training import History, train
 
 if TYPE_CHECKING:
-    from .differentiation import gradient_descent, numerical_diff, numerical_gradient, numerical_gradient_rows
-    from .gradient_checking import GradientReport, gradient_check
+    from .differentiation import (
+        GradientReport,
+        gradient_check,
+        gradient_descent,
+        numerical_diff,
+        numerical_gradient,
+        numerical_gradient_rows,
+    )
 
 __version__ = "0.1.0"
 
@@ -64,8 +70,8 @@ __all__ = [
 
 #: Name → module of what is imported when it is first used.
 _TOOLS = {
-    "GradientReport": "gradient_checking",
-    "gradient_check": "gradient_checking",
+    "GradientReport": "differentiation",
+    "gradient_check": "differentiation",
     "gradient_descent": "differentiation",
     "numerical_diff": "differentiation",
     "numerical_gradient": "differentiation",

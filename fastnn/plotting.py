@@ -1,8 +1,8 @@
 """Pictures of gradients, of descents and of training, in the manner of the book's figures.
 
-Matplotlib is imported when the first picture is drawn; it comes with ``pip install 'fastnn[plot]'``. Every function draws
-into the Axes that it is given, or into those of a new figure, and returns them: what is shown, saved or changed is up to
-the caller.
+Matplotlib is imported when the first picture is drawn; it comes with ``pip install
+'fastnn[plot]'``. Every function draws into the Axes that it is given, or into those of a new
+figure, and returns them: what is shown, saved or changed is up to the caller.
 """
 
 from __future__ import annotations
@@ -113,7 +113,14 @@ def plot_descent_path(
     reach = np.maximum(0.6 * width, 0.2 * width.max()) if width.any() else np.ones(2)
     around = np.stack((middle - reach, middle + reach), axis=1).tolist()
     ax.clabel(_contours(ax, f, xlim or around[0], ylim or around[1]), fontsize=8)
-    ax.plot(*path.T, color="tab:red", marker="o", markersize=3, linewidth=1, label=f"descent, {len(path) - 1} steps")
+    ax.plot(
+        *path.T,
+        color="tab:red",
+        marker="o",
+        markersize=3,
+        linewidth=1,
+        label=f"descent, {len(path) - 1} steps",
+    )
     ax.plot(*path[0], color="black", marker="o", linestyle="none", label="start")
     ax.plot(*path[-1], color="black", marker="*", markersize=12, linestyle="none", label="end")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
@@ -146,12 +153,26 @@ def plot_history(history: History, *, axes: Any = None) -> Any:
     window = max(len(history.loss) // 100, 1)
     if window > 1:
         means = np.convolve(history.loss, np.full(window, 1 / window), mode="valid")
-        loss.plot(np.arange(len(means)) + window - 1, means, color="tab:blue", label=f"mean of the last {window}")
+        loss.plot(
+            np.arange(len(means)) + window - 1,
+            means,
+            color="tab:blue",
+            label=f"mean of the last {window}",
+        )
         loss.legend()
     loss.set(xlabel="iteration", ylabel="loss", ylim=(0, None))
-    accuracy.plot(history.iterations, history.train_accuracy, marker="o", markersize=4, label="training")
+    accuracy.plot(
+        history.iterations, history.train_accuracy, marker="o", markersize=4, label="training"
+    )
     if history.test_accuracy:
-        accuracy.plot(history.iterations, history.test_accuracy, marker="s", markersize=4, linestyle="--", label="test")
+        accuracy.plot(
+            history.iterations,
+            history.test_accuracy,
+            marker="s",
+            markersize=4,
+            linestyle="--",
+            label="test",
+        )
     accuracy.legend(loc="lower right")
     accuracy.set(xlabel="iteration", ylabel="accuracy", ylim=(0, 1))
     for ax in (loss, accuracy):
@@ -159,12 +180,16 @@ def plot_history(history: History, *, axes: Any = None) -> Any:
     return axes
 
 
-def _contours(ax: Any, f: Callable[[np.ndarray], Any], xlim: tuple[float, float], ylim: tuple[float, float]) -> Any:
+def _contours(
+    ax: Any, f: Callable[[np.ndarray], Any], xlim: tuple[float, float], ylim: tuple[float, float]
+) -> Any:
     for (low, high), name in ((xlim, "xlim"), (ylim, "ylim")):
         if not real_number(low, name) < real_number(high, name):
             raise InputError(f"{name}=({low:g}, {high:g}) is empty; give (low, high)")
     x, y = np.meshgrid(np.linspace(*xlim, CONTOUR_POINTS), np.linspace(*ylim, CONTOUR_POINTS))
-    values = np.array([float(f(point)) for point in np.stack((x.ravel(), y.ravel()), axis=1)]).reshape(x.shape)
+    values = np.array(
+        [float(f(point)) for point in np.stack((x.ravel(), y.ravel()), axis=1)]
+    ).reshape(x.shape)
     ax.set(xlabel="x[0]", ylabel="x[1]", xlim=xlim, ylim=ylim, aspect="equal")
     return ax.contour(x, y, values, levels=12, colors="gray", linewidths=0.8)
 
@@ -177,5 +202,7 @@ def _pyplot() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError(f"plotting needs Matplotlib ({error}): pip install 'fastnn[plot]'") from error
+        raise ImportError(
+            f"plotting needs Matplotlib ({error}): pip install 'fastnn[plot]'"
+        ) from error
     return plt

@@ -1,4 +1,4 @@
-"""Checking the gradient that backpropagation gives against one that needs no derivation: the numerical gradient."""
+"""The gradient by backpropagation against one that needs no derivation: the numerical gradient."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .functions import LOG_GUARD, one_hot
-from .networks import INCREMENTAL_STEP, Network
-from .validation import Array, choice, generator, real_number
+from ..functions import LOG_GUARD, one_hot
+from ..networks import INCREMENTAL_STEP, Network
+from ..validation import Array, choice, generator, real_number
 
 #: All methods; a network has the projection and those of its ``numerical_gradient``.
 METHODS = ("incremental", "full", "projection")
@@ -17,8 +17,9 @@ METHODS = ("incremental", "full", "projection")
 #: How many random directions the projection takes for each parameter.
 DIRECTIONS = 10
 
-#: What a right gradient may differ by, relative to the largest entry of the parameter's gradient: truncation and rounding at
-#: the step taken, ε^(1/3), with a wide margin. In float32 the incremental method leaves only the rounding of backpropagation.
+#: What a right gradient may differ by, relative to the largest entry of the parameter's gradient:
+#: truncation and rounding at the step taken, ε^(1/3), with a wide margin. In float32 the
+#: incremental method leaves only the rounding of backpropagation.
 TOLERANCE = {np.dtype(np.float64): 1e-5, np.dtype(np.float32): 1e-2}
 INCREMENTAL_TOLERANCE = {np.dtype(np.float64): 1e-5, np.dtype(np.float32): 1e-3}
 
@@ -33,7 +34,8 @@ class ParameterCheck(NamedTuple):
     relative_error : float
         The maximum difference over the largest absolute value in either gradient of this parameter.
     worst_index : tuple of int
-        Where the maximum difference is: an index of the parameter, or with ``"projection"`` the number of the direction.
+        Where the maximum difference is: an index of the parameter, or with ``"projection"`` the
+        number of the direction.
     passed : bool
     """
 
@@ -71,7 +73,9 @@ class GradientReport(NamedTuple):
         return all(check.passed for check in self.parameters.values())
 
     def __str__(self) -> str:
-        rows = [("parameter", "max difference", "mean difference", "relative error", "worst at", "")]
+        rows = [
+            ("parameter", "max difference", "mean difference", "relative error", "worst at", "")
+        ]
         for name, check in self.parameters.items():
             index = ", ".join(map(str, check.worst_index))
             rows.append(
@@ -85,11 +89,14 @@ class GradientReport(NamedTuple):
                 )
             )
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
         verdict = "pass" if self.passed else "FAIL"
         lines.append(
-            f"{verdict}: method {self.method}, h = {self.h:.2g}, relative error allowed {self.tolerance:.2g}, "
-            f"difference explained by rounding {self.noise:.2g}"
+            f"{verdict}: method {self.method}, h = {self.h:.2g}, relative error allowed "
+            f"{self.tolerance:.2g}, difference explained by rounding {self.noise:.2g}"
         )
         return "\n".join(lines)
 
@@ -112,13 +119,15 @@ def gradient_check(
     x, t : array_like
         Samples and targets, as for :meth:`TwoLayerNet.loss`; a few samples will do.
     method : {"incremental", "full", "projection"}, optional
-        ``"incremental"`` and ``"full"`` compare every entry with the network's ``numerical_gradient`` of that method; by
-        default the fastest that it has, ``"incremental"`` for a :class:`TwoLayerNet`, ``"full"`` for a :class:`SimpleNet`.
-        ``"projection"`` compares the derivatives along ten random directions of unit length in each parameter, with two
-        evaluations of the loss for each: an error in any entry shows with probability one, if it is well above rounding.
+        ``"incremental"`` and ``"full"`` compare every entry with the network's
+        ``numerical_gradient`` of that method; by default the fastest that it has, ``"incremental"``
+        for a :class:`TwoLayerNet`, ``"full"`` for a :class:`SimpleNet`. ``"projection"`` compares
+        the derivatives along ten random directions of unit length in each parameter, with two
+        evaluations of the loss for each: an error in any entry shows with probability one, if it is
+        well above rounding.
     tolerance : float, optional
-        The largest relative error that passes. By default 1e-5 in float64 and 1e-2 in float32, 1e-3 for the incremental
-        method.
+        The largest relative error that passes. By default 1e-5 in float64 and 1e-2 in float32, 1e-3
+        for the incremental method.
     rng : None, int or numpy.random.Generator
         Where the directions come from.
 
@@ -129,20 +138,23 @@ def gradient_check(
     Raises
     ------
     InputError, DtypeError
-        If the data do not fit the network, it does not have the method, or an argument is impossible.
+        If the data do not fit the network, it does not have the method, or an argument is
+        impossible.
 
     Notes
     -----
-    The step h is ε^(1/3) of the dtype, 6e-6 or 5e-3, and √ε of float64, 1.5e-8, for the incremental method. A difference passes,
-    too, if rounding explains it where the entries of a gradient cancel: of the loss L, 3 · ε · max(|L|, 1) / h. The incremental
-    method does not take differences of losses; what remains is the rounding of backpropagation and the truncation,
-    (3 · ε + h²) · max(|L|, 1).
+    The step h is ε^(1/3) of the dtype, 6e-6 or 5e-3, and √ε of float64, 1.5e-8, for the incremental
+    method. A difference passes, too, if rounding explains it where the entries of a gradient
+    cancel: of the loss L, 3 · ε · max(|L|, 1) / h. The incremental method does not take differences
+    of losses; what remains is the rounding of backpropagation and the truncation, (3 · ε + h²) ·
+    max(|L|, 1).
 
-    The gradient by backpropagation leaves out the 1e-7 that the cross-entropy adds to the probabilities (see
-    :meth:`TwoLayerNet.gradient`). What that makes of it is known, and is added before the two are compared.
+    The gradient by backpropagation leaves out the 1e-7 that the cross-entropy adds to the
+    probabilities (see :meth:`TwoLayerNet.gradient`). What that makes of it is known, and is added
+    before the two are compared.
 
-    Where an activation has a kink, as relu has, a hidden unit within h of it makes the two gradients differ although both
-    are right.
+    Where an activation has a kink, as relu has, a hidden unit within h of it makes the two
+    gradients differ although both are right.
 
     Examples
     --------
@@ -152,7 +164,11 @@ def gradient_check(
     >>> report.passed
     True
     """
-    method = network.default_method if method is None else choice(method, "method", (*network.methods, "projection"))
+    method = (
+        network.default_method
+        if method is None
+        else choice(method, "method", (*network.methods, "projection"))
+    )
     loss = network.loss(x, t)
     if tolerance is None:
         tolerance = (INCREMENTAL_TOLERANCE if method == "incremental" else TOLERANCE)[network.dtype]
@@ -171,12 +187,16 @@ def gradient_check(
         pairs = _projections(network, x, t, h, backprop, generator(rng))
     else:
         numerical = network.numerical_gradient(x, t, h, method)
-        pairs = ((name, g, to_numpy(numerical[name]).astype(np.float64)) for name, g in backprop.items())
+        pairs = (
+            (name, g, to_numpy(numerical[name]).astype(np.float64)) for name, g in backprop.items()
+        )
     checks = {name: _compare(expected, found, tolerance, noise) for name, expected, found in pairs}
     return GradientReport(checks, method, h, tolerance, noise)
 
 
-def _compare(backprop: np.ndarray, numerical: np.ndarray, tolerance: float, noise: float) -> ParameterCheck:
+def _compare(
+    backprop: np.ndarray, numerical: np.ndarray, tolerance: float, noise: float
+) -> ParameterCheck:
     difference = abs(backprop - numerical)
     worst = np.unravel_index(difference.argmax(), difference.shape)
     maximum, scale = float(difference[worst]), float(max(abs(numerical).max(), abs(backprop).max()))
@@ -190,9 +210,14 @@ def _compare(backprop: np.ndarray, numerical: np.ndarray, tolerance: float, nois
 
 
 def _projections(
-    network: Network, x: Any, t: Any, h: float, backprop: dict[str, np.ndarray], rng: np.random.Generator
+    network: Network,
+    x: Any,
+    t: Any,
+    h: float,
+    backprop: dict[str, np.ndarray],
+    rng: np.random.Generator,
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """For each parameter, the derivatives along random directions: by backpropagation, and by central differences."""
+    """For each parameter, derivatives along random directions by both methods."""
     for name, gradient in backprop.items():
         parameter = network.params[name]
         expected, found = np.empty(DIRECTIONS), np.empty(DIRECTIONS)
@@ -214,21 +239,25 @@ def _projections(
 
 
 def _backprop(network: Network, x: Any, t: Any) -> dict[str, np.ndarray]:
-    """The gradient by backpropagation, with what it leaves out, the guard of the logarithm, added."""
+    """The gradient by backpropagation, with the guard of the logarithm, which it leaves out."""
     found = network.gradient(x, t)
     if network.loss_name == "cross_entropy":
         backend = network.backend
         with backend.current():
             x, t = network._enter_pair(x, t)
             y = backend.output(network._logits(x), network.loss_name)
-            rows = one_hot(t, y.shape[1], y.dtype)
-            # d/dlogits of -sum t log(y + c) is y sum(kt) - kt with k = y / (y + c): the book's y - t', its targets t' being kt and,
-            # so that they sum to one, y for the rest. Both terms are of that form: what is wrong in `found` stays wrong.
-            guarded, bare = (network.gradient(x, _filled(a, y)) for a in (rows * (y / (y + LOG_GUARD)), rows))
+            rows = one_hot(backend.xp, t, y)
+            # d/dlogits of -sum t log(y + c) is y sum(kt) - kt with k = y / (y + c): the book's y -
+            # t', its targets t' being kt and, so that they sum to one, y for the rest. Both terms
+            # are of that form: what is wrong in `found` stays wrong.
+            guarded, bare = (
+                network.gradient(x, _filled(backend.xp, a, y))
+                for a in (rows * (y / (y + LOG_GUARD)), rows)
+            )
             found = {name: g + (guarded[name] - bare[name]) for name, g in found.items()}
     return {name: network.backend.to_numpy(g).astype(np.float64) for name, g in found.items()}
 
 
-def _filled(t: Array, y: Array) -> Array:
+def _filled(xp: Any, t: Array, y: Array) -> Array:
     """Targets that sum to one, with the outputs of the network for what these lack."""
-    return t + (1 - t.sum(axis=1, keepdims=True)) * y
+    return t + (1 - xp.sum(t, axis=1, keepdims=True)) * y

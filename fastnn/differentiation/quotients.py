@@ -1,0 +1,98 @@
+"""The difference quotients of a scheme, and the estimate of their error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..validation import Array
+from .points import complex_copy, copy
+from .steps import ONE_SIDED, checked_step, step_at, warn_of_coarse_values
+from .values import Values, epsilon_of
+
+#: A difference quotient, and the values of f it was taken of, whose rounding becomes noise.
+Quotient: TypeAlias = tuple[Array, tuple[Any, ...]]
+
+
+class Evaluations(NamedTuple):
+    """How f is evaluated for a derivative.
+
+    Attributes
+    ----------
+    perturbed : callable
+        Maps an array (K, *x.shape) to the values of f with each element in turn replaced by each of
+        the K at its place.
+    unperturbed : callable
+        Gives f at `x` itself, in a shape that broadcasts with that of `x`.
+    once : callable
+        Evaluates f at one point, for what its dtype tells.
+    values : Values
+        What is known of the values so far.
+    """
+
+    perturbed: Callable[[Array], Array]
+    unperturbed: Callable[[], Any]
+    once: Callable[[], Any]
+    values: Values
+
+
+def differentiate(
+    xp: Any, x: Array, h: Any, scheme: str, f: Evaluations, return_error: bool
+) -> Any:
+    """The derivative at every element of `x`, and its estimated error if asked."""
+    h = checked_step(h, scheme)
+    if 0 in x.shape:
+        return (copy(xp, x), copy(xp, x)) if return_error else copy(xp, x)
+    f = f._replace(unperturbed=cache(f.unperturbed))
+    if h is None:
+        (f.unperturbed if scheme in ONE_SIDED else f.once)()
+    step = step_at(xp, x, h, scheme, f.values.epsilon)
+    result, values = _quotient(xp, x, scheme, f, step)
+    if h is not None and scheme != "complex":
+        warn_of_coarse_values(x, h, f.values)
+    if not return_error:
+        return _like(xp, result, x)
+    wider, _ = _quotient(xp, x, scheme, f, 2 * step)
+    with np.errstate(invalid="ignore"):
+        # Doubling the step makes a truncation error of order h^p 2^p times as large: the difference
+        # is 2^p − 1 of it.
+        truncation = abs(wider - result) / (1 if scheme in ONE_SIDED else 3)
+        epsilon = max(epsilon_of(x.dtype), f.values.epsilon)
+        rounding = epsilon * sum(map(abs, values)) / step
+        return _like(xp, result, x), _like(xp, truncation + rounding, x)
+
+
+def _like(xp: Any, result: Any, x: Array) -> Any:
+    """`result` in the dtype of `x`; of NumPy it may be a scalar."""
+    return (
+        result.astype(x.dtype, copy=False) if xp is np else xp.astype(result, x.dtype, copy=False)
+    )
+
+
+def _quotient(xp: Any, x: Array, scheme: str, f: Evaluations, step: Any) -> Quotient:
+    if scheme == "complex":
+        z = complex_copy(xp, x)
+        z += 1j * (step if isinstance(step, float) else xp.astype(step, z.dtype))
+        difference = xp.imag(f.perturbed(z[None, ...]))[0, ...]
+        return difference / step, (difference,)
+    if scheme == "central":
+        if xp is np:  # what stack does, without its cost for a few elements
+            points = np.empty((2, *x.shape), x.dtype)
+            points[0], points[1] = x + step, x - step
+        else:
+            points = xp.stack([x + step, x - step])
+        both = f.perturbed(points)
+        above, below, step = both[0, ...], both[1, ...], 2 * step
+    elif scheme == "forward":
+        above, below = f.perturbed((x + step)[None, ...])[0, ...], f.unperturbed()
+    else:
+        above, below = f.unperturbed(), f.perturbed((x - step)[None, ...])[0, ...]
+    return _divided_difference(above, below, step), (above, below)
+
+
+@np.errstate(invalid="ignore", over="ignore")  # where f is not finite, neither is the result
+def _divided_difference(above: Array, below: Array, width: Any) -> Array:
+    return (above - below) / width

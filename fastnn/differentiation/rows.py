@@ -1,0 +1,73 @@
+"""The gradient of a function at many points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..functions import DEFAULT_STEP
+from ..validation import Array, array_namespace, real_number
+from .book import Doubt, book_quotients, is_books_case
+from .perturbed import of_rows
+from .points import float_array
+from .quotients import differentiate
+from .values import Function
+
+
+def numerical_gradient_rows(
+    f: Function,
+    X: Array,
+    *,
+    h: float | str = DEFAULT_STEP,
+    scheme: str = "central",
+    vectorized: bool = False,
+    return_error: bool = False,
+) -> Any:
+    """The gradient of a function at each row of `X`, a point by itself.
+
+    Parameters
+    ----------
+    f : callable
+        Maps one point, ``X[i]``, to a number, as for :func:`numerical_gradient`, and may have been
+        compiled. With `vectorized` it maps all of `X`, on a copy that it must not change, to one
+        number for each row, and is called twice for each column, however many rows there are.
+    X : array of a floating dtype, shape (points, variables) or (points, ...)
+        Changed in place and restored where `f` does not get copies.
+    h, scheme, return_error
+        As for :func:`numerical_gradient`.
+
+    Returns
+    -------
+    array of the shape and dtype of `X`; with `return_error` a tuple of two
+
+    Raises
+    ------
+    DtypeError, InputError
+        As :func:`numerical_gradient`; and InputError if `X` has fewer than two dimensions.
+
+    Examples
+    --------
+    >>> X = np.array([[3.0, 4.0], [0.0, 2.0]])
+    >>> numerical_gradient_rows(lambda x: (x * x).sum(), X).round(6)
+    array([[6., 8.],
+           [0., 4.]])
+    >>> numerical_gradient_rows(lambda X: (X * X).sum(axis=1), X, vectorized=True).round(6)
+    array([[6., 8.],
+           [0., 4.]])
+    """
+    X = float_array(X, "X")
+    xp = array_namespace(X)
+    if X.ndim < 2:
+        raise InputError(
+            f"X has shape {X.shape}; give (points, variables), or use numerical_gradient for a "
+            "single point"
+        )
+    if not vectorized and not return_error and is_books_case(f, X, h, scheme):
+        h = real_number(h, "h", above=0)
+        doubt = Doubt()
+        rows = [book_quotients(f, row, h, doubt, "X") for row in X]
+        doubt.warn(X, h)
+        return np.array(rows, X.dtype).reshape(X.shape)
+    return differentiate(xp, X, h, scheme, of_rows(xp, f, X, scheme, vectorized), return_error)

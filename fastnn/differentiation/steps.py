@@ -1,0 +1,92 @@
+"""The step of a difference quotient, and the warnings where rounding drowns what it gives."""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ..validation import Array, choice, numpy_dtype, real_number
+from .values import Values, epsilon_of
+
+#: The schemes of :func:`numerical_gradient`, with the power of ε that ``h="auto"`` takes as a step.
+SCHEMES = {"central": 1 / 3, "forward": 1 / 2, "backward": 1 / 2, "complex": 2}
+
+#: The schemes that take one difference to f at x itself.
+ONE_SIDED = ("forward", "backward")
+
+#: Relative to the values of f, the noise in a derivative from which on a warning is due.
+NOISE_LIMIT = 1e-3
+
+
+def checked_step(h: Any, scheme: str) -> float | None:
+    """`h` as a number, or None if it is to be chosen."""
+    choice(scheme, "scheme", SCHEMES)
+    if isinstance(h, str):
+        choice(h, "h", ("auto",))
+        return None
+    return real_number(h, "h", above=0)
+
+
+def step_at(xp: Any, x: Array, h: float | None, scheme: str, epsilon: float = 0.0) -> Any:
+    """The step as a number, or one for each element; warns of what it does to the precision.
+
+    It follows the coarser of the dtype of `x` and one whose ε is `epsilon`.
+    """
+    own = epsilon_of(x.dtype)
+    step: Any = h
+    if h is None:
+        step = max(own, epsilon) ** SCHEMES[scheme] * xp.maximum(xp.ones_like(x), abs(x))
+    elif scheme != "complex":
+        square = np.vdot(x, x) if xp is np else xp.sum(x * x)
+        if not (h / own > 1 / NOISE_LIMIT and math.sqrt(square) < h / own):
+            warn_of_rounding(xp, x, h, scheme)
+    if scheme in ONE_SIDED or (scheme == "central" and h is None):
+        # The step that x can represent. The book's central difference divides by 2h as given, and
+        # so do we there.
+        step = (x + step) - x
+    return step
+
+
+def warn_of_rounding(xp: Any, x: Array, h: float, scheme: str) -> None:
+    """Warn the caller if rounding drowns the derivative, or `h` is lost in an element.
+
+    Neither is so if h/ε exceeds all elements and 1 / NOISE_LIMIT, which takes less time to see.
+    """
+    epsilon = epsilon_of(x.dtype)
+    fix = f"pass h='auto', which is {epsilon ** SCHEMES[scheme]:.1g} for values of order 1"
+    if epsilon / h >= NOISE_LIMIT:
+        _warn(
+            f"the derivative is noisy: x is of dtype {numpy_dtype(x)}, in which values of f are "
+            f"rounded by {epsilon:.1g} of their size, and dividing by h={h:g} makes that "
+            f"{epsilon / h:.1g} of f; {fix}, or compute in float64, x.astype(float)"
+        )
+    elif xp.any(lost := x + h == x):
+        _warn(
+            f"h={h:g} is lost in x: adding it to {float(x[lost][0]):g} changes nothing, so no "
+            f"derivative comes out there; {fix}"
+        )
+
+
+def warn_of_coarse_values(x: Array, h: float, values: Values) -> None:
+    """Warn the caller if an f that is coarser than `x` drowns the derivative."""
+    epsilon = values.epsilon
+    if epsilon > epsilon_of(x.dtype) and epsilon / h >= NOISE_LIMIT > epsilon_of(x.dtype) / h:
+        _warn(
+            f"the derivative is noisy: f returns {values.dtype}, in which its values are rounded "
+            f"by {epsilon:.1g} of their size, and dividing by h={h:g} makes that "
+            f"{epsilon / h:.1g} of f; pass h='auto', which follows the dtype of f, or let f "
+            "compute in float64"
+        )
+
+
+def _warn(message: str) -> None:
+    """Warn in the name of the first caller outside this package."""
+    package = __name__.partition(".")[0]
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, RuntimeWarning, stacklevel=level)

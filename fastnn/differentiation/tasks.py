@@ -1,0 +1,120 @@
+"""Copies of the point for each call, and tasks for the threads and processes of a caller."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import InputError
+from ..validation import Array, positive_int
+from .compiled import evaluate_compiled, is_compiled
+from .points import copy
+from .values import Function, Values
+
+#: How many processes, or what maps like the built-in ``map``: SciPy's convention.
+Workers: TypeAlias = int | Callable[[Callable, Iterable], Iterable] | None
+
+#: From how many elements on a compiled function is called in threads: fewer are done before the
+#: threads have started.
+MIN_THREADED_SIZE = 64
+
+#: Into how many tasks the elements are divided at most; each task carries a copy of the point to
+#: its worker.
+MAX_TASKS = 128
+
+
+def evaluate_on_copies(xp: Any, f: Function, x: Array, points: Array, values: Values) -> Array:
+    """The values of `f`, which gets a copy of `x` for each call, an element of it replaced."""
+    if xp is np:
+        replacements = points.reshape(points.shape[0], -1)
+        return _numbers_on_copies(f, x, replacements, 0, values).reshape(points.shape)
+    own = copy(xp, x)
+
+    def numbers() -> Iterator[tuple[Any, Any]]:
+        for k, *at in np.ndindex(points.shape):
+            index = tuple(at)
+            own[index] = points[(k, *index)]
+            yield (k, *index), values.number(f(copy(xp, own)))
+            own[index] = x[index]
+
+    return values.gathered(points, numbers())
+
+
+def _numbers_on_copies(
+    f: Function, x: np.ndarray, replacements: np.ndarray, start: int, values: Values
+) -> np.ndarray:
+    own = x.copy()
+    elements = own.reshape(-1)
+    found = []
+    for others in replacements.tolist():
+        for index, other in enumerate(others, start):
+            original = elements[index]
+            elements[index] = other
+            found.append(values.number(f(own.copy())))
+            elements[index] = original
+    return np.array(found, values.wide).reshape(replacements.shape)
+
+
+def evaluate_in_tasks(
+    f: Function, x: np.ndarray, points: np.ndarray, values: Values, workers: Workers
+) -> np.ndarray:
+    """The same by `workers`, in a compiled loop for a compiled `f`."""
+    replacements = points.reshape(points.shape[0], -1)
+    if is_compiled(f) and workers is None and x.size < MIN_THREADED_SIZE:
+        return evaluate_compiled(f, x, replacements, 0, values).reshape(points.shape)
+    pieces = np.array_split(replacements, min(MAX_TASKS, x.size), axis=1)
+    starts = np.cumsum([0, *(piece.shape[1] for piece in pieces[:-1])]).tolist()
+    with mapping(f, workers) as map_:
+        done = list(map_(partial(_task, f, x), zip(starts, pieces, strict=True)))
+    for _, dtype, epsilon in done:
+        values.merge(dtype, epsilon)
+    return np.concatenate([found for found, _, _ in done], axis=1).reshape(points.shape)
+
+
+def _task(
+    f: Function, x: np.ndarray, piece: tuple[int, np.ndarray]
+) -> tuple[np.ndarray, str, float]:
+    """The values of `f` for one piece of the replacements, and the coarsest dtype among them."""
+    start, replacements = piece
+    values = Values(np, x)
+    if is_compiled(f):
+        found = evaluate_compiled(f, x, replacements, start, values)
+    else:
+        found = _numbers_on_copies(f, x, replacements, start, values)
+    return found, values.dtype, values.epsilon
+
+
+@contextmanager
+def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
+    """The caller's map, that of threads for a compiled `f`, or of processes for any other."""
+    if callable(workers):
+        yield workers
+        return
+    count = None if workers in (None, -1) else positive_int(workers, "workers")
+    from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+
+    executor: Executor
+    if is_compiled(f):
+        from numba import config
+
+        # A function that is parallel itself has Numba's threads, which one caller at a time may
+        # use.
+        single = f.targetoptions.get("parallel")  # type: ignore[attr-defined]
+        threads = count or config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        executor = ThreadPoolExecutor(1 if single else threads)
+    else:
+        try:
+            pickle.dumps(f)
+        except Exception as error:
+            raise InputError(
+                f"f cannot be sent to other processes ({error}); define it with def at the top "
+                "level of a module, or pass the map of a thread pool as workers"
+            ) from error
+        executor = ProcessPoolExecutor(count)
+    with executor:
+        yield executor.map
