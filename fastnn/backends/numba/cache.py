@@ -55,7 +55,7 @@ def discard_outdated(folder: str) -> None:
     """Remove the kernels in this folder that other code was compiled to; looks once a process.
 
     They would not be found again, but stay. Other versions of Python have files of their own, and
-    ``python -O``, whose bytecode differs, leaves those of ``python`` alone.
+    ``python -OO``, whose bytecode differs, leaves those of ``python`` alone.
     """
     stamp = Path(folder, f"fastnn-{sys.implementation.cache_tag}.stamp")
     with suppress(OSError):  # may be read-only, or another process is doing the same
@@ -64,6 +64,7 @@ def discard_outdated(folder: str) -> None:
         python = f"py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}"
         for compiled in Path(folder).glob(f"*.{python}.*nb[ic]"):
             compiled.unlink(missing_ok=True)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
         written = stamp.with_suffix(f".{uuid.uuid4().hex}")
         written.write_text(digest())
         written.replace(stamp)

@@ -1,4 +1,7 @@
-"""Samples of which most features are zero, as MNIST's are: only the others are kept, and only they cost anything."""
+"""Samples of which most features are zero, as MNIST's are: only the others are kept (CSR).
+
+Only they are read, and only they cost anything.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,15 @@ from ..base import Backend, Dataset
 
 
 class SparseRows(NamedTuple):
-    """A batch of sparse samples: which rows of which compressed samples. Nothing is gathered until an operation reads it.
+    """A batch of sparse samples: which rows of which compressed samples.
+
+    Nothing is gathered until an operation reads it.
 
     Attributes
     ----------
     samples : (indptr, indices, values)
-        Row r has the values ``values[indptr[r]:indptr[r + 1]]`` in the columns ``indices[indptr[r]:indptr[r + 1]]``, in order.
+        Row r has the values ``values[indptr[r]:indptr[r + 1]]`` in the columns
+        ``indices[indptr[r]:indptr[r + 1]]``, in order.
     rows : array of int64
     features : int
         How many columns there are.
@@ -28,13 +34,15 @@ class SparseRows(NamedTuple):
     features: int
 
     def gathered(self) -> Array:
-        """The rows as an array of their own, zeros included."""
+        """The rows as a dense array of shape (rows, features), of the dtype of the values."""
         indptr, indices, values = self.samples
-        x = np.zeros((len(self.rows), self.features), values.dtype)
-        for n, row in enumerate(self.rows):
-            some = slice(indptr[row], indptr[row + 1])
-            x[n, indices[some]] = values[some]
-        return x
+        dense = np.zeros((len(self.rows), self.features), values.dtype)
+        begins = indptr[self.rows]
+        counts = indptr[self.rows + 1] - begins
+        steps = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+        positions = np.repeat(begins, counts) + steps
+        dense[np.repeat(np.arange(len(self.rows)), counts), indices[positions]] = values[positions]
+        return dense
 
 
 class SparseDataset(Dataset):
@@ -49,7 +57,9 @@ class SparseDataset(Dataset):
     features : int
     """
 
-    def __init__(self, backend: Backend, samples: tuple[Array, Array, Array], t: Array, features: int) -> None:
+    def __init__(
+        self, backend: Backend, samples: tuple[Array, Array, Array], t: Array, features: int
+    ) -> None:
         super().__init__(backend, samples, t)
         self.features = features
         self._rows = np.arange(len(t))
@@ -65,4 +75,7 @@ class SparseDataset(Dataset):
 
     def chunks(self, size: int) -> Iterator[tuple[SparseRows, Array]]:
         for start in range(0, len(self), size):
-            yield SparseRows(self.x, self._rows[start : start + size], self.features), self.t[start : start + size]
+            yield (
+                SparseRows(self.x, self._rows[start : start + size], self.features),
+                self.t[start : start + size],
+            )

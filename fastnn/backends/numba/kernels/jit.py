@@ -12,7 +12,6 @@ import hashlib
 import logging
 import pickle
 import warnings
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -108,13 +107,17 @@ class _KernelCache(FunctionCache):
             raise ValueError("it is for other types")
         except Exception as error:  # unpickling damaged data may raise any
             _log.debug("%r on disk is damaged and is compiled again: %r", self, error)
-            with suppress(OSError):
-                self.flush()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            super().save_overload(sig, data)
+            try:
+                super().save_overload(sig, data)
+            except (
+                Exception
+            ):  # the index is damaged, which lists the types a kernel was compiled for
+                self.flush()
+                super().save_overload(sig, data)
         except OSError as error:  # a full disk, or a folder that was made read-only
             _log.debug("%r cannot be written: %r", self, error)
             _warn_of_no_cache()
