@@ -26,10 +26,11 @@ LayerDelta = tuple[str, str, Array, Array]
 
 
 #: What a network may have of its own without changing what a step of training does.
-_NO_PART_OF_A_STEP = frozenset(
-    "__init__ __doc__ __module__ __annotations__ __dict__ __weakref__ __getstate__ __setstate__ __static_attributes__"
-    " __firstlineno__ predict loss accuracy gradient numerical_gradient count_correct dataset to size".split()
-)
+_NO_PART_OF_A_STEP = {
+    *("__init__", "__doc__", "__module__", "__annotations__", "__dict__", "__weakref__", "__static_attributes__"),
+    *("__firstlineno__", "__getstate__", "__setstate__", "predict", "loss", "accuracy", "gradient", "numerical_gradient"),
+    *("count_correct", "dataset", "to", "size"),
+}
 
 
 class Network(Doors):

@@ -117,10 +117,10 @@ class Doors:
             raise InputError(f"params has the entries {list(self.params)}; a {type(self).__name__} has {list(self._shapes)}")
         for name, shape in self._shapes.items():
             parameter = self.params[name]
-            if self.backend.dtype_of(parameter) != self.dtype:
+            if (found := self.backend.dtype_of(parameter)) != self.dtype:
                 fix = f"assign an array of {self.dtype}: a.astype({self.dtype.name!r})"
-                raise DtypeError(f"params[{name!r}] is of dtype {parameter.dtype}; {fix}")
+                raise DtypeError(f"params[{name!r}] is of dtype {found}; {fix}")
             if tuple(parameter.shape) != shape:
-                raise InputError(f"params[{name!r}] has shape {parameter.shape}; in this network it is {shape}")
+                raise InputError(f"params[{name!r}] has shape {tuple(parameter.shape)}; in this network it is {shape}")
             if not getattr(getattr(parameter, "flags", None), "writeable", True):
                 raise InputError(f"params[{name!r}] is read-only; assign a copy: params[{name!r}].copy()")

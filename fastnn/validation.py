@@ -200,10 +200,10 @@ def check_samples(x: Array, features: int | None, name: str = "x", *, xp: Any = 
     xp = array_namespace(x) if xp is None else xp
     if x.ndim not in (1, 2):
         hint = f"; flatten each sample first: {name}.reshape(len({name}), -1)" if x.ndim > 2 else ""
-        raise InputError(f"{name} has shape {x.shape}; give (samples, features), or (features,) for a single sample{hint}")
+        raise InputError(f"{name} has shape {tuple(x.shape)}; give (samples, features), or (features,) for a single sample{hint}")
     x = xp.reshape(x, (1, -1)) if x.ndim == 1 else x
     if x.shape[0] == 0 or x.shape[1] == 0:
-        raise InputError(f"{name} has shape {x.shape} and so holds nothing; give at least one sample with one feature")
+        raise InputError(f"{name} has shape {tuple(x.shape)} and so holds nothing; give at least one sample with one feature")
     if features is not None and x.shape[1] != features:
         raise InputError(f"{name} has {x.shape[1]} features, but the network takes {features}")
     check_finite(x, name, xp)
@@ -234,7 +234,7 @@ def check_targets(t: Array, samples: int, classes: int, name: str = "t", *, sing
         return check_labels(t, classes, name, xp=xp)
     if t.shape != (samples, classes):
         raise InputError(
-            f"{name} has shape {t.shape}; give labels of shape ({samples},), or one-hot or soft targets of shape "
+            f"{name} has shape {tuple(t.shape)}; give labels of shape ({samples},), or one-hot or soft targets of shape "
             f"({samples}, {classes})"
         )
     check_finite(t, name, xp)

@@ -140,7 +140,7 @@ def test_cross_entropy_agrees_with_log_softmax():
 @pytest.mark.parametrize("function", [sigmoid, tanh, relu])
 def test_derivatives_of_the_table_match_central_differences(function):
     x = np.linspace(-4, 4, 101) + 0.013
-    derivative = functions.ACTIVATIONS[function.__name__].derivative(function(x))
+    derivative = functions.ACTIVATIONS[function.__name__].derivative(np, function(x))
     np.testing.assert_allclose(derivative, (function(x + 1e-5) - function(x - 1e-5)) / 2e-5, atol=1e-9)
 
 

@@ -54,9 +54,9 @@ class ArrayApiBackend(Backend):
         return f"{self.xp.__name__}, {self._where}"
 
     def __reduce__(self) -> Any:
-        (xp, *rest), options = self._made_with
-        if isinstance(xp, ModuleType):  # which is found by its name in another process
-            return _with_module, (type(self), xp.__name__, tuple(rest), options)
+        arguments, options = self._made_with
+        if arguments and isinstance(arguments[0], ModuleType):  # which is found by its name in another process
+            return _with_module, (type(self), arguments[0].__name__, arguments[1:], options)
         return super().__reduce__()
 
     # -- arrays ------------------------------------------------------------------------------------
@@ -119,9 +119,6 @@ class TorchBackend(ArrayApiBackend):
         import array_api_compat.torch
 
         super().__init__(array_api_compat.torch, device)
-
-    def __reduce__(self) -> Any:
-        return recreated, (type(self), *self._made_with)
 
     @classmethod
     def create(cls, device: str | None = None, threads: int | None = None) -> Self:

@@ -71,10 +71,10 @@ ACTIVATE: dict[str, Callable[[Array], Array]] = {
 #: Activation → delta ⊙ f′, from z and written over delta.
 MULTIPLY_BY_DERIVATIVE: dict[str, Callable[[Array, Array], None]] = {
     "sigmoid": _multiply_by_sigmoid_derivative,
-    "identity": lambda z, delta: None,
+    "identity": lambda _z, _delta: None,
 }
 
-#: Loss → whether its output is the softmax, and it and its gradient follow from the targets' probabilities where targets are labels.
+#: The losses of the softmax that need, of each sample, the probability of its label alone.
 OF_LABELS = frozenset({"cross_entropy"})
 
 

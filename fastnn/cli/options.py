@@ -70,6 +70,4 @@ def chosen_backend(
     `layers` are the units of each layer of the network, its inputs first.
     """
     parameters = sum((units + 1) * following for units, following in pairwise(layers))
-    # Once get_backend takes threads, which is under way, this is threads=threads.
-    limits: dict[str, Any] = {} if threads is None else {"threads": threads}
-    return get_backend(name, multiplications=samples * parameters, **limits)
+    return get_backend(name, multiplications=samples * parameters, threads=threads)

@@ -64,7 +64,12 @@ def _operation(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 #: What arguments of the operations are arrays.
-_ARRAYS = frozenset("a rows x t W b y z logits delta W1 b1 W2 b2 parameter gradient out".split())
+_ARRAYS = frozenset(
+    {
+        *("a", "rows", "x", "t", "W", "b", "y", "z", "logits", "delta", "W1", "b1", "W2", "b2"),
+        *("parameter", "gradient", "out"),
+    }
+)
 
 
 def _gathered(a: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 from contextlib import AbstractContextManager
 from functools import cache
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -202,22 +203,17 @@ class NumbaBackend(NumpyBackend):
         return 1 if self.pool.size == 1 else min(max(work // grain, 1), most)
 
 
+#: The modules of compiled code that are used here and in `training`.
+_KERNELS = (
+    *("activations", "backprop_steps", "compression", "layers", "numerical_gradient"),
+    *("numerical_steps", "panels", "softmax", "workspace"),
+)
+
+
 @cache
 def _kernels() -> SimpleNamespace:
     """The modules of compiled code, by name."""
-    from .kernels import (
-        activations,
-        backprop_steps,
-        compression,
-        layers,
-        numerical_gradient,
-        numerical_steps,
-        panels,
-        softmax,
-        workspace,
-    )
-
-    return SimpleNamespace(**locals())
+    return SimpleNamespace(**{name: import_module(f".kernels.{name}", __package__) for name in _KERNELS})
 
 
 def _targets(t: Array, outputs: int, cross_entropy: bool) -> tuple[tuple[Array, Array, Array], Array]:

@@ -38,11 +38,12 @@ def digest() -> str:
 
 
 def _modules() -> Iterator[str]:
-    package = f"{__package__}.kernels"
-    yield package.split(".", maxsplit=1)[0] + ".functions"  # has constants that are compiled in
-    spec = importlib.util.find_spec(package)
-    for module in pkgutil.iter_modules((spec and spec.submodule_search_locations) or []):
-        yield f"{package}.{module.name}"
+    fastnn = __package__.split(".", maxsplit=1)[0]
+    for package in (f"{fastnn}.functions", f"{__package__}.kernels"):  # the first has constants that are compiled in
+        yield package
+        spec = importlib.util.find_spec(package)
+        for module in pkgutil.iter_modules((spec and spec.submodule_search_locations) or []):
+            yield f"{package}.{module.name}"
 
 
 def _without_path(code: CodeType) -> CodeType:
