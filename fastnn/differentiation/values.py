@@ -180,13 +180,19 @@ def at_least_double(dtype: np.dtype) -> np.dtype:
     return np.result_type(dtype, np.float64)
 
 
-@cache
 def epsilon_of(dtype: Any) -> float:
     """ε of a floating or complex dtype of any library; 0 for others, which are exact."""
-    name = str(dtype).rpartition(".")[2].lower()  # torch.float32; Float32 of pandas
-    if name == "bfloat16":
+    if isinstance(dtype, np.dtype):
+        return _epsilon(dtype)
+    # Looked up by name: dtypes of two libraries are not always to be compared. torch.float32; Float32 of pandas
+    return _epsilon(str(dtype).rpartition(".")[2].lower())
+
+
+@cache
+def _epsilon(dtype: np.dtype | str) -> float:
+    if dtype == "bfloat16":
         return 2.0**-7
     try:
-        return float(np.finfo(dtype if isinstance(dtype, np.dtype) else name).eps)
+        return float(np.finfo(dtype).eps)
     except (TypeError, ValueError):
         return 0.0
