@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cuda_on_cpu import raw_module
 
-from fastnn.backends import cupy_kernels
+from fastnn.backends.cupy import kernels as cupy_kernels
 
 # -- NVRTC ---------------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..data import load_mnist
-from ..gradient_checking import METHODS, gradient_check
+from ..differentiation.gradient_checking import METHODS, gradient_check
 from ..networks import TwoLayerNet
 from ..validation import generator, positive_int
 from . import options
