@@ -52,12 +52,13 @@ def _in_one_block_rewritten(
     found = np.empty((count, size), values.wide)
     for start in (*range(0, size - length, length), size - length):
         part = slice(start, start + length)
-        diagonals = block[
-            :, start :: size + 1
-        ]  # for each replacement, element start + i of point i
+        # For each replacement, element start + i of point i.
+        diagonals = block[:, start :: size + 1]
         diagonals[...] = replacements[:, part]
-        of_block = values.block(f(given), given).reshape(count, length)
-        found[:, part] = of_block
+        of_block = values.block(f(given), given)
+        if length == size:
+            return of_block.reshape(points.shape)
+        found[:, part] = of_block.reshape(count, length)
         diagonals[...] = originals[part]
     return found.reshape(points.shape)
 
@@ -69,15 +70,17 @@ def _in_new_blocks(
     replacements = xp.reshape(points, (count, size))
     originals = xp.reshape(x, (1, 1, size))
     numbers = xp.nonzero(xp.ones_like(originals))[2]  # 0, 1, … on the device of x
-    found: list[Array] = []
+    found: Any = None
     for start in (*range(0, size - length, length), size - length):
         part = slice(start, start + length)
         replaced = numbers[part, None] == numbers[None, :]
         given = xp.where(replaced[None, ...], replacements[:, part, None], originals)
         given = xp.reshape(given, (count * length, *x.shape))
-        of_block = xp.reshape(values.block(f(given), given), (count, length))
-        found.append(of_block[:, len(found) * length - start :])  # what is not repeated
-    return xp.reshape(xp.concat(found, axis=1), points.shape)
+        of_block = values.block(f(given), given)
+        if found is None:
+            found = xp.zeros_like(replacements, dtype=of_block.dtype)
+        found[:, part] = xp.reshape(of_block, (count, length))
+    return xp.reshape(found, points.shape)
 
 
 def evaluate_columns(xp: Any, f: Function, X: Array, points: Array, values: Values) -> Array:

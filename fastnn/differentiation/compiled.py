@@ -28,10 +28,10 @@ def is_compiled(f: Function) -> bool:
 
 def note_compiled_dtype(f: Any, x: Array, values: Values) -> None:
     """Keep in mind what `f` returned for `x`: to Python all its floats are alike."""
-    from numba import typeof
-
     overloads = f.overloads
     if len(overloads) > 1:
+        from numba import typeof
+
         arguments = (typeof(x),)  # type: ignore[no-untyped-call]
         overloads = {key: value for key, value in overloads.items() if key == arguments}
     for compiled in overloads.values():

@@ -91,8 +91,8 @@ def is_other(found: Any, written: Any) -> bool:
 def changed() -> InputError:
     """The error for an f that changes its argument."""
     return InputError(
-        "f changed its argument, which is the array to differentiate at and was restored; let f "
-        "compute on a copy, p = p.copy(), or pass workers=map, with which each call gets one"
+        "f changed its argument, the array to differentiate at, which is restored; let f compute "
+        "on a copy of it, or without assigning to it"
     )
 
 

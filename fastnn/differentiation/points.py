@@ -36,7 +36,7 @@ def float_array(x: Any, name: str = "x") -> Array:
 def _can_be_changed(xp: Any) -> bool:
     try:
         xp.zeros(1)[0] = 1
-    except TypeError:
+    except Exception:  # the libraries do not agree on which
         return False
     return True
 

@@ -67,7 +67,7 @@ def differentiate(
         once()
     step = step_at(xp, x, h, scheme, values.epsilon)
     result, differences_of = quotient(step)
-    if h is not None and scheme != "complex":
+    if values.epsilon and h is not None and scheme != "complex":
         warn_of_coarse_values(x, h, values)
     if not return_error:
         return _like(xp, result, x)
