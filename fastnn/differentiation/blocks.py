@@ -8,7 +8,7 @@ each call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from itertools import product
 from typing import Any
 
@@ -32,65 +32,71 @@ def evaluate_in_blocks(xp: Any, f: Function, x: Array, points: Array, values: Va
     All calls are of the same shape, for the sake of functions that a compiler specializes on it:
     the last one repeats a few elements of the one before if it has to.
     """
-    replacements = xp.reshape(points, (points.shape[0], -1))
-    count, size = replacements.shape
+    count, size = points.shape[0], math.prod(x.shape)
     limit = HOST_BLOCK_BYTES if xp is np else DEVICE_BLOCK_BYTES
     most = max(limit // (count * size * numpy_dtype(x).itemsize), 1)
     length = -(-size // -(-size // most))  # as many blocks as it takes, about equal
-    evaluate = _in_one_block_rewritten if xp is np else _in_new_blocks
-    return xp.reshape(evaluate(xp, f, x, replacements, length, values), points.shape)
+    if xp is np:
+        return _in_one_block_rewritten(f, x, points, length, values)
+    return _in_new_blocks(xp, f, x, points, length, values)
 
 
 def _in_one_block_rewritten(
-    xp: Any, f: Function, x: np.ndarray, replacements: np.ndarray, length: int, values: Values
+    f: Function, x: np.ndarray, points: np.ndarray, length: int, values: Values
 ) -> np.ndarray:
-    count, size = replacements.shape
+    count, size = points.shape[0], x.size
+    replacements = points.reshape(count, size)
     block = np.empty((count, length * size), x.dtype)
     block.reshape(count, length, size)[...] = originals = x.reshape(-1)
-    points = _unwritable(xp, block.reshape(count * length, *x.shape))
-    found = np.empty(replacements.shape, values.wide)
+    given = _unwritable(np, block.reshape(count * length, *x.shape))
+    found = np.empty((count, size), values.wide)
     for start in (*range(0, size - length, length), size - length):
         part = slice(start, start + length)
-        diagonals = block[
-            :, start :: size + 1
-        ]  # for each replacement, element start + i of point i
+        # For each replacement, element start + i of point i.
+        diagonals = block[:, start :: size + 1]
         diagonals[...] = replacements[:, part]
-        values_of_block = values.block(f(points), points).reshape(count, length)
-        found[:, part] = values_of_block
+        of_block = values.block(f(given), given)
+        if length == size:
+            return of_block.reshape(points.shape)
+        found[:, part] = of_block.reshape(count, length)
         diagonals[...] = originals[part]
-    return found
+    return found.reshape(points.shape)
 
 
 def _in_new_blocks(
-    xp: Any, f: Function, x: Array, replacements: Array, length: int, values: Values
+    xp: Any, f: Function, x: Array, points: Array, length: int, values: Values
 ) -> Array:
-    count, size = replacements.shape
+    count, size = points.shape[0], math.prod(x.shape)
+    replacements = xp.reshape(points, (count, size))
     originals = xp.reshape(x, (1, 1, size))
     numbers = xp.nonzero(xp.ones_like(originals))[2]  # 0, 1, … on the device of x
-    found: list[Array] = []
+    found: Any = None
     for start in (*range(0, size - length, length), size - length):
         part = slice(start, start + length)
         replaced = numbers[part, None] == numbers[None, :]
-        points = xp.where(replaced[None, ...], replacements[:, part, None], originals)
-        points = xp.reshape(points, (count * length, *x.shape))
-        values_of_block = xp.reshape(values.block(f(points), points), (count, length))
-        found.append(values_of_block[:, len(found) * length - start :])  # what is not repeated
-    return xp.concat(found, axis=1)
+        given = xp.where(replaced[None, ...], replacements[:, part, None], originals)
+        given = xp.reshape(given, (count * length, *x.shape))
+        of_block = values.block(f(given), given)
+        if found is None:
+            found = xp.zeros_like(replacements, dtype=of_block.dtype)
+        found[:, part] = xp.reshape(of_block, (count, length))
+    return xp.reshape(found, points.shape)
 
 
 def evaluate_columns(xp: Any, f: Function, X: Array, points: Array, values: Values) -> Array:
     """The same element replaced in every row at once: one call for each column and replacement."""
     perturbed = copy(xp, X)
-
-    def columns() -> Iterator[tuple[Any, Any]]:
-        for k, *at in product(range(points.shape[0]), *map(range, X.shape[1:])):
-            column = (slice(None), *at)
-            perturbed[column] = points[(k, *column)]
-            given = _unwritable(xp, perturbed)
-            yield (k, *column), values.block(f(given), given)
-            perturbed[column] = X[column]
-
-    return values.gathered(points, columns())
+    found = np.empty(points.shape, values.wide) if xp is np else None
+    for k, *at in product(range(points.shape[0]), *map(range, X.shape[1:])):
+        column: Any = (slice(None), *at)
+        perturbed[column] = points[(k, *column)]
+        given = _unwritable(xp, perturbed)
+        of_column = values.block(f(given), given)
+        if found is None:
+            found = xp.zeros_like(points, dtype=of_column.dtype)
+        found[(k, *column)] = of_column
+        perturbed[column] = X[column]
+    return found
 
 
 def _unwritable(xp: Any, x: Array) -> Array:

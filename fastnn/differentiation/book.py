@@ -6,13 +6,11 @@ adds as much time as a call of f takes.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..validation import Array
 from .compiled import is_compiled
-from .in_place import changed, check_unchanged, in_turn, is_other, restore
+from .in_place import FLOAT64, changed, check_unchanged, in_turn, is_other, restore
 from .points import check_writeable
 from .steps import NOISE_LIMIT, warn_of_coarse_values, warn_of_rounding
 from .values import Function, Values, epsilon_of
@@ -29,37 +27,22 @@ def is_books_case(f: Function, x: Array, h: float | str, scheme: str) -> bool:
     )
 
 
-class Doubt:
-    """What a warning may be due for: a step lost in an element, an f in a coarser dtype."""
-
-    def __init__(self) -> None:
-        self.of_step = False
-        self.values: Values | None = None
-
-    def number(self, value: Any, x: np.ndarray) -> float:
-        """What f returned, if it is no float, as one."""
-        if self.values is None:
-            self.values = Values(np, x)
-        return float(self.values.number(value))
-
-    def warn(self, x: np.ndarray, h: float) -> None:
-        """Warn the caller of what is due indeed."""
-        if self.of_step:
-            warn_of_rounding(np, x, h, "central")
-        if self.values is not None:
-            warn_of_coarse_values(x, h, self.values)
+EPSILON64 = float(np.finfo(np.float64).eps)
 
 
 def book_quotients(
-    f: Function, x: np.ndarray, h: float, doubt: Doubt, name: str = "x"
-) -> list[float]:
-    """(f(x + h) − f(x − h)) / 2h for each element of `x`."""
-    check_writeable(np, x, name)
-    limit = h / epsilon_of(x.dtype)
-    if limit <= 1 / NOISE_LIMIT:
-        doubt.of_step = True
+    f: Function, x: np.ndarray, h: float, name: str = "x", values: Values | None = None
+) -> tuple[list[float], bool, Values | None]:
+    """(f(x + h) − f(x − h)) / 2h for each element of `x`, and what a warning may be due for.
+
+    That is whether a step may be lost, and the values of f if there were any that are not float64.
+    """
+    if not x.flags.writeable:
+        check_writeable(np, x, name)
+    rounded = x.dtype is not FLOAT64
+    limit = h / (epsilon_of(x.dtype) if rounded else EPSILON64)
+    doubtful = limit <= 1 / NOISE_LIMIT
     width = 2 * h
-    rounded = x.dtype != np.float64
     before = x.tobytes()
     elements, indices = in_turn(x)
     quotients = []
@@ -71,7 +54,8 @@ def book_quotients(
                 written = elements[index]
             above = f(x)
             if not isinstance(above, float):
-                above = doubt.number(above, x)  # now: it may be a view of x
+                values = values or Values(np, x)
+                above = float(values.number(above))  # now: it may be a view of x
             if elements[index] != written and is_other(elements[index], written):
                 raise changed()
             elements[index] = written = original - h
@@ -79,16 +63,26 @@ def book_quotients(
                 written = elements[index]
             below = f(x)
             if not isinstance(below, float):
-                below = doubt.number(below, x)
+                values = values or Values(np, x)
+                below = float(values.number(below))
             if elements[index] != written and is_other(elements[index], written):
                 raise changed()
             elements[index] = original
             if not -limit < original < limit:
-                doubt.of_step = True
+                doubtful = True
             # NumPy's numbers would warn of infinities.
             quotients.append((float(above) - float(below)) / width)
+        if x.tobytes() != before:
+            check_unchanged(x, before)
     except BaseException:
         restore(x, before)
         raise
-    check_unchanged(x, before)
-    return quotients
+    return quotients, doubtful, values
+
+
+def warn_of_doubts(x: np.ndarray, h: float, doubtful: bool, values: Values | None) -> None:
+    """Warn the caller of what is due indeed."""
+    if doubtful:
+        warn_of_rounding(np, x, h, "central")
+    if values is not None:
+        warn_of_coarse_values(x, h, values)

@@ -28,12 +28,14 @@ def is_compiled(f: Function) -> bool:
 
 def note_compiled_dtype(f: Any, x: Array, values: Values) -> None:
     """Keep in mind what `f` returned for `x`: to Python all its floats are alike."""
-    from numba import typeof
+    overloads = f.overloads
+    if len(overloads) > 1:
+        from numba import typeof
 
-    point: Any = typeof(x)  # type: ignore[no-untyped-call]
-    for arguments, compiled in f.overloads.items():
-        if arguments == (point,):
-            values.note(compiled.signature.return_type)
+        arguments = (typeof(x),)  # type: ignore[no-untyped-call]
+        overloads = {key: value for key, value in overloads.items() if key == arguments}
+    for compiled in overloads.values():
+        values.note(compiled.signature.return_type)
 
 
 def evaluate_compiled(

@@ -10,7 +10,7 @@ from ..functions import DEFAULT_STEP
 from ..functions.activations import float_array
 from ..validation import Array, array_namespace
 from .points import copy
-from .quotients import Evaluations, differentiate
+from .quotients import Quotient, differentiate, divided_difference
 from .values import Function, Values
 
 
@@ -51,7 +51,7 @@ def numerical_diff(
     >>> numerical_diff(np.sin, np.array([0.0, np.pi])).round(6)
     array([ 1., -1.])
     """
-    x = float_array(x)
+    x = np.asarray(x) if type(x) is float else float_array(x)
     xp = array_namespace(x)
     x = x[()] if xp is np else x
     values = Values(xp, x)
@@ -59,16 +59,10 @@ def numerical_diff(
     def at(point: Array) -> Array:
         return values.elementwise(f(point), x)
 
-    def perturbed(points: Array) -> Array:
-        if xp is not np:
-            return xp.stack([at(points[k, ...]) for k in range(points.shape[0])])
-        found = np.empty(points.shape, values.wide)
-        for k, point in enumerate(points):
-            found[k] = at(point)
-        return found
+    def quotient(step: Any) -> Quotient:
+        above, below = at(x + step), at(x - step)
+        return divided_difference(above, below, 2 * step), (above, below)
 
-    def unperturbed() -> Array:
-        return at(copy(xp, x))
-
-    evaluations = Evaluations(perturbed, unperturbed, unperturbed, values)
-    return differentiate(xp, x, h, "central", evaluations, return_error)
+    return differentiate(
+        xp, x, h, "central", quotient, lambda: at(copy(xp, x)), values, return_error
+    )

@@ -9,10 +9,10 @@ import numpy as np
 from ..errors import InputError
 from ..functions import DEFAULT_STEP
 from ..validation import Array, array_namespace, real_number
-from .book import Doubt, book_quotients, is_books_case
+from .book import book_quotients, is_books_case, warn_of_doubts
 from .perturbed import of_point
 from .points import float_array
-from .quotients import differentiate
+from .quotients import gradient_of
 from .tasks import Workers
 from .values import Function
 
@@ -134,9 +134,10 @@ def _gradient(
 ) -> Any:
     if not (vectorized or return_error) and workers is None and is_books_case(f, x, h, scheme):
         h = real_number(h, "h", above=0)
-        doubt = Doubt()
-        gradient = np.array(book_quotients(f, x, h, doubt), x.dtype)
-        doubt.warn(x, h)
+        quotients, doubtful, values = book_quotients(f, x, h)
+        if doubtful or values is not None:
+            warn_of_doubts(x, h, doubtful, values)
+        gradient = np.array(quotients, x.dtype)
         return gradient if x.ndim == 1 else gradient.reshape(x.shape)
     evaluations = of_point(xp, f, x, scheme, vectorized, workers)
-    return differentiate(xp, x, h, scheme, evaluations, return_error)
+    return gradient_of(xp, x, h, scheme, evaluations, return_error)

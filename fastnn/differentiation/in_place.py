@@ -20,6 +20,9 @@ from ..validation import Array
 from .points import copy
 from .values import Function, Values
 
+#: Of the native byte order: there is one such object in a process.
+FLOAT64, FLOAT32 = np.dtype(np.float64), np.dtype(np.float32)
+
 
 def in_turn(x: np.ndarray) -> tuple[Any, Iterable[Any]]:
     """The elements of `x` as Python's numbers, to be read and written, and the index of each.
@@ -27,15 +30,17 @@ def in_turn(x: np.ndarray) -> tuple[Any, Iterable[Any]]:
     This is all that a gradient adds to the time of f, so it is done with what Python is fastest at:
     a memoryview, and one index for each element where memory is contiguous.
     """
-    flat = x.flags.c_contiguous
-    elements = x.reshape(-1) if flat else x
-    usual = x.dtype.char in "df" and x.dtype.isnative
-    return (
-        memoryview(elements)
-        if usual  # type: ignore[arg-type]
-        else _Elements(elements),
-        range(x.size) if flat else product(*map(range, x.shape)),
-    )
+    elements: Any = x
+    indices: Iterable[Any]
+    if x.ndim == 1:
+        indices = range(x.shape[0])
+    elif x.flags.c_contiguous:
+        elements, indices = x.reshape(-1), range(x.size)
+    else:
+        indices = product(*map(range, x.shape))
+    if x.dtype is FLOAT64 or x.dtype is FLOAT32:
+        return memoryview(elements), indices
+    return _Elements(elements), indices
 
 
 class _Elements:
@@ -86,8 +91,8 @@ def is_other(found: Any, written: Any) -> bool:
 def changed() -> InputError:
     """The error for an f that changes its argument."""
     return InputError(
-        "f changed its argument, which is the array to differentiate at and was restored; let f "
-        "compute on a copy, p = p.copy(), or pass workers=map, with which each call gets one"
+        "f changed its argument, the array to differentiate at, which is restored; let f compute "
+        "on a copy of it, or without assigning to it"
     )
 
 

@@ -16,13 +16,15 @@ def float_array(x: Any, name: str = "x") -> Array:
 
     An array of a library whose arrays cannot be changed becomes a read-only one of NumPy.
     """
-    if type(x) is not np.ndarray:
-        x = real_array(x, name)
-        if not _can_be_changed(array_namespace(x)):
-            refuse_device_array(x, name)
-            x = np.asarray(x)
-        # The memory of a matrix as an array, which one number indexes.
-        x = np.asarray(x) if isinstance(x, np.ndarray) else x
+    if type(x) is np.ndarray and x.dtype.kind == "f":
+        return x
+    x = real_array(x, name)
+    xp = array_namespace(x)
+    if not _can_be_changed(xp):
+        refuse_device_array(x, name)
+        x = np.asarray(x)
+    elif xp is np:  # the memory of a matrix as an array, which one number indexes
+        x = np.asarray(x)
     if (dtype := numpy_dtype(x)).kind != "f":
         raise DtypeError(
             f"{name} is of dtype {dtype}, which cannot hold a small step; pass {name}.astype(float)"
@@ -34,7 +36,7 @@ def float_array(x: Any, name: str = "x") -> Array:
 def _can_be_changed(xp: Any) -> bool:
     try:
         xp.zeros(1)[0] = 1
-    except TypeError:
+    except Exception:  # the libraries do not agree on which
         return False
     return True
 

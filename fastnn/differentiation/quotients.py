@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ Quotient: TypeAlias = tuple[Array, tuple[Any, ...]]
 
 
 class Evaluations(NamedTuple):
-    """How f is evaluated for a derivative.
+    """How f is evaluated for a gradient.
 
     Attributes
     ----------
@@ -39,29 +39,45 @@ class Evaluations(NamedTuple):
     values: Values
 
 
+def gradient_of(xp: Any, x: Array, h: Any, scheme: str, f: Evaluations, return_error: bool) -> Any:
+    """The gradient at `x`, and its estimated error if asked."""
+    once = f.once
+    if scheme in ONE_SIDED:
+        once = unperturbed = cache(f.unperturbed)
+        f = Evaluations(f.perturbed, unperturbed, once, f.values)
+    quotient = partial(_quotient, xp, x, scheme, f)
+    return differentiate(xp, x, h, scheme, quotient, once, f.values, return_error)
+
+
 def differentiate(
-    xp: Any, x: Array, h: Any, scheme: str, f: Evaluations, return_error: bool
+    xp: Any,
+    x: Array,
+    h: Any,
+    scheme: str,
+    quotient: Callable[[Any], Quotient],
+    once: Callable[[], Any],
+    values: Values,
+    return_error: bool,
 ) -> Any:
-    """The derivative at every element of `x`, and its estimated error if asked."""
+    """What `quotient` gives for the step that `h` means, and its estimated error if asked."""
     h = checked_step(h, scheme)
     if 0 in x.shape:
         return (copy(xp, x), copy(xp, x)) if return_error else copy(xp, x)
-    f = f._replace(unperturbed=cache(f.unperturbed))
     if h is None:
-        (f.unperturbed if scheme in ONE_SIDED else f.once)()
-    step = step_at(xp, x, h, scheme, f.values.epsilon)
-    result, values = _quotient(xp, x, scheme, f, step)
-    if h is not None and scheme != "complex":
-        warn_of_coarse_values(x, h, f.values)
+        once()
+    step = step_at(xp, x, h, scheme, values.epsilon)
+    result, differences_of = quotient(step)
+    if values.epsilon and h is not None and scheme != "complex":
+        warn_of_coarse_values(x, h, values)
     if not return_error:
         return _like(xp, result, x)
-    wider, _ = _quotient(xp, x, scheme, f, 2 * step)
+    wider, _ = quotient(2 * step)
     with np.errstate(invalid="ignore"):
         # Doubling the step makes a truncation error of order h^p 2^p times as large: the difference
         # is 2^p − 1 of it.
         truncation = abs(wider - result) / (1 if scheme in ONE_SIDED else 3)
-        epsilon = max(epsilon_of(x.dtype), f.values.epsilon)
-        rounding = epsilon * sum(map(abs, values)) / step
+        epsilon = max(epsilon_of(x.dtype), values.epsilon)
+        rounding = epsilon * sum(map(abs, differences_of)) / step
         return _like(xp, result, x), _like(xp, truncation + rounding, x)
 
 
@@ -85,14 +101,16 @@ def _quotient(xp: Any, x: Array, scheme: str, f: Evaluations, step: Any) -> Quot
         else:
             points = xp.stack([x + step, x - step])
         both = f.perturbed(points)
-        above, below, step = both[0, ...], both[1, ...], 2 * step
+        above, below = both if xp is np else (both[0, ...], both[1, ...])
+        step = 2 * step
     elif scheme == "forward":
         above, below = f.perturbed((x + step)[None, ...])[0, ...], f.unperturbed()
     else:
         above, below = f.unperturbed(), f.perturbed((x - step)[None, ...])[0, ...]
-    return _divided_difference(above, below, step), (above, below)
+    return divided_difference(above, below, step), (above, below)
 
 
 @np.errstate(invalid="ignore", over="ignore")  # where f is not finite, neither is the result
-def _divided_difference(above: Array, below: Array, width: Any) -> Array:
+def divided_difference(above: Array, below: Array, width: Any) -> Array:
+    """The difference quotient itself."""
     return (above - below) / width

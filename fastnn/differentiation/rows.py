@@ -9,10 +9,10 @@ import numpy as np
 from ..errors import InputError
 from ..functions import DEFAULT_STEP
 from ..validation import Array, array_namespace, real_number
-from .book import Doubt, book_quotients, is_books_case
+from .book import book_quotients, is_books_case, warn_of_doubts
 from .perturbed import of_rows
 from .points import float_array
-from .quotients import differentiate
+from .quotients import gradient_of
 from .values import Function
 
 
@@ -66,8 +66,11 @@ def numerical_gradient_rows(
         )
     if not vectorized and not return_error and is_books_case(f, X, h, scheme):
         h = real_number(h, "h", above=0)
-        doubt = Doubt()
-        rows = [book_quotients(f, row, h, doubt, "X") for row in X]
-        doubt.warn(X, h)
+        rows, doubtful, values = [], False, None
+        for row in X:
+            quotients, doubt, values = book_quotients(f, row, h, "X", values)
+            rows.append(quotients)
+            doubtful |= doubt
+        warn_of_doubts(X, h, doubtful, values)
         return np.array(rows, X.dtype).reshape(X.shape)
-    return differentiate(xp, X, h, scheme, of_rows(xp, f, X, scheme, vectorized), return_error)
+    return gradient_of(xp, X, h, scheme, of_rows(xp, f, X, scheme, vectorized), return_error)

@@ -75,11 +75,11 @@ def warn_of_coarse_values(x: Array, h: float, values: Values) -> None:
     """Warn the caller if an f that is coarser than `x` drowns the derivative."""
     epsilon = values.epsilon
     if epsilon > epsilon_of(x.dtype) and epsilon / h >= NOISE_LIMIT > epsilon_of(x.dtype) / h:
+        name = str(values.dtype).rpartition(".")[2]
         _warn(
-            f"the derivative is noisy: f returns {values.dtype}, in which its values are rounded "
-            f"by {epsilon:.1g} of their size, and dividing by h={h:g} makes that "
-            f"{epsilon / h:.1g} of f; pass h='auto', which follows the dtype of f, or let f "
-            "compute in float64"
+            f"the derivative is noisy: f returns {name}, in which its values are rounded by "
+            f"{epsilon:.1g} of their size, and dividing by h={h:g} makes that {epsilon / h:.1g} "
+            "of f; pass h='auto', which follows the dtype of f, or let f compute in float64"
         )
 
 

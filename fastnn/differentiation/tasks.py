@@ -50,12 +50,14 @@ def _numbers_on_copies(
 ) -> np.ndarray:
     own = x.copy()
     elements = own.reshape(-1)
+    usual = complex if x.dtype.kind == "c" else float  # NumPy's double precision is one of them
     found = []
     for others in replacements.tolist():
         for index, other in enumerate(others, start):
             original = elements[index]
             elements[index] = other
-            found.append(values.number(f(own.copy())))
+            value = f(own.copy())
+            found.append(value if isinstance(value, usual) else values.number(value))
             elements[index] = original
     return np.array(found, values.wide).reshape(replacements.shape)
 
@@ -71,14 +73,12 @@ def evaluate_in_tasks(
     starts = np.cumsum([0, *(piece.shape[1] for piece in pieces[:-1])]).tolist()
     with mapping(f, workers) as map_:
         done = list(map_(partial(_task, f, x), zip(starts, pieces, strict=True)))
-    for _, dtype, epsilon in done:
-        values.merge(dtype, epsilon)
-    return np.concatenate([found for found, _, _ in done], axis=1).reshape(points.shape)
+    for _, dtype in done:
+        values.note(dtype)
+    return np.concatenate([found for found, _ in done], axis=1).reshape(points.shape)
 
 
-def _task(
-    f: Function, x: np.ndarray, piece: tuple[int, np.ndarray]
-) -> tuple[np.ndarray, str, float]:
+def _task(f: Function, x: np.ndarray, piece: tuple[int, np.ndarray]) -> tuple[np.ndarray, Any]:
     """The values of `f` for one piece of the replacements, and the coarsest dtype among them."""
     start, replacements = piece
     values = Values(np, x)
@@ -86,7 +86,7 @@ def _task(
         found = evaluate_compiled(f, x, replacements, start, values)
     else:
         found = _numbers_on_copies(f, x, replacements, start, values)
-    return found, values.dtype, values.epsilon
+    return found, values.dtype
 
 
 @contextmanager

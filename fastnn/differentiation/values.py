@@ -30,19 +30,19 @@ class Values:
 
     Attributes
     ----------
+    dtype : dtype of any library
+        The coarsest floating dtype that f has returned, if that is not the dtype of `x`.
     epsilon : float
-        ε of the coarsest floating dtype that f has returned; 0 before, and for Python's numbers.
-    dtype : str
-        Its name.
+        Its ε; 0 if there is none.
     """
 
     def __init__(self, xp: Any, x: Array) -> None:
         self.xp = xp
         self.complex = numpy_dtype(x).kind == "c"
         self.wide = at_least_double(x.dtype) if xp is np else x.dtype
-        self.epsilon, self.dtype = 0.0, ""
+        self.epsilon, self.dtype = 0.0, x.dtype
         self._array_type = type(x)
-        self._noted: Any = None
+        self._noted: Any = x.dtype
 
     def number(self, value: Any) -> Any:
         """One number: Python's, NumPy's scalar, or an array of `xp`, which may be f's own."""
@@ -73,8 +73,10 @@ class Values:
 
     def elementwise(self, value: Any, x: Array) -> Array:
         """One number for each element of `x`: a new array of its shape."""
+        if self.xp is np and isinstance(value, float) and x.shape == ():
+            return np.float64(value)
         a = self._array(value)
-        if tuple(a.shape) != tuple(x.shape):
+        if a.shape != x.shape and tuple(a.shape) != tuple(x.shape):
             raise InputError(
                 f"f returned shape {tuple(a.shape)} for an x of shape {tuple(x.shape)}; "
                 "numerical_diff takes a function that works elementwise, numerical_gradient one "
@@ -101,21 +103,20 @@ class Values:
         if dtype is not self._noted:
             self._noted = dtype
             if (epsilon := epsilon_of(dtype)) > self.epsilon:
-                self.epsilon, self.dtype = epsilon, str(dtype).rpartition(".")[2]
-
-    def merge(self, dtype: str, epsilon: float) -> None:
-        """Keep in mind what was noted elsewhere."""
-        if epsilon > self.epsilon:
-            self.dtype, self.epsilon = dtype, epsilon
+                self.epsilon, self.dtype = epsilon, dtype
 
     def _own(self, a: Any) -> bool:
         return self.xp is not np and isinstance(a, self._array_type)
 
     def _array(self, value: Any) -> Array:
         """`value` as an array of `xp`, if it is one, and of NumPy otherwise; not copied."""
+        if type(value) is np.ndarray and self.xp is np and value.dtype.kind != "V":
+            return value
         return value if self._own(value) else _numpy_array(value)
 
     def _copied(self, a: Array, value: Any) -> Array:
+        if self.xp is np and a.dtype is self.wide:
+            return a.copy()
         self._check(a, value)
         if self.xp is np:
             return a.astype(self.wide)
@@ -184,13 +185,12 @@ def epsilon_of(dtype: Any) -> float:
     """ε of a floating or complex dtype of any library; 0 for others, which are exact."""
     if isinstance(dtype, np.dtype):
         return _epsilon(dtype)
-    # Looked up by name: dtypes of two libraries are not always to be compared. torch.float32; Float32 of pandas
-    return _epsilon(str(dtype).rpartition(".")[2].lower())
+    return _epsilon(str(dtype).rpartition(".")[2].lower())  # torch.float32; Float32 of pandas
 
 
 @cache
 def _epsilon(dtype: np.dtype | str) -> float:
-    if dtype == "bfloat16":
+    if str(dtype) == "bfloat16":
         return 2.0**-7
     try:
         return float(np.finfo(dtype).eps)
