@@ -62,7 +62,9 @@ def test_training_loop(run, backend, mnist):
     np.testing.assert_allclose(names["test_acc_list"], accuracies, atol=2e-4)
 
 
-def test_gradient_check(run):
+def test_gradient_check(backend, run):
+    if backend.name == "torch":
+        pytest.skip("NumPy's functions, which the script calls on the gradients, do not take PyTorch's tensors")
     differences = run("gradient_check.py")["differences"]
     assert list(differences) == ["W1", "b1", "W2", "b2"]
     assert max(differences.values()) < 1e-6  # by the 1e-7 in the loss that backpropagation leaves out

@@ -273,7 +273,7 @@ def test_where_no_thread_can_be_started_it_goes_on(monkeypatch, available):
 
 def test_training_goes_on_where_threads_are_refused(monkeypatch):
     expected = losses(0, NumbaBackend(1))
-    monkeypatch.setattr("fastnn.backends.numba.backend.FUSED_GRAIN", 1)
+    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
 
     def refuse(*_):
         raise RuntimeError("can't start new thread")

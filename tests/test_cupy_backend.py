@@ -10,11 +10,14 @@ import pytest
 from cuda_on_cpu import cupy_on_cpu
 
 import fastnn
-from fastnn.backends import availability, cupy_backend, cupy_kernels
-from fastnn.backends.base import OPERATIONS, Backend
+from fastnn.backends import availability
+from fastnn.backends.base import OPERATIONS
+from fastnn.backends.cupy import differences, kernels
+from fastnn.backends.cupy import support as tables
+from fastnn.backends.cupy.graph import RecordedLoop
 from fastnn.errors import BackendImportError, DeviceError, DeviceMemoryError, ForeignArrayError
 from fastnn.functions import ACTIVATIONS
-from fastnn.training import sgd_step
+from fastnn.training import runner
 
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -88,7 +91,7 @@ def test_a_batch_that_does_not_fit_is_taken_in_parts(backend, monkeypatch, kind)
     net = fastnn.TwoLayerNet(12, 7, 3, 0.5, backend=backend, rng=0)
     whole = host(backend, net.numerical_gradient(x, t))
     for bytes_ in (0, 20_000):  # a sample at a time, and some
-        monkeypatch.setattr(cupy_kernels, "WORKSPACE_BYTES", bytes_)
+        monkeypatch.setattr(differences, "WORKSPACE_BYTES", bytes_)
         for name, gradient in net.numerical_gradient(x, t).items():
             np.testing.assert_allclose(backend.to_numpy(gradient), whole[name], rtol=0, atol=1e-14)
 
@@ -116,7 +119,10 @@ def test_large_products_are_left_to_cublas(backend, monkeypatch):
     monkeypatch.setattr(backend.xp, "matmul", lambda *a, **k: products.append(1) or matmul(*a, **k), raising=False)
     net.gradient(x, t)
     assert not products
-    monkeypatch.setattr(cupy_backend, "LARGE_PRODUCT", 1)
+    for support in tables.SUPPORT.values():
+        if support.sizes:
+            (size, _), *rest = support.sizes
+            monkeypatch.setattr(support, "sizes", ((size, 0), *rest))
     for name, gradient in net.gradient(x, t).items():
         np.testing.assert_allclose(backend.to_numpy(gradient), own[name], rtol=0, atol=1e-14)
     assert len(products) == 5
@@ -142,8 +148,8 @@ def test_losses_are_those_of_numpy(backend, mnist, gradient):
 
 def launches(backend, monkeypatch):
     """The names of the kernels launched from now on."""
-    seen, function = [], backend._kernels._function
-    monkeypatch.setattr(backend._kernels, "_function", lambda name: seen.append(name) or function(name))
+    seen, function = [], backend.kernels._function
+    monkeypatch.setattr(backend.kernels, "_function", lambda name: seen.append(name) or function(name))
     return seen
 
 
@@ -179,15 +185,29 @@ def test_what_two_kernels_cannot_make_is_recorded_as_it_is(backend, monkeypatch,
     assert "pass<double>" not in names
 
 
-def test_a_step_that_waits_is_not_recorded(backend):
-    one = backend.asarray(np.ones((2, 2)))
+def unrecorded(monkeypatch):
+    """How many steps a loop makes that it could not record."""
+    seen, original = [], RecordedLoop._unrecorded
+    monkeypatch.setattr(
+        RecordedLoop, "_unrecorded", lambda loop, rows, losses: seen.append(len(rows)) or original(loop, rows, losses)
+    )
+    return seen
 
-    def step(rows):
-        return backend.asarray(float(backend.dense(one, one, one[0]).sum()))
 
-    losses = backend.empty(2, "float64")
-    backend.compile(step)(backend.asarray(np.zeros((2, 3), np.int64)), losses)
-    assert backend.to_numpy(losses).tolist() == [12, 12]
+def test_a_network_that_states_no_step_is_not_recorded(backend, monkeypatch):
+    class Waiting(fastnn.TwoLayerNet):
+        def descend(self, x, t, learning_rate, out):
+            value = super().descend(x, t, learning_rate, out)
+            return self.backend.asarray(float(value))  # which waits, and so cannot be recorded
+
+    x, t = problem(7, 60, 3)
+    names = launches(backend, monkeypatch)
+    losses = []
+    for network in (Waiting, fastnn.TwoLayerNet):
+        net = network(12, 7, 3, backend=backend, rng=0)
+        losses.append(fastnn.train(net, x, t, iterations=12, batch_size=10, rng=0).loss)
+        assert ("begin" in names) == (network is fastnn.TwoLayerNet)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +244,7 @@ def test_losses_may_lie_apart(backend):
         (backend.asarray(numbers[:, :1].copy()), backend.empty(4, "float64")),
         (backend.asarray(numbers)[:, :1], backend.empty(8, "float64")[::2]),
     ):
-        backend.compile(step)(rows, losses)
+        RecordedLoop(backend, backend.kernels, step)(rows, losses)
         found.append(backend.to_numpy(losses).tolist())
     assert found[0] == found[1] == [0, 2, 0, 2]
 
@@ -232,7 +252,7 @@ def test_losses_may_lie_apart(backend):
 def test_a_recording_keeps_what_it_works_on(cupy_on_the_cpu):
     x, t = problem(7, 60, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
-    run = cupy_on_the_cpu.compile(sgd_step(net, net.dataset(x, t), "backprop", 10, 0.1))
+    run = runner(net, net.dataset(x, t), gradient="backprop", batch_size=10, learning_rate=0.1)
     rows, losses = cupy_on_the_cpu.asarray(np.zeros((1, 10), np.int64)), cupy_on_the_cpu.empty(1, "float64")
     run(rows, losses)
     W1 = weakref.ref(net.params["W1"])
@@ -253,7 +273,7 @@ def test_extended_precision_becomes_double(backend):
 
 
 def test_the_kernels_can_be_written_in_any_encoding():
-    assert cupy_kernels.source().isascii()
+    assert kernels.source().isascii()
 
 
 def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):
@@ -261,7 +281,7 @@ def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):
     monkeypatch.setattr(cupy_on_cpu.cuda, "MemoryPool", lambda *a: pools.append(pool(*a)) or pools[-1])
     x, t = problem(7, 60, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
-    run = cupy_on_the_cpu.compile(sgd_step(net, net.dataset(x, t), "backprop", 10, 0.1))
+    run = runner(net, net.dataset(x, t), gradient="backprop", batch_size=10, learning_rate=0.1)
     run(cupy_on_the_cpu.asarray(np.zeros((33, 10), np.int64)), cupy_on_the_cpu.empty(33, "float64"))
     assert any(p.kept for p in pools)
     del run
@@ -272,24 +292,27 @@ def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
 @pytest.mark.parametrize("kind", ["labels", "one-hot"])
 def test_every_step_is_recorded(cupy_on_the_cpu, monkeypatch, gradient, kind):
-    """What the loop does step by step when CuPy refuses to record a step does not happen."""
-    monkeypatch.setattr(Backend, "compile", lambda *_: None)
+    """None is made by the training loop itself, and none by the loop of graphs for want of one."""
+    names, seen = launches(cupy_on_the_cpu, monkeypatch), unrecorded(monkeypatch)
     x, t = problem(7, 60, 3, kind=kind)
     nets = [fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)]
     if gradient == "backprop":  # by differences, a SimpleNet has only the loop of the book, of array operations
         nets.append(fastnn.SimpleNet(12, 3, backend=cupy_on_the_cpu, rng=0))
     for net in nets:
+        names.clear()
         assert len(fastnn.train(net, x, t, iterations=70, batch_size=10, gradient=gradient, rng=0).loss) == 70
+        assert "begin" in names
+        assert not seen
 
 
 def test_nothing_waits_inside_an_epoch(cupy_on_the_cpu):
-    x, t = problem(7, 60, 3)
     seen = []
-    for batch_size in (10, 2):  # 6 and 30 iterations to an epoch
+    for samples in (60, 50):  # iterations to an epoch
+        x, t = problem(7, samples, 3)
         net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
         for epochs in (1, 3):
             cupy_on_cpu.waits.clear()
-            fastnn.train(net, x, t, x_test=x, t_test=t, iterations=epochs * len(x) // batch_size, batch_size=batch_size, rng=0)
+            fastnn.train(net, x, t, x_test=x, t_test=t, iterations=epochs * samples, batch_size=1, rng=0)
             seen.append(dict(cupy_on_cpu.waits))
     short, long = seen[:2]
     assert seen[2:] == seen[:2]  # whatever the number of iterations
@@ -305,7 +328,7 @@ def test_a_batch_of_another_size_is_recorded_anew(backend):
         x, t = data.batch(rows)
         return backend.loss_gradient(backend.dense(x, one, zero), t, "mean_squared_error")[0]
 
-    run, losses = backend.compile(step), backend.empty(2, "float64")
+    run, losses = RecordedLoop(backend, backend.kernels, step), backend.empty(2, "float64")
     for rows in ([[3], [4]], [[3, 4], [5, 6]], [[7], [8]]):
         run(backend.asarray(np.array(rows)), losses)
         x = np.array(rows, float)
@@ -351,7 +374,7 @@ def test_an_array_on_another_device_is_refused(cupy_on_the_cpu, monkeypatch):
 def test_everything_happens_on_the_backends_device(cupy_on_the_cpu, monkeypatch):
     """With another device current, CuPy refuses to work on the arrays of this one, or warns."""
     monkeypatch.setattr(cupy_on_cpu, "home", 1)
-    backend = type(cupy_on_the_cpu).on_device(1)
+    backend = type(cupy_on_the_cpu).create("1")
     backend.warm_up()
     x, t = problem(7, 60, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, backend=backend, rng=0)
@@ -367,9 +390,9 @@ def test_everything_happens_on_the_backends_device(cupy_on_the_cpu, monkeypatch)
 
 
 def test_an_unknown_device_is_refused(cupy_on_the_cpu):
-    assert type(cupy_on_the_cpu).on_device(0).device == cupy_on_the_cpu.device
+    assert type(cupy_on_the_cpu).create("0").device == cupy_on_the_cpu.device
     with pytest.raises(DeviceError, match="no CUDA device 1; this machine has device 0: write 'cupy:0'"):
-        type(cupy_on_the_cpu).on_device(1)
+        type(cupy_on_the_cpu).create("1")
 
 
 @pytest.mark.parametrize(

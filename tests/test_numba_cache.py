@@ -95,7 +95,7 @@ def test_a_function_that_a_kernel_calls_has_changed(package, use):
 def test_a_constant_of_another_module_has_changed_whatever_the_time_of_the_file(
     package, python, time
 ):
-    functions = package / "functions.py"
+    functions = package / "functions" / "losses.py"
     before = functions.stat()
     assert python("-c", LOSS, path=[package.parent]).out == "1e-07\n"
     change(functions, "LOG_GUARD = 1e-7", "LOG_GUARD = 1e-2")

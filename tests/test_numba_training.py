@@ -6,6 +6,7 @@ from conftest import ReferenceBackend
 
 import fastnn
 from fastnn.backends.numba.backend import NumbaBackend
+from fastnn.backends.numba.support import SUPPORT
 from fastnn.functions import ACTIVATIONS
 
 
@@ -15,11 +16,19 @@ def problem(features=30, outputs=3, samples=200, density=0.2):
     return x, rng.integers(outputs, size=samples)
 
 
-def counted(monkeypatch, backend, module="_training", name="sgd_steps"):
+def counted(monkeypatch, backend, module="backprop_steps", name="sgd_steps"):
     """How often the kernel is called."""
-    calls, kernel = [], getattr(getattr(backend, module), name)
-    monkeypatch.setattr(getattr(backend, module), name, lambda *arguments: calls.append(1) or kernel(*arguments))
+    calls, kernels = [], getattr(backend.kernels, module)
+    kernel = getattr(kernels, name)
+    monkeypatch.setattr(kernels, name, lambda *arguments: calls.append(1) or kernel(*arguments))
     return calls
+
+
+def limited(monkeypatch, **largest):
+    """The support table of the kernel of many steps, with other limits."""
+    of_sizes = zip(SUPPORT["backprop steps"].sizes, ("outputs", "product"), strict=True)
+    sizes = tuple((size, largest.get(name, limit)) for (size, limit), name in of_sizes)
+    monkeypatch.setattr(SUPPORT["backprop steps"], "sizes", sizes)
 
 
 def trained(backend, x, t, *, hidden=50, outputs=3, dtype="float64", activation="sigmoid", loss="cross_entropy", **options):
@@ -39,7 +48,7 @@ def trained(backend, x, t, *, hidden=50, outputs=3, dtype="float64", activation=
 def test_it_trains_as_the_reference_does(monkeypatch, dtype, threads, density, hidden, outputs, batch):
     x, t = problem(outputs=outputs, density=density)
     backend = NumbaBackend(threads)
-    monkeypatch.setattr("fastnn.backends.numba.backend.FUSED_GRAIN", 1)  # so that even this is work for several
+    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)  # so that even this is work for several
     calls = counted(monkeypatch, backend)
     options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype}
     (loss, params), (expected_loss, expected) = (trained(b, x, t, **options) for b in (backend, ReferenceBackend()))
@@ -82,7 +91,7 @@ def test_every_activation(activation):
 def test_the_number_of_threads_changes_nothing_in_a_panel(monkeypatch, threads):
     """But the order of the panels in the sum of a logit, and so some last bits."""
     x, t = problem()
-    monkeypatch.setattr("fastnn.backends.numba.backend.FUSED_GRAIN", 1)
+    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
     first, second = (trained(NumbaBackend(n), x, t, iterations=100) for n in (threads, 1))
     np.testing.assert_allclose(first[0], second[0], rtol=1e-13)
     again = trained(NumbaBackend(threads), x, t, iterations=100)
@@ -97,8 +106,7 @@ def test_the_number_of_threads_changes_nothing_in_a_panel(monkeypatch, threads):
 )
 def test_other_training_goes_step_by_step(monkeypatch, options):
     x, t = problem(density=options.pop("density", 0.2))
-    monkeypatch.setattr("fastnn.backends.numba.backend.LARGEST_FUSED_OUTPUT", 10_000)
-    monkeypatch.setattr("fastnn.backends.numba.backend.LARGEST_FUSED_PRODUCT", 20)
+    limited(monkeypatch, outputs=10_000, product=20)
     backend = NumbaBackend(2)
     calls = counted(monkeypatch, backend)
     loss, _ = trained(backend, x, t, iterations=5, learning_rate=0.01, **options)
@@ -129,8 +137,8 @@ def test_numerical_steps_are_those_of_the_reference(monkeypatch, dtype, threads,
     rows = np.eye(outputs)[labels]
     t = {"labels": labels, "one-hot": rows, "soft": rows * 0.7 + 0.3 / outputs}[targets]
     backend = NumbaBackend(threads)
-    monkeypatch.setattr("fastnn.backends.numba.backend.PERTURBATION_GRAIN", 1)
-    calls = counted(monkeypatch, backend, "_incremental_training", "descent_steps")
+    monkeypatch.setattr("fastnn.backends.numba.support.PERTURBATION_GRAIN", 1)
+    calls = counted(monkeypatch, backend, "numerical_steps", "descent_steps")
     options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype, "iterations": 12}
     found, expected = (trained_numerically(b, x, t, **options) for b in (backend, ReferenceBackend()))
     assert len(calls) > 1
@@ -146,11 +154,11 @@ def test_numerical_steps_with_every_activation(activation):
 
 def test_neither_threads_nor_calls_change_numerical_steps(monkeypatch):
     x, t = problem()
-    monkeypatch.setattr("fastnn.backends.numba.backend.PERTURBATION_GRAIN", 1)
+    monkeypatch.setattr("fastnn.backends.numba.support.PERTURBATION_GRAIN", 1)
     first = trained_numerically(NumbaBackend(1), x, t)
-    monkeypatch.setattr("fastnn.backends.numba.backend.INTERRUPTIBLE", 1)  # a call for each step
+    monkeypatch.setattr("fastnn.backends.numba.support.INTERRUPTIBLE", 1)  # a call for each step
     backend = NumbaBackend(3)
-    calls = counted(monkeypatch, backend, "_incremental_training", "descent_steps")
+    calls = counted(monkeypatch, backend, "numerical_steps", "descent_steps")
     second = trained_numerically(backend, x, t)
     assert len(calls) >= 40
     assert np.array_equal(first[0], second[0])
@@ -161,7 +169,7 @@ def test_neither_threads_nor_calls_change_numerical_steps(monkeypatch):
 def test_other_numerical_steps_go_one_by_one(monkeypatch, options):
     x, t = problem(density=options.pop("density", 0.2))
     backend = NumbaBackend(2)
-    calls = counted(monkeypatch, backend, "_incremental_training", "descent_steps")
+    calls = counted(monkeypatch, backend, "numerical_steps", "descent_steps")
     options |= {"iterations": 5, "gradient": "numerical", "learning_rate": 0.01}
     found, expected = (trained(b, x, t, **options) for b in (backend, ReferenceBackend()))
     assert not calls

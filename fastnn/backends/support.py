@@ -61,10 +61,11 @@ class Support:
 
     def covers_step(self, step: TrainingStep) -> bool:
         """Whether such steps are in the table: of what it does not name, nothing may be asked."""
-        choices = step.choices
-        if any(value is not None and name not in self.values for name, value in choices.items()):
+        choices = {name: value for name, value in step.choices.items() if value is not None}
+        if not choices.keys() <= self.values.keys():
             return False
-        return isinstance(step.data, self.data) and self.covers({**vars(step), **step.params, **choices})
+        others = {name: value for name, value in vars(step).items() if name not in step.choices}
+        return isinstance(step.data, self.data) and self.covers({**others, **step.params, **choices})
 
 
 def supported(support: Support) -> Callable[[Callable], Any]:

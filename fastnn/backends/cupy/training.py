@@ -21,16 +21,23 @@ _KERNELS_ONLY = ("operations of two layers", "operations of one layer", "numeric
 
 def runner(backend: CupyBackend, step: TrainingStep) -> Runner | None:
     """What replays these steps as a graph, if they are kernels only."""
-    recorded = _recorded(backend, step)
-    if recorded is None:
+    if _recorded(backend, step) is None:
         return None
-    loop = RecordedLoop(backend, backend.kernels, recorded)
+    # A graph goes by the addresses of the parameters: they are kept, and of others another one is made.
+    parameters: tuple[Array, ...] = ()
+    loop: RecordedLoop | None = None
 
     def run(rows: Array, losses: Array) -> None:
+        nonlocal parameters, loop
         if rows.shape[1] != step.batch_size:  # the memory is for batches of this size
             raise InputError(f"batches of {rows.shape[1]} rows for steps of {step.batch_size}")
         with backend.reporting("a step of training"), backend.current():
             backend.check(rows=rows, losses=losses)
+            current = tuple(step.params.values())
+            if loop is None or any(a is not b for a, b in zip(current, parameters, strict=True)):
+                made = _recorded(backend, step)
+                loop = RecordedLoop(backend, backend.kernels, step.operations if made is None else made)
+                parameters = current
             loop(rows, losses)
 
     return run
