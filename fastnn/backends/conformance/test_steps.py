@@ -1,0 +1,1 @@
+"""Steps of training that a network states, in the backend's own way or over its operations."""
