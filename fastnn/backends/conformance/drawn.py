@@ -1,5 +1,8 @@
 """What the tests draw: arrays on the backend and in extended precision, and bounds on how far a result may be off."""
 
+import inspect
+from functools import wraps
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -64,5 +67,23 @@ class Drawn:
         assert (excess <= 0).all(), f"off by up to {np.max(excess)} beyond the bound"
 
 
+def in_context(test):
+    """Decorate a test of operations: as the contract has it, they are called inside ``backend.current()``."""
+    signature = inspect.signature(test)
+
+    @wraps(test)
+    def run(*arguments, **options):
+        with signature.bind(*arguments, **options).arguments["backend"].current():
+            test(*arguments, **options)
+
+    return run
+
+
 def bits(backend, array):
     return backend.to_numpy(array).tobytes()
+
+
+def is_c_contiguous(array):
+    """Whether the elements lie in memory row by row; where the library does not say, they do."""
+    flags = getattr(array, "flags", None)
+    return flags is None or flags.c_contiguous

@@ -98,12 +98,25 @@ def numerical_gradient(f, x, h=1e-4, indices=None):
     return result
 
 
-def train(params, x, t, rows, learning_rate=0.1, **formulas):
-    """The training loop on given row numbers, one row of them an iteration; updates `params`, returns the losses."""
+def train(params, x, t, rows, learning_rate=0.1, h=None, **formulas):
+    """The training loop on given row numbers, one row of them an iteration.
+
+    Against backpropagation or, with a step `h`, central differences. Updates `params`, returns the losses.
+    """
     losses = []
     for batch in rows:
-        losses.append(loss(params, x[batch], t[batch], **formulas))
-        grads = gradient(params, x[batch], t[batch], **formulas)
+        here = params, x[batch], t[batch]
+        losses.append(loss(*here, **formulas))
+        grads = gradient(*here, **formulas) if h is None else differences(*here, h, **formulas)
         for name in params:
             params[name] = params[name] - learning_rate * grads[name]
     return np.array(losses)
+
+
+def differences(params, x, t, h=1e-4, **formulas):
+    """The numerical gradient of the loss, for every parameter."""
+
+    def f():
+        return loss(params, x, t, **formulas)
+
+    return {name: numerical_gradient(f, parameter, h) for name, parameter in params.items()}

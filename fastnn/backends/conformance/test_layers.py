@@ -1,4 +1,4 @@
-"""Dense layers, forwards and backwards, and the descent of their parameters."""
+"""Batches, dense layers, forwards and backwards, and the descent of their parameters."""
 
 import numpy as np
 import pytest
@@ -7,19 +7,33 @@ from hypothesis import strategies as st
 
 from ...functions import ACTIVATIONS
 from . import oracle
-from .drawn import Drawn, activations, bits, seeds, sides
+from .drawn import Drawn, activations, bits, in_context, seeds, sides
+
+
+@given(sides, sides, st.booleans(), seeds, st.booleans())
+@in_context
+def test_take(backend, dtype, n, i, labels, seed, use_out):
+    d = Drawn(backend, dtype, seed)
+    a, _ = d.targets(n, i, "labels") if labels else d.array(n, i)
+    rows, _ = d.enter(d.rng.integers(n, size=d.rng.integers(1, 20)))
+    expected = backend.to_numpy(a)[backend.to_numpy(rows)]
+    out = backend.empty(expected.shape, expected.dtype) if use_out else None
+    result = backend.take(a, rows, out=out)
+    assert out is None or result is out
+    backend.check_arrays(result=result)
+    assert backend.dtype_of(result) == expected.dtype
+    np.testing.assert_array_equal(backend.to_numpy(result), expected)
+    d.assert_unmodified()
 
 
 @given(sides, sides, sides, activations, seeds, st.booleans())
+@in_context
 def test_dense(backend, dtype, n, i, j, activation, seed, use_out):
     d = Drawn(backend, dtype, seed)
     (x, wide_x), (W, wide_W), (b, wide_b) = d.array(n, i, zeros=0.4), d.array(i, j), d.array(j)
     out = d.out(n, j) if use_out else None
-    with backend.current():
-        result, again = (
-            backend.dense(x, W, b, activation, out=out),
-            backend.dense(x, W, b, activation),
-        )
+    result = backend.dense(x, W, b, activation, out=out)
+    again = backend.dense(x, W, b, activation)
     assert out is None or result is out
     expected = oracle.ACTIVATIONS[activation][0](wide_x @ wide_W + wide_b)
     # Every activation has a slope of at most 1, so the error of the pre-activation passes at most as it is.
@@ -44,6 +58,7 @@ def test_dense_is_quiet_and_right_in_the_tails(backend, dtype, name):
 
 
 @given(sides, sides, sides, activations, seeds, st.booleans())
+@in_context
 def test_dense_backward(backend, dtype, n, i, j, activation, seed, use_out):
     d = Drawn(backend, dtype, seed)
     (delta, wide_delta), (W, wide_W), (a, _) = d.array(n, j), d.array(i, j), d.array(n, i)
@@ -66,6 +81,7 @@ def test_dense_backward(backend, dtype, n, i, j, activation, seed, use_out):
 
 
 @given(sides, sides, sides, seeds)
+@in_context
 def test_dense_gradient(backend, dtype, n, i, j, seed):
     d = Drawn(backend, dtype, seed)
     (x, wide_x), (delta, wide_delta) = d.array(n, i, zeros=0.4), d.array(n, j)
@@ -76,6 +92,7 @@ def test_dense_gradient(backend, dtype, n, i, j, seed):
 
 
 @given(sides, sides, sides, st.floats(0, 2), seeds)
+@in_context
 def test_dense_descent(backend, dtype, n, i, j, learning_rate, seed):
     d = Drawn(backend, dtype, seed)
     (x, wide_x), (delta, wide_delta) = d.array(n, i, zeros=0.4), d.array(n, j)
@@ -97,6 +114,7 @@ def test_dense_descent(backend, dtype, n, i, j, learning_rate, seed):
 
 
 @given(st.sampled_from([(3,), (2, 5), (1, 1)]), st.floats(0, 2), seeds)
+@in_context
 def test_descent(backend, dtype, shape, learning_rate, seed):
     d = Drawn(backend, dtype, seed)
     (parameter, wide), (gradient, wide_gradient) = d.array(*shape), d.array(*shape)

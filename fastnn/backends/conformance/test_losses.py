@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from ...functions import LOSSES
 from . import oracle
-from .drawn import Drawn, bits, losses, seeds, sides, target_kinds
+from .drawn import Drawn, bits, in_context, losses, seeds, sides, target_kinds
 
 
 @given(sides, sides, losses, seeds, st.booleans())
+@in_context
 def test_output(backend, dtype, n, k, loss, seed, use_out):
     d = Drawn(backend, dtype, seed)
     logits, wide = d.array(n, k)
@@ -25,6 +26,7 @@ def test_output(backend, dtype, n, k, loss, seed, use_out):
 
 
 @given(sides, sides, losses, target_kinds, seeds)
+@in_context
 def test_loss(backend, dtype, n, k, loss, kind, seed):
     d = Drawn(backend, dtype, seed)
     logits, _ = d.array(n, k)
@@ -38,6 +40,7 @@ def test_loss(backend, dtype, n, k, loss, kind, seed):
 
 
 @given(sides, sides, losses, target_kinds, seeds, st.booleans())
+@in_context
 def test_loss_gradient(backend, dtype, n, k, loss, kind, seed, use_out):
     d = Drawn(backend, dtype, seed)
     (logits, wide), (t, wide_t) = d.array(n, k), d.targets(n, k, kind)
@@ -66,6 +69,7 @@ def test_loss_gradient(backend, dtype, n, k, loss, kind, seed, use_out):
 
 
 @given(sides, sides, losses, seeds)
+@in_context
 def test_the_kind_of_target_makes_no_difference(backend, dtype, n, k, loss, seed):
     d = Drawn(backend, dtype, seed)
     logits, _ = d.array(n, k)
@@ -83,6 +87,7 @@ def test_the_kind_of_target_makes_no_difference(backend, dtype, n, k, loss, seed
 
 
 @given(sides, sides, target_kinds, seeds, st.booleans())
+@in_context
 def test_count_correct(backend, dtype, n, k, kind, seed, ties):
     d = Drawn(backend, dtype, seed)
     logits, wide = (
@@ -96,6 +101,7 @@ def test_count_correct(backend, dtype, n, k, kind, seed, ties):
     d.assert_unmodified()
 
 
+@in_context
 def test_softmax_and_its_loss_are_quiet_at_the_extremes(backend, dtype):
     logits = backend.asarray(np.array([[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [0, 1e4, 1e4]], dtype))
     t = backend.asarray(np.array([1, 0, 2], np.intp))
@@ -109,6 +115,7 @@ def test_softmax_and_its_loss_are_quiet_at_the_extremes(backend, dtype):
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))
+@in_context
 def test_large_batches_lose_no_accuracy(backend, dtype, loss):
     """Adding 60,000 numbers one after the other in float32 would."""
     rng = np.random.default_rng(0)
