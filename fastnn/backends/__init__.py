@@ -27,7 +27,8 @@ from ..errors import (
     UnknownBackendError,
 )
 from ..validation import positive_int
-from .base import OPERATIONS, Availability, Backend
+from .base import Availability, Backend
+from .completeness import instance_lacks, lacks
 
 #: The group of entry points under which other packages register a backend.
 ENTRY_POINT_GROUP = "fastnn.backends"
@@ -68,21 +69,13 @@ def _backend_class(name: str) -> type[Backend]:
         raise BackendImportError(
             f"the backend {name!r} is {cls!r}, which is not a subclass of fastnn.backends.base.Backend"
         )
-    if missing := _missing(name, cls):
-        raise BackendImportError(f"the backend {name!r} ({module}:{attribute}) is incomplete: {'; '.join(missing)}")
+    _refuse_incomplete(name, lacks(name, cls))
     return cls
 
 
-def _missing(name: str, cls: type[Backend]) -> list[str]:
-    """What a class lacks to be the backend of this name, with what to do about it."""
-    lacks = []
-    if getattr(cls, "name", None) != name:
-        lacks.append(f"set the class attribute name = {name!r}")
-    sets_xp = hasattr(cls, "xp") or any("__init__" in vars(base) for base in cls.__mro__[: cls.__mro__.index(Backend)])
-    if not sets_xp:
-        lacks.append("set xp, the namespace of its arrays, such as xp = numpy, in the class or in __init__")
-    lacks += [f"{operation} must be a method" for operation in OPERATIONS if not callable(getattr(cls, operation))]
-    return lacks
+def _refuse_incomplete(name: str, lacking: list[str]) -> None:
+    if lacking:
+        raise BackendImportError(f"the backend {name!r} of {_registered()[name]} is incomplete: {'. '.join(lacking)}")
 
 
 @cache
@@ -183,11 +176,9 @@ def _instance(name: str, device: str | None, threads: int | None) -> Backend:
     if not found.available:
         error = found.error or DeviceError(f"the backend {name!r} cannot run here: {found.reason}; {found.remedy}")
         raise error.with_traceback(None)
-    backend = _backend_class(name).create(device, threads)
-    if not hasattr(backend, "xp"):
-        raise BackendImportError(
-            f"the backend {name!r} is incomplete: set xp, the namespace of its arrays, in its class or in __init__"
-        )
+    cls = _backend_class(name)
+    backend = cls.create(device, threads)
+    _refuse_incomplete(name, instance_lacks(cls, backend))
     return backend
 
 

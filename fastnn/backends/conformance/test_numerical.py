@@ -1,0 +1,35 @@
+"""The numerical gradient against the book's loop, in which nothing cancels in extended precision."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from . import oracle
+from .drawn import Drawn, activations, in_context, losses, seeds, target_kinds
+
+few = st.integers(1, 4)
+
+
+@given(few, few, few, few, activations, losses, target_kinds, st.sampled_from([1e-4, 1e-2]), seeds)
+@in_context
+def test_numerical_gradient(backend, dtype, n, i, j, k, activation, loss, kind, h, seed):
+    d = Drawn(backend, dtype, seed)
+    (x, wide_x), (t, wide_t) = d.array(n, i, zeros=0.4), d.targets(n, k, kind)
+    params, wide = {}, {}
+    for name, shape in {"W1": (i, j), "b1": (j,), "W2": (j, k), "b2": (k,)}.items():
+        params[name], wide[name] = d.array(*shape)
+    value, gradients = backend.numerical_gradient(x, t, *params.values(), activation, loss, h)
+    problem = wide, wide_x, wide_t
+    whole = oracle.loss(*problem, activation=activation, loss=loss)
+    expected = oracle.differences(*problem, h, activation=activation, loss=loss)
+    d.assert_close(value, whole, 1 + whole, 64)
+    largest = max(np.abs(g).max() for g in expected.values())
+    noise = 16 * np.finfo(np.longdouble).eps * float(1 + whole) / h  # of the book's loop
+    eps = np.finfo(dtype).eps
+    limits = {"rtol": 4 * eps, "atol": float(max(eps, 1e-12) * largest + noise)}
+    for gradient, (name, exact) in zip(gradients, expected.items(), strict=True):
+        backend.check_arrays(**{name: gradient})
+        found = backend.to_numpy(gradient)
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, exact.astype(float), **limits)
+    d.assert_unmodified()
