@@ -32,6 +32,14 @@ def gpu(session: nox.Session) -> None:
 
 
 @nox.session
+def torch(session: nox.Session) -> None:
+    """Run the tests over PyTorch, and show what the generic path costs on it and on array-api-strict."""
+    session.install("-e", ".[plot,torch]", *dependency_group("test-beside-cupy"))
+    session.run("python", "-m", "pytest", "-m", "torch", *session.posargs)
+    session.run("python", "-m", "pytest", "-q", "benchmarks/test_generic.py", env=OWN_BLAS)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting and types."""
     session.install(".", *dependency_group("lint"))

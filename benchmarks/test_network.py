@@ -11,7 +11,7 @@ import pytest
 from fastnn import numerical_gradient, train
 from fastnn.backends import Backend
 from fastnn.bench.book_net import sampled_indices
-from fastnn.training import sgd_step
+from fastnn.training import runner
 
 from . import plain
 from .problems import LEARNING_RATE, REFERENCE_PARAMETERS, STEP, Problem, Size, assert_close, tolerance
@@ -47,7 +47,8 @@ def test_training_step(backend: Backend, dtype: str, benchmark: Any, record: Any
     p = problem("book", dtype)
     network, params = p.network(backend), p.params
     data = network.dataset(p.x, p.t)
-    run, losses = backend.compile(sgd_step(network, data, "backprop", p.size.batch, LEARNING_RATE)), backend.empty(1, dtype)
+    run = runner(network, data, gradient="backprop", batch_size=p.size.batch, learning_rate=LEARNING_RATE)
+    losses = backend.empty(1, dtype)
     rows = p.rows(100)
     on_backend = cycle([backend.asarray(batch[None]) for batch in rows])
 

@@ -13,7 +13,7 @@ from fastnn import available_backends
 from fastnn.backends import Backend
 from fastnn.bench.measure import training_steps
 from fastnn.bench.timing import Contestant, blas_threads
-from fastnn.training import sgd_step
+from fastnn.training import runner, sgd_step
 
 from . import plain
 from .peers import contestants
@@ -34,13 +34,13 @@ def steps(problem: Problem, backend: str | Backend, iterations: int, **options: 
     """
     network, rows, expected = problem.network(backend), problem.rows(1), problem.params
     network.backend.warm_up(problem.dtype)
-    step = sgd_step(network, network.dataset(problem.x, problem.t), "backprop", problem.size.batch, LEARNING_RATE)
+    data, fixed = network.dataset(problem.x, problem.t), {"batch_size": problem.size.batch, "learning_rate": LEARNING_RATE}
+    run = runner(network, data, gradient="backprop", **fixed)
     with network.backend.current():
-        network.backend.compile(step)(network.backend.asarray(rows), network.backend.empty(1, problem.dtype))
+        run(network.backend.asarray(rows), network.backend.empty(1, problem.dtype))
     plain.step(expected, problem.x[rows[0]], problem.t[rows[0]])
     for name, value in expected.items():
         assert_close(network.backend.to_numpy(network.params[name]), value, tolerance(problem.dtype), name)
-    fixed = {"batch_size": problem.size.batch, "learning_rate": LEARNING_RATE}
     return training_steps(problem.network(backend), problem.x, problem.t, iterations=iterations, **fixed, **options)
 
 

@@ -23,10 +23,12 @@ from .errors import (
     InputError,
     UnknownBackendError,
 )
+from .history import History
 from .networks import SimpleNet, TwoLayerNet
-from .training import History, train
+from .training import train
 
 if TYPE_CHECKING:
+    from . import plotting
     from .differentiation import (
         GradientReport,
         gradient_check,
@@ -65,28 +67,32 @@ __all__ = [
     "numerical_diff",
     "numerical_gradient",
     "numerical_gradient_rows",
+    "plotting",
     "train",
 ]
 
-#: Name → module of what is imported when it is first used.
-_TOOLS = {
-    "GradientReport": "differentiation",
-    "gradient_check": "differentiation",
-    "gradient_descent": "differentiation",
-    "numerical_diff": "differentiation",
-    "numerical_gradient": "differentiation",
-    "numerical_gradient_rows": "differentiation",
+#: What is imported when it is first used: name → module, and the name in it or None for the module itself.
+_LAZY: dict[str, tuple[str, str | None]] = {
+    "GradientReport": ("differentiation", "GradientReport"),
+    "gradient_check": ("differentiation", "gradient_check"),
+    "gradient_descent": ("differentiation", "gradient_descent"),
+    "numerical_diff": ("differentiation", "numerical_diff"),
+    "numerical_gradient": ("differentiation", "numerical_gradient"),
+    "numerical_gradient_rows": ("differentiation", "numerical_gradient_rows"),
+    "plotting": ("plotting", None),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _TOOLS:
+    if name not in _LAZY:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
     from importlib import import_module
 
-    value = globals()[name] = getattr(import_module(f".{_TOOLS[name]}", __name__), name)
+    module_name, attribute = _LAZY[name]
+    module = import_module(f".{module_name}", __name__)
+    value = globals()[name] = module if attribute is None else getattr(module, attribute)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_TOOLS})
+    return sorted({*globals(), *_LAZY})

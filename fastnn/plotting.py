@@ -14,7 +14,7 @@ import numpy as np
 
 from .differentiation import numerical_gradient_rows
 from .errors import InputError
-from .training import History
+from .history import History
 from .validation import Array, positive_int, real_array, real_number
 
 #: Points a side at which a function is evaluated for its contours.

@@ -105,7 +105,7 @@ def train(
     interval = epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
 
     backend = network.backend
-    options = {"gradient": gradient, "batch_size": batch_size, "learning_rate": learning_rate}
+    options: dict[str, Any] = {"gradient": gradient, "batch_size": batch_size, "learning_rate": learning_rate}
     run = runner(network, data, **options)
     history = History(loss=np.empty(iterations, network.dtype))
     evaluations = [(data, history.train_accuracy)] + ([] if test is None else [(test, history.test_accuracy)])

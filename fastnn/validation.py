@@ -16,7 +16,7 @@ import numpy as np
 
 from .errors import DtypeError, ForeignArrayError, InputError
 
-# An array of the backend at hand: NumPy's, CuPy's, or a plug-in's. Python cannot say this more precisely.
+# An array of the backend at hand. Python cannot say this more precisely.
 Array: TypeAlias = Any
 
 

@@ -293,6 +293,11 @@ def test_import_loads_nothing_heavy(python, fake_cupy, extra):
     assert json.loads(done.out) == []
 
 
+def test_the_modules_that_the_readme_names_are_there(python):
+    done = python("-c", "import fastnn; print(fastnn.plotting.plot_gradient_field.__name__); print('matplotlib' in dir())")
+    assert done.out == "plot_gradient_field\nFalse\n", done.err
+
+
 def test_the_public_names_are_there():
     for name in fastnn.__all__:
         assert getattr(fastnn, name) is not None

@@ -49,7 +49,7 @@ class ArrayApiBackend(Backend):
         self._where = xp.asarray(0.0, **self._options).device
 
     @property
-    def device(self) -> str:  # type: ignore[override]  # the reference asks only once
+    def device(self) -> str:
         """What the work runs on, for people to read."""
         return f"{self.xp.__name__}, {self._where}"
 
@@ -147,7 +147,7 @@ class TorchBackend(ArrayApiBackend):
         return Availability(True, f"{where}" if where.type != "cpu" else processor.cpu_name())
 
     @property
-    def device(self) -> str:  # type: ignore[override]
+    def device(self) -> str:
         return processor.cpu_name() if self._where.type == "cpu" else str(self._where)
 
 

@@ -54,6 +54,7 @@ class Backend:
     name: ClassVar[str]
     xp: Any
     least_work: ClassVar[int] = 0
+    _made_with: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
         backend = super().__new__(cls)

@@ -128,8 +128,8 @@ def _cross_entropy(xp: Any, network: Evaluated, f: Activation, h: float, feature
             own = numbers == target
             share, rest = xp.where(own, others[n, ...], p[n, ...]), xp.where(own, p[n, ...], others[n, ...])
             step = xp.where(own, -h * xp.ones_like(share), h) * z[n, :, None]
-            sums = tuple((share * xp.expm1(s), rest + share * xp.exp(s)) for s in (step, -step))
-            output += weight * _log_ratio(xp, *sums, *odds)
+            above, below = ((share * xp.expm1(s), rest + share * xp.exp(s)) for s in (step, -step))
+            output += weight * _log_ratio(xp, above, below, *odds)
     return hidden, output
 
 

@@ -1,8 +1,7 @@
 """The layers of the book's chapter 5, as far as its two-layer network needs them.
 
 They are for scripts that build their own network. Each has ``forward`` and ``backward`` and
-remembers between them what the derivative needs. They work on the arrays that they are given, of
-NumPy or CuPy.
+remembers between them what the derivative needs. They work on the arrays that they are given.
 """
 
 from __future__ import annotations

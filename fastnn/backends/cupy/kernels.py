@@ -128,6 +128,7 @@ class Kernels:
         parts = max(power_of_two(blocks(features, 4), 1024 // width), lanes // width)
         labels, targets, _ = self.targets(t)
         sizes = features, units, outputs
+        assert step.activation is not None
         modes = lanes, ACTIVATION_CODES[step.activation], cross_entropy
         network = W1, b1, W2, b2, labels, targets
         self.launch(

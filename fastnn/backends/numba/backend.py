@@ -178,7 +178,8 @@ class NumbaBackend(NumpyBackend):
         cross_entropy = loss == "cross_entropy"
         targets, residuals = _targets(t, W2.shape[1], cross_entropy)
         parameters = [np.ascontiguousarray(p) for p in (W1, b1, W2, b2)]
-        gradients = tuple(np.empty(p.shape, p.dtype) for p in parameters)
+        dW1, db1, dW2, db2 = (np.empty(p.shape, p.dtype) for p in parameters)
+        gradients = dW1, db1, dW2, db2
         modes = self._codes[activation], cross_entropy
         work = multiplications(x, W1.shape[1])
         parts = self.parts(work, PERTURBATION_GRAIN, self.pool.size)
