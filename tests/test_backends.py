@@ -1,5 +1,6 @@
 """The registry: names, errors, the choice of "auto", and plug-ins from other packages."""
 
+import ast
 import json
 import logging
 import subprocess
@@ -377,3 +378,36 @@ def test_an_unknown_name_lists_plug_ins(python, plugin):
     done = python("-c", script(body), path=[plugin])
     assert done.code == 0, done.err
     assert "mirror" in done.out
+
+
+# -- what the house is built on --------------------------------------------------------------------------------------------
+
+
+PACKAGE = Path(fastnn.__file__).parent
+
+#: The modules, but for the tests that ship with the package.
+MODULES = [path for path in PACKAGE.rglob("*.py") if "conformance" not in path.parts]
+
+
+def test_no_library_is_known_by_name_outside_its_own_backend():
+    for path in MODULES:
+        tree, name = ast.parse(path.read_text("utf-8")), path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(tree):  # without documentation strings
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+                node.value.value = ""
+        if not name.startswith("backends/cupy/") and name != "backends/__init__.py":
+            assert "cupy" not in ast.unparse(tree).lower(), name
+        if name != "backends/array_api.py":
+            assert "import torch" not in ast.unparse(tree), name
+
+
+def test_imports_run_downward_only():
+    """A room imports those below it when it is imported; what it needs of others it imports where it uses it."""
+    floors = ["errors", "validation", "functions", "backends", "doors", "base_network", "networks", "history", "training"]
+    for path in MODULES:
+        parts = path.relative_to(PACKAGE).parts
+        room = parts[0].removesuffix(".py")
+        for node in ast.parse(path.read_text("utf-8")).body if room in floors else ():
+            if isinstance(node, ast.ImportFrom) and node.level == len(parts) and node.module:
+                below = node.module.split(".")[0]
+                assert floors.index(below) <= floors.index(room), f"{path} imports {below}"
