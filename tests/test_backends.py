@@ -311,24 +311,30 @@ def test_the_public_names_are_there():
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory):
     """The folder in which the package of tests/plugin is installed."""
-    target = tmp_path_factory.mktemp("plugin")
+    return install(PLUGIN, tmp_path_factory.mktemp("plugin"))
+
+
+def install(project, target):
     options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(PLUGIN)]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(project)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return target
 
 
-def test_a_plug_in_trains(python, plugin):
+def test_a_plug_in_trains_and_is_pickled(python, plugin):
     body = """
+        import pickle
         import numpy as np
-        from fastnn_mirror.backend import CALLS
         assert "mirror" in fastnn.available_backends()
         x, t = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), [0, 1, 1, 0]
-        nets = [fastnn.TwoLayerNet(2, 8, 2, 1.0, backend=name, rng=1) for name in ("mirror", "numpy")]
+        options = {"activation": "relu", "rng": 1}
+        nets = [fastnn.TwoLayerNet(2, 8, 2, 1.0, backend=name, **options) for name in ("mirror", "numpy")]
         losses = [fastnn.train(net, x, t, iterations=50, batch_size=4, rng=1).loss for net in nets]
         assert nets[0].backend.name == "mirror" and nets[0].backend is fastnn.get_backend("mirror")
-        assert len(CALLS) >= 2 * 50 and np.allclose(losses[0], losses[1], rtol=1e-12, atol=0)
+        assert np.allclose(losses[0], losses[1], rtol=1e-12, atol=0)
+        again = pickle.loads(pickle.dumps(nets[0]))
+        assert again.backend is nets[0].backend and again.accuracy(x, t) == nets[1].accuracy(x, t)
         print(fastnn.available_backends()["mirror"].device)
     """
     done = python("-c", script(body), path=[plugin])
@@ -336,23 +342,122 @@ def test_a_plug_in_trains(python, plugin):
     assert done.out == "a mirror\n"
 
 
+def test_a_plug_in_is_one_short_file():
+    assert len((PLUGIN / "fastnn_mirror" / "backend.py").read_text().splitlines()) <= 40
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The folder in which fastnn itself is installed from a wheel."""
+    return install(PLUGIN.parent.parent, tmp_path_factory.mktemp("wheel"))
+
+
+def conformance(python, *arguments, path):
+    quiet = ["-q", "-p", "no:cacheprovider", "--examples", "3"]
+    return python("-m", "pytest", *quiet, "--pyargs", "fastnn.backends.conformance", *arguments, path=path)
+
+
+def test_a_plug_in_passes_the_tests_of_the_contract(python, plugin, wheel):
+    done = conformance(python, "--backend", "mirror", "-k", "not float32 and not numerical-", path=[wheel, plugin])
+    assert done.code == 0, done.out + done.err
+    assert " passed" in done.out
+    assert "failed" not in done.out
+
+
+def test_the_tests_of_the_contract_find_what_is_wrong(python, wheel, tmp_path):
+    (tmp_path / "wrong.py").write_text(
+        dedent(
+            """
+            import numpy as np
+            from fastnn.backends.base import Backend
+
+            class Wrong(Backend):
+                name = "wrong"
+                xp = np
+
+                def dense_gradient(self, x, delta):
+                    return self.xp.matmul(x.T, delta), self.xp.mean(delta, axis=0)
+
+                def dense_backwards(self, delta, W, z, activation, *, out=None):
+                    return delta
+            """
+        )
+    )
+    info = tmp_path / "wrong-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[fastnn.backends]\nwrong = wrong:Wrong\n")
+    done = conformance(python, "--backend", "wrong", "-k", "dense or misspelt", path=[wheel, tmp_path])
+    assert done.code == 1, done.out + done.err
+    assert "FAILED" in done.out
+    assert "test_dense_gradient[" in done.out
+    assert "test_no_method_is_misspelt[" in done.out
+    assert "test_dense[" not in done.out
+
+
+def test_a_backend_that_cannot_be_tested_says_why(python, wheel):
+    done = conformance(python, "--backend", "abacus", path=[wheel])
+    assert done.code != 0
+    assert "there is no backend 'abacus'; choose one of" in done.out + done.err
+
+
+def test_the_options_of_the_contract_are_in_nobodys_way(python, wheel, tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        'def pytest_addoption(parser):\n    parser.addoption("--backend")\n    parser.addoption("--examples")\n'
+    )
+    (tmp_path / "test_own.py").write_text(
+        'import sys\n\n\ndef test(pytestconfig):\n    assert pytestconfig.getoption("--backend") == "agg"\n'
+    )
+    done = python("-m", "pytest", "-q", "--backend", "agg", path=[wheel])
+    assert done.code == 0, done.out + done.err
+
+
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "messages"),
     [
-        ("broken", "libmirror.so.3 is missing"),
-        ("misspelt", "MirorBackend"),
-        ("odd", "not a subclass"),
-        ("nervous", "the driver hung up"),
+        ("broken", ["libmirror.so.3 is missing"]),
+        ("misspelt", ["MirorBackend"]),
+        ("odd", ["not a subclass"]),
+        ("nervous", ["the driver hung up"]),
+        ("nameless", ["it has no name; set the class attribute name = 'nameless'"]),
+        ("renamed", ["it has the name 'bare'; set the class attribute name = 'renamed'"]),
+        ("bare", ["it has no xp; set the namespace of its arrays, such as xp = numpy"]),
+        (
+            "own_way",
+            [
+                "take is a NoneType; make it a method",
+                "dense takes (self, x, weights, bias, activation='identity', out=None); "
+                "let it take (self, x, W, b, activation='identity', *, out=None)",
+                "descent takes (self, parameter, gradient); let it take (self, parameter, gradient, learning_rate)",
+            ],
+        ),
     ],
 )
-def test_a_broken_plug_in_shows_up_with_its_reason(python, plugin, name, message):
+def test_a_plug_in_that_cannot_be_used_shows_up_with_its_reason(python, plugin, name, messages):
     done = python("-c", script(REFUSED), name, path=[plugin])
     assert done.code == 0, done.err
     seen = json.loads(done.out)
-    assert message in seen["message"]
-    assert message in seen["reason"]
+    for message in messages:
+        assert message in seen["message"]
+        assert message in seen["reason"]
+    assert "\n" not in seen["message"]
     assert seen["remedy"]
     assert not seen["available"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("forgetful", "it has no xp; set the namespace of its arrays"),
+        ("empty_handed", "create() gives a NoneType; return an instance"),
+    ],
+)
+def test_what_only_an_instance_shows_is_refused_when_it_is_asked_for(python, plugin, name, message):
+    done = python("-c", script(REFUSED), name, path=[plugin])
+    assert done.code == 0, done.err
+    seen = json.loads(done.out)
+    assert seen["kind"] == "BackendImportError"
+    assert message in seen["message"]
 
 
 def test_a_plug_in_cannot_replace_a_backend_of_fastnn(python, plugin):

@@ -1,4 +1,4 @@
-"""Whether a class is a whole backend: what it lacks is said when it is asked for by name, not when it is used."""
+"""Whether a class is a whole backend: what it lacks is said when it is asked for, not when it is used."""
 
 from __future__ import annotations
 
@@ -54,8 +54,14 @@ def parameters(cls: type, method: str) -> list[tuple[str, Any, Any]]:
 
 def _differs(cls: type[Backend], method: str) -> str | None:
     member = getattr(cls, method)
+    kind = inspect.getattr_static(Backend, method)
+    plain = "class method" if isinstance(kind, classmethod) else "method"
     if not callable(member):
-        return f"{method} is a {type(member).__name__}; make it a method"
+        return f"{method} is a {type(member).__name__}; make it a {plain}"
+    found = inspect.getattr_static(cls, method)
+    bound = classmethod | staticmethod
+    if isinstance(found, bound) != isinstance(kind, bound) or isinstance(found, staticmethod):
+        return f"{method} is a {type(found).__name__}; make it a {plain}"
     try:
         if parameters(cls, method) == parameters(Backend, method):
             return None
