@@ -68,7 +68,8 @@ def bench_check(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.check", env=OWN_BLAS)
 
 
-#: OpenBLAS shall choose its kernels by the processor: an override would make NumPy slower or faster than users see it.
+#: OpenBLAS shall choose its kernels by the processor: an override would make NumPy slower or faster
+#: than users see it.
 OWN_BLAS = {"OPENBLAS_CORETYPE": None}
 
 
@@ -85,7 +86,8 @@ def _others(session: nox.Session) -> list[str]:
 def _benchmarks(session: nox.Session, name: str, *arguments: str) -> None:
     """Run benchmarks; of the arguments after --, cuda12 and cuda13 install CuPy, and the others go to pytest.
 
-    --record writes what was measured to benchmarks/results, and draws the pictures and writes the README's tables anew.
+    --record writes what was measured to benchmarks/results, and draws the pictures and writes the
+    README's tables anew.
     """
     extras = ["plot", *_cuda(session)]
     session.install("-e", f".[{','.join(extras)}]", *dependency_group("test-beside-cupy"))

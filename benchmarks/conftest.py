@@ -23,8 +23,14 @@ _PEERS = ("torch", "jax", "scikit-learn", "scipy", "numdifftools")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--results", type=Path, metavar="FILE", help="write what was measured to this JSON file")
-    parser.addoption("--record", metavar="SESSION", help="write it to this session's part of a file in benchmarks/results")
+    parser.addoption(
+        "--results", type=Path, metavar="FILE", help="write what was measured to this JSON file"
+    )
+    parser.addoption(
+        "--record",
+        metavar="SESSION",
+        help="write it to this session's part of a file in benchmarks/results",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,7 +56,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-benchmark's tables
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     record = config.stash[_RECORD]
     if not record.quick and record.lines():
         terminalreporter.section("what was compared: medians of interleaved rounds [quartiles]")
@@ -67,7 +75,8 @@ def record(pytestconfig: pytest.Config) -> Record:
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each registered backend; those that cannot run here are skipped with their reason.
 
-    Numba gets one thread: what two achieve depends on how busy the machine is, and test_scale.py shows what they are good for.
+    Numba gets one thread: what two achieve depends on how busy the machine is, and test_scale.py
+    shows what they are good for.
     """
     found = available_backends()[request.param]
     if not found.available:
@@ -105,6 +114,8 @@ def problem(record: Record) -> Any:
     """A function (size, dtype, data="mnist") → Problem; small when nothing is timed."""
 
     def make(size: str, dtype: str, data: str = "mnist") -> Problem:
-        return Problem(SIZES[size].shrunk() if record.quick else SIZES[size], dtype, data, record.quick)
+        return Problem(
+            SIZES[size].shrunk() if record.quick else SIZES[size], dtype, data, record.quick
+        )
 
     return make

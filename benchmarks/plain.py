@@ -1,7 +1,8 @@
 """The same mathematics written plainly in NumPy: what the results are checked against, and the reference kernels.
 
-A benchmark's ratio is its time over that of the function here that does the same, both on one thread and in the same rounds.
-These functions are not to be made faster: the ratios that were committed depend on them.
+A benchmark's ratio is its time over that of the function here that does the same, both on one
+thread and in the same rounds. These functions are not to be made faster: the ratios that were
+committed depend on them.
 """
 
 from __future__ import annotations
@@ -92,7 +93,9 @@ def step(params: Params, x: np.ndarray, t: np.ndarray) -> None:
         descent(params[name], values)
 
 
-def numerical_gradient(params: Params, name: str, indices: list, x: np.ndarray, t: np.ndarray, h: float) -> np.ndarray:
+def numerical_gradient(
+    params: Params, name: str, indices: list, x: np.ndarray, t: np.ndarray, h: float
+) -> np.ndarray:
     """Central differences for these entries of a parameter, two losses for each."""
     parameter = params[name]
     result = []

@@ -15,8 +15,8 @@ LEARNING_RATE = 0.1
 #: Of the central differences: the book's.
 STEP = 1e-4
 
-#: How many parameters the reference kernel of a numerical gradient differentiates, and so how many losses it evaluates: twice
-#: that, whatever the size of the network.
+#: How many parameters the reference kernel of a numerical gradient differentiates, and so how many
+#: losses it evaluates: twice that, whatever the size of the network.
 REFERENCE_PARAMETERS = 10
 
 OUTPUTS = 10
@@ -77,7 +77,11 @@ class Problem:
         x = _samples(self.data, self.dtype)[0]
         x = x[:200] if self.quick else x
         middle = x.shape[1] // 2
-        return x if self.size.inputs == x.shape[1] else np.ascontiguousarray(x[:, middle : middle + self.size.inputs])
+        return (
+            x
+            if self.size.inputs == x.shape[1]
+            else np.ascontiguousarray(x[:, middle : middle + self.size.inputs])
+        )
 
     @cached_property
     def t(self) -> np.ndarray:
@@ -96,7 +100,9 @@ class Problem:
     def network(self, backend: str | Backend = "numpy") -> TwoLayerNet:
         """A new network on this backend, which "auto" chooses for this batch; always with the same initial weights."""
         backend = get_backend(backend, multiplications=self.size.batch * self.size.parameters)
-        return TwoLayerNet(self.size.inputs, self.size.hidden, OUTPUTS, backend=backend, dtype=self.dtype, rng=3)
+        return TwoLayerNet(
+            self.size.inputs, self.size.hidden, OUTPUTS, backend=backend, dtype=self.dtype, rng=3
+        )
 
     @property
     def params(self) -> dict[str, np.ndarray]:
@@ -117,4 +123,6 @@ def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: float, what
     """Raise unless the largest difference is at most `tolerance` times the largest expected entry."""
     scale = max(float(np.abs(expected).max()), 1e-30)
     error = float(np.abs(np.asarray(found, np.float64) - expected).max()) / scale
-    assert error <= tolerance, f"{what} is off by {error:.1e} of its largest entry; {tolerance:g} is allowed"
+    assert error <= tolerance, (
+        f"{what} is off by {error:.1e} of its largest entry; {tolerance:g} is allowed"
+    )

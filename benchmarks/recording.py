@@ -33,7 +33,8 @@ class Claim:
     times_faster : float, optional
         Instead: how many times our time must go into theirs.
     limited_by : str, optional
-        A contestant that does only what no implementation can do without: what is measured cannot be better than its ratio.
+        A contestant that does only what no implementation can do without: what is measured cannot
+        be better than its ratio.
     """
 
     ours: str
@@ -54,11 +55,25 @@ class Claim:
         found = measured(self.ours)
         if self.times_faster is None:
             text = f"{self.ours} takes at most {self.at_most:g} of the time of {best}"
-            verdict = {"text": text, "measured": found, "bound": self.at_most, "met": found <= self.at_most}
+            verdict = {
+                "text": text,
+                "measured": found,
+                "bound": self.at_most,
+                "met": found <= self.at_most,
+            }
         else:
             text = f"{self.ours} is at least {self.times_faster:,g} times as fast as {best}"
-            verdict = {"text": text, "measured": found, "bound": self.times_faster, "met": found >= self.times_faster}
-        limit = {"limited_by": self.limited_by, "limit": measured(self.limited_by)} if self.limited_by else {}
+            verdict = {
+                "text": text,
+                "measured": found,
+                "bound": self.times_faster,
+                "met": found >= self.times_faster,
+            }
+        limit = (
+            {"limited_by": self.limited_by, "limit": measured(self.limited_by)}
+            if self.limited_by
+            else {}
+        )
         return verdict | limit
 
 
@@ -69,10 +84,12 @@ class Record:
     Attributes
     ----------
     benchmarks : list of dict
-        One entry a hot path, backend, dtype and size: its time, that of the reference kernel in the same rounds, and the
-        ratio of the fastest rounds of the two, which other work on the machine disturbs least.
+        One entry a hot path, backend, dtype and size: its time, that of the reference kernel in the
+        same rounds, and the ratio of the fastest rounds of the two, which other work on the machine
+        disturbs least.
     comparisons : list of dict
-        Contestants timed in turn, and the ratios that are claimed of them with the bounds that they must keep.
+        Contestants timed in turn, and the ratios that are claimed of them with the bounds that they
+        must keep.
     curves : list of dict
         How time and memory grow.
     """
@@ -126,7 +143,12 @@ class Record:
         timing, beside = Timing(found.median, found.q1, found.q3, found.rounds), Timing.of(samples)
         ratio = found.min / min(samples)
         fixture.extra_info |= {"reference": beside.median, "ratio": ratio}
-        entry = {"id": fixture.fullname} | labels | asdict(timing) | {"reference": asdict(beside), "ratio": ratio}
+        entry = (
+            {"id": fixture.fullname}
+            | labels
+            | asdict(timing)
+            | {"reference": asdict(beside), "ratio": ratio}
+        )
         self.benchmarks.append(entry)
 
     def compare(
@@ -153,14 +175,20 @@ class Record:
         seconds, fewest, most
             As for :func:`fastnn.bench.timing.interleave`.
         """
-        running = {name: contestant for name, contestant in contestants.items() if callable(contestant)}
-        timings = interleave(running, seconds=seconds, fewest=fewest, most=1 if self.quick else most)
+        running = {
+            name: contestant for name, contestant in contestants.items() if callable(contestant)
+        }
+        timings = interleave(
+            running, seconds=seconds, fewest=fewest, most=1 if self.quick else most
+        )
         self.comparisons.append(
             {
                 "name": name,
                 "unit": unit,
                 "timings": {contestant: asdict(timing) for contestant, timing in timings.items()},
-                "skipped": {name: reason for name, reason in contestants.items() if isinstance(reason, str)},
+                "skipped": {
+                    name: reason for name, reason in contestants.items() if isinstance(reason, str)
+                },
                 "claims": [claim.judge(timings) for claim in claims],
             }
         )
@@ -171,9 +199,13 @@ class Record:
         claim = {"text": text, "measured": measured, "bound": bound, "met": measured <= bound}
         self.comparisons.append({"name": name, "timings": {}, "skipped": {}, "claims": [claim]})
 
-    def curve(self, name: str, x_label: str, y_label: str, points: Iterable[Mapping[str, Any]]) -> None:
+    def curve(
+        self, name: str, x_label: str, y_label: str, points: Iterable[Mapping[str, Any]]
+    ) -> None:
         """Keep how something grows: each point has ``contestant``, ``x``, and a time or whatever else was measured."""
-        self.curves.append({"name": name, "x_label": x_label, "y_label": y_label, "points": list(points)})
+        self.curves.append(
+            {"name": name, "x_label": x_label, "y_label": y_label, "points": list(points)}
+        )
 
     def content(self, versions: Mapping[str, str]) -> dict[str, Any]:
         """All of it as plain data, with the machine, the versions, the commit and the date."""
@@ -197,12 +229,23 @@ class Record:
             lines += ["", comparison["name"] + unit]
             for name, t in comparison["timings"].items():
                 spread = f"[{format_seconds(t['low'])}, {format_seconds(t['high'])}]"
-                lines.append(f"    {name:<34} {format_seconds(t['median']):>9} {spread:<22} {t['rounds']} rounds")
-            lines += [f"    {name:<34} skipped: {reason}" for name, reason in comparison["skipped"].items()]
+                lines.append(
+                    f"    {name:<34} {format_seconds(t['median']):>9} {spread:<22} {t['rounds']} rounds"
+                )
+            lines += [
+                f"    {name:<34} skipped: {reason}"
+                for name, reason in comparison["skipped"].items()
+            ]
             for claim in comparison["claims"]:
                 verdict = "met" if claim["met"] else "NOT MET"
-                limit = f"; {claim['limited_by']}: {format_number(claim['limit'])}" if "limit" in claim else ""
-                lines.append(f"  {verdict}: {claim['text']}; measured {format_number(claim['measured'])}{limit}")
+                limit = (
+                    f"; {claim['limited_by']}: {format_number(claim['limit'])}"
+                    if "limit" in claim
+                    else ""
+                )
+                lines.append(
+                    f"  {verdict}: {claim['text']}; measured {format_number(claim['measured'])}{limit}"
+                )
         for curve in self.curves:
             lines += ["", f"{curve['name']}: {curve['y_label']} by {curve['x_label']}"]
             for p in curve["points"]:
@@ -217,7 +260,9 @@ def extra_memory(call: Callable[[], Any]) -> float | None:
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed before goes back to the system, so that it is not reused unseen
+    ctypes.CDLL(None).malloc_trim(
+        0
+    )  # what was freed before goes back to the system, so that it is not reused unseen
     reset.write_text("5")  # sets the peak to what is in use now
     before = _kilobytes(status, "VmRSS")
     call()
@@ -225,7 +270,9 @@ def extra_memory(call: Callable[[], Any]) -> float | None:
 
 
 def _kilobytes(status: Path, entry: str) -> int:
-    return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(entry)))
+    return int(
+        next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(entry))
+    )
 
 
 def format_number(value: float) -> str:
@@ -236,8 +283,12 @@ def format_number(value: float) -> str:
 def _commit() -> str | None:
     """The commit of the checkout, with a plus if something in it has been changed."""
     try:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain"], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+" if changed else "")

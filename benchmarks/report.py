@@ -19,9 +19,17 @@ from .store import FOLDER, Results, load
 README = Path(__file__).parent.parent / "README.md"
 
 #: Between these lines the README is written by this module.
-BEGIN, END = "<!-- benchmarks: written by python -m benchmarks.report -->", "<!-- benchmarks end -->"
+BEGIN, END = (
+    "<!-- benchmarks: written by python -m benchmarks.report -->",
+    "<!-- benchmarks end -->",
+)
 
-COLOURS = {"fastnn numba": "tab:blue", "fastnn numpy": "tab:cyan", "fastnn cupy": "tab:green", BOOK: "tab:gray"}
+COLOURS = {
+    "fastnn numba": "tab:blue",
+    "fastnn numpy": "tab:cyan",
+    "fastnn cupy": "tab:green",
+    BOOK: "tab:gray",
+}
 
 
 def best_threads(timings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -43,7 +51,9 @@ def comparisons(results: Results, start: str) -> dict[str, dict[str, dict[str, f
     }
 
 
-def curve(results: Results, name: str, x: str = "x", **fixed: Any) -> dict[str, list[tuple[float, float]]]:
+def curve(
+    results: Results, name: str, x: str = "x", **fixed: Any
+) -> dict[str, list[tuple[float, float]]]:
     """One line a contestant: the points (x, median) of a curve where other entries have these values, the best of threads."""
     points = next(c["points"] for c in results["curves"] if c["name"] == name)
     lines: dict[str, dict[float, float]] = {}
@@ -65,7 +75,10 @@ def draw(kind: str, ours: Results, peers: Results | None, folder: Path = FOLDER)
         "Training step of 784-50-10, MNIST, float32",
         [
             ("samples in a batch", curve(ours, step)),
-            ("hidden units, batches of 100", curve(ours, step.replace("batch size", "hidden units"))),
+            (
+                "hidden units, batches of 100",
+                curve(ours, step.replace("batch size", "hidden units")),
+            ),
         ],
         "time of an iteration",
         ours,
@@ -90,13 +103,17 @@ def _draw_lines(path: Path, title: str, panels: list, y_label: str, results: Res
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, (x_label, lines) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+    for axes, (x_label, lines) in zip(
+        figure.subplots(1, len(panels), sharey=True), panels, strict=True
+    ):
         for name, points in lines.items():
             axes.plot(*zip(*points, strict=True), "o-", label=name, color=COLOURS.get(name))
         axes.set(xscale="log", yscale="log", xlabel=x_label)
         low, high = axes.get_xlim()
         ticks = LogLocator(subs=(1,) if high > 1000 * low else (1, 2, 5))
-        axes.xaxis.set(major_locator=ticks, major_formatter=EngFormatter(), minor_locator=NullLocator())
+        axes.xaxis.set(
+            major_locator=ticks, major_formatter=EngFormatter(), minor_locator=NullLocator()
+        )
         axes.yaxis.set(major_formatter=EngFormatter("s"), minor_locator=NullLocator())
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel(y_label)
@@ -118,15 +135,23 @@ def _draw_peers(path: Path, peers: Results) -> None:
             places = [i + offset for i in range(len(timings))]
             colours = [COLOURS.get(name, "tab:orange") for name in timings]
             bars = axes.barh(
-                places, [t["median"] for t in timings.values()], 0.38, color=colours, alpha=1 if dtype == "float32" else 0.5
+                places,
+                [t["median"] for t in timings.values()],
+                0.38,
+                color=colours,
+                alpha=1 if dtype == "float32" else 0.5,
             )
-            axes.bar_label(bars, [f" {format_seconds(t['median'])}" for t in timings.values()], fontsize=8)
+            axes.bar_label(
+                bars, [f" {format_seconds(t['median'])}" for t in timings.values()], fontsize=8
+            )
             axes.set_yticks(range(len(timings)), list(timings))
         axes.set(xlabel="time of an iteration", title=problem)
         axes.xaxis.set(major_formatter=EngFormatter("s"), major_locator=MaxNLocator(5))
         axes.margins(x=0.2, y=0.02)
     figure.axes[0].invert_yaxis()
-    figure.suptitle(f"Training step, float32 (full colour) and float64 (pale): {peers['machine']['cpu']}")
+    figure.suptitle(
+        f"Training step, float32 (full colour) and float64 (pale): {peers['machine']['cpu']}"
+    )
     figure.savefig(path, dpi=120)
 
 
@@ -143,7 +168,12 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
     if ours is None:
         return
     machine = ours["machine"]
-    versions = {name: number for results in (ours, peers) if results for name, number in results["machine"]["versions"].items()}
+    versions = {
+        name: number
+        for results in (ours, peers)
+        if results
+        for name, number in results["machine"]["versions"].items()
+    }
     if machine.get("nvidia_driver"):
         versions["NVIDIA driver"] = machine["nvidia_driver"]
     yield (
@@ -161,7 +191,12 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
             yield from _table("", on_gpu)
             yield ""
         yield "**Time of a numerical gradient** of all 39,760 parameters, 784-50-10, batch 100, MNIST:\n"
-        yield from _table("", comparisons(peers, "numerical gradient beside the peers, 784-50-10, batch 100, mnist, "))
+        yield from _table(
+            "",
+            comparisons(
+                peers, "numerical gradient beside the peers, 784-50-10, batch 100, mnist, "
+            ),
+        )
         yield f"\n![Numerical gradient](benchmarks/results/{kind}-numerical-gradient.png)\n"
     yield f"![Training step by batch size and hidden units](benchmarks/results/{kind}-steps.png)\n"
     yield "**What is claimed**, and what was measured:\n"
@@ -170,7 +205,10 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
     for results in (ours, peers):
         for found in results["comparisons"] if results else ():
             for claim in found["claims"]:
-                measured, verdict = format_number(claim["measured"]), "met" if claim["met"] else "**not met**"
+                measured, verdict = (
+                    format_number(claim["measured"]),
+                    "met" if claim["met"] else "**not met**",
+                )
                 if "limit" in claim:
                     verdict += f"; {claim['limited_by']}: {format_number(claim['limit'])}"
                 yield f"| {found['name']} | {claim['text']} | {measured} | {verdict} |"
@@ -180,7 +218,10 @@ def _table(corner: str, columns: dict[str, dict[str, dict[str, float]]]) -> Iter
     yield f"| {corner} | {' | '.join(columns)} |"
     yield f"|---|{'---:|' * len(columns)}"
     for name in dict.fromkeys(name for timings in columns.values() for name in timings):
-        cells = (format_seconds(timings[name]["median"]) if name in timings else "" for timings in columns.values())
+        cells = (
+            format_seconds(timings[name]["median"]) if name in timings else ""
+            for timings in columns.values()
+        )
         yield f"| {name} | {' | '.join(cells)} |"
 
 
@@ -193,7 +234,9 @@ def main() -> None:
     before, begin, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SystemExit(f"{README} does not hold the lines {BEGIN!r} and {END!r} between which the tables go")
+        raise SystemExit(
+            f"{README} does not hold the lines {BEGIN!r} and {END!r} between which the tables go"
+        )
     README.write_text(f"{before}{BEGIN}\n{markdown()}\n{END}{after}", encoding="utf-8")
 
 

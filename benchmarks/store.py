@@ -26,7 +26,10 @@ def path(results: Results, folder: Path = FOLDER) -> Path:
     """The file for the device and day of these results."""
     machine = results["machine"]
     device = machine["devices"].get("cupy", machine["cpu"])
-    return folder / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}-{results['date'][:10]}.json"
+    return (
+        folder
+        / f"{re.sub(r'[^a-z0-9]+', '-', device.lower()).strip('-')}-{results['date'][:10]}.json"
+    )
 
 
 def save(results: Results, session: str, folder: Path = FOLDER) -> None:
@@ -54,7 +57,15 @@ def text(results: Mapping[str, Any]) -> str:
     """Results as JSON with one line for each entry of a list, so that two files can be compared line by line."""
     parts = []
     for key, value in results.items():
-        entries = [json.dumps(entry, ensure_ascii=False) for entry in value] if isinstance(value, list) else []
-        shown = "[\n  " + ",\n  ".join(entries) + "\n ]" if entries else json.dumps(value, ensure_ascii=False)
+        entries = (
+            [json.dumps(entry, ensure_ascii=False) for entry in value]
+            if isinstance(value, list)
+            else []
+        )
+        shown = (
+            "[\n  " + ",\n  ".join(entries) + "\n ]"
+            if entries
+            else json.dumps(value, ensure_ascii=False)
+        )
         parts.append(f" {json.dumps(key)}: {shown}")
     return "{\n" + ",\n".join(parts) + "\n}"

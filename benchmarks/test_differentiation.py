@@ -37,10 +37,12 @@ def book_gradient(f: Callable, x: np.ndarray, count: int | None = None) -> np.nd
 
 OURS = "fastnn.numerical_gradient"
 
-#: How long to compare what takes about as long, f being the same: so that the noise does not decide.
+#: How long to compare what takes about as long, f being the same: so that the noise does not
+#: decide.
 PARITY = 4
 
-#: What is left of a vectorized gradient if nothing but f takes time: on points that are there already, as many at a time.
+#: What is left of a vectorized gradient if nothing but f takes time: on points that are there
+#: already, as many at a time.
 F_ALONE = "f alone"
 
 
@@ -62,7 +64,9 @@ def compare(
     """
     count = x.size if count is None else min(count, x.size)
     expected = book_gradient(theirs, x, count).ravel()[:count]
-    assert_close(numerical_gradient(ours, x, **options).ravel()[:count], expected, 1e-6, "the gradient")
+    assert_close(
+        numerical_gradient(ours, x, **options).ravel()[:count], expected, 1e-6, "the gradient"
+    )
 
     loop = repeat(lambda: book_gradient(theirs, x, count))
     contestants: dict[str, Contestant] = {
@@ -72,8 +76,14 @@ def compare(
     if options.get("vectorized"):
         contestants[F_ALONE] = _f_alone(ours, x)
     limit = F_ALONE if F_ALONE in contestants else None
-    claims = [] if times_faster is None else [Claim(OURS, (BOOK,), times_faster=times_faster, limited_by=limit)]
-    record.compare(f"gradient of any function: {name}", contestants, claims, unit="gradient", seconds=seconds)
+    claims = (
+        []
+        if times_faster is None
+        else [Claim(OURS, (BOOK,), times_faster=times_faster, limited_by=limit)]
+    )
+    record.compare(
+        f"gradient of any function: {name}", contestants, claims, unit="gradient", seconds=seconds
+    )
 
 
 def _f_alone(f: Callable, x: np.ndarray) -> Contestant:
@@ -95,12 +105,24 @@ def sum_of_squares(x: np.ndarray) -> Any:
 
 def test_plain_loss(record: Record) -> None:
     rng = np.random.default_rng(0)
-    z, t, W = rng.uniform(0, 1, (100, 50)), rng.integers(10, size=100), rng.standard_normal((50, 10))
+    z, t, W = (
+        rng.uniform(0, 1, (100, 50)),
+        rng.integers(10, size=100),
+        rng.standard_normal((50, 10)),
+    )
 
     def f(_: np.ndarray) -> Any:
         return cross_entropy_error(softmax(z @ W), t)
 
-    compare(record, "loss of an output layer, 100 samples, 50 × 10 weights", W, f, f, times_faster=1, seconds=PARITY)
+    compare(
+        record,
+        "loss of an output layer, 100 samples, 50 × 10 weights",
+        W,
+        f,
+        f,
+        times_faster=1,
+        seconds=PARITY,
+    )
 
 
 def first_two_squared(x: np.ndarray) -> Any:
@@ -134,7 +156,9 @@ def rosenbrock(x: np.ndarray) -> Any:
         ("the same compiled function", compiled_rosenbrock, 500, None),
     ],
 )
-def test_compiled(what: str, theirs: Callable, count: int, times_faster: float | None, record: Record) -> None:
+def test_compiled(
+    what: str, theirs: Callable, count: int, times_faster: float | None, record: Record
+) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, 100 if record.quick else 10_000)
     name = f"compiled Rosenbrock, {x.size:,} variables, against the loop on {what}"
     compare(record, name, x, compiled_rosenbrock, theirs, count, times_faster=times_faster)
@@ -174,4 +198,12 @@ def heat(x: np.ndarray) -> Any:
 )
 def test_vectorized(f: Callable, size: int, record: Record) -> None:
     x = np.random.default_rng(0).uniform(0, 1, 5 if record.quick else size)
-    compare(record, f"vectorized {f.__name__}, {size} variables", x, f, f, times_faster=20, vectorized=True)
+    compare(
+        record,
+        f"vectorized {f.__name__}, {size} variables",
+        x,
+        f,
+        f,
+        times_faster=20,
+        vectorized=True,
+    )

@@ -44,7 +44,11 @@ def test_training_steps(dtype: str, record: Record, problem: Any) -> None:
         name: backend if isinstance(backend, str) else steps(p, backend, 3 if record.quick else 100)
         for name, backend in backends().items()
     }
-    record.compare(f"what the generic path costs: training step, {p.size}, {dtype}, one BLAS thread", contestants, unit="iteration")
+    record.compare(
+        f"what the generic path costs: training step, {p.size}, {dtype}, one BLAS thread",
+        contestants,
+        unit="iteration",
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -60,5 +64,11 @@ def test_numerical_gradients(dtype: str, record: Record, problem: Any) -> None:
         network, x, t = p.network(backend), backend.asarray(p.x[rows]), backend.asarray(p.t[rows])
         for parameter, found in network.numerical_gradient(x, t).items():
             assert_close(backend.to_numpy(found), expected[parameter], tolerance(dtype), parameter)
-        contestants[name] = repeat(lambda network=network, x=x, t=t: network.numerical_gradient(x, t))
-    record.compare(f"what the generic path costs: numerical gradient, {p.size}, {dtype}", contestants, unit="gradient")
+        contestants[name] = repeat(
+            lambda network=network, x=x, t=t: network.numerical_gradient(x, t)
+        )
+    record.compare(
+        f"what the generic path costs: numerical gradient, {p.size}, {dtype}",
+        contestants,
+        unit="gradient",
+    )

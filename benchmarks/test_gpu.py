@@ -27,7 +27,9 @@ def test_training(gradient: str, dtype: str, gpu: Backend, record: Record, probl
     p = problem("book", dtype)
     iterations = 3 if record.quick else 10_000
     name = f"training on the GPU, {gradient}, {p.size}, mnist, {dtype}"
-    timings = record.compare(name, {"fastnn cupy": steps(p, gpu, iterations, gradient=gradient)}, unit="iteration")
+    timings = record.compare(
+        name, {"fastnn cupy": steps(p, gpu, iterations, gradient=gradient)}, unit="iteration"
+    )
     seconds = timings["fastnn cupy"].median
     record.statement(name, f"{iterations:,} iterations take at most 1 s", iterations * seconds, 1)
     if most := MOST.get((gradient, dtype)):
@@ -73,7 +75,12 @@ def _plain_steps(gpu: Backend, problem: Problem, iterations: int) -> Contestant:
         y[own, t_batch] -= 1
         y /= len(y)
         delta1 = y @ W2.T * z1 * (1 - z1)
-        for parameter, gradient in ((W1, x_batch.T @ delta1), (b1, delta1.sum(axis=0)), (W2, z1.T @ y), (b2, y.sum(axis=0))):
+        for parameter, gradient in (
+            (W1, x_batch.T @ delta1),
+            (b1, delta1.sum(axis=0)),
+            (W2, z1.T @ y),
+            (b2, y.sum(axis=0)),
+        ):
             parameter -= LEARNING_RATE * gradient
         return loss
 

@@ -14,7 +14,15 @@ from fastnn.bench.book_net import sampled_indices
 from fastnn.training import runner
 
 from . import plain
-from .problems import LEARNING_RATE, REFERENCE_PARAMETERS, STEP, Problem, Size, assert_close, tolerance
+from .problems import (
+    LEARNING_RATE,
+    REFERENCE_PARAMETERS,
+    STEP,
+    Problem,
+    Size,
+    assert_close,
+    tolerance,
+)
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
@@ -42,12 +50,16 @@ def test_gradient(backend: Backend, dtype: str, benchmark: Any, record: Any, pro
     )
 
 
-def test_training_step(backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:
+def test_training_step(
+    backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any
+) -> None:
     """Gathering a batch, both passes and the update, as the training loop does them."""
     p = problem("book", dtype)
     network, params = p.network(backend), p.params
     data = network.dataset(p.x, p.t)
-    run = runner(network, data, gradient="backprop", batch_size=p.size.batch, learning_rate=LEARNING_RATE)
+    run = runner(
+        network, data, gradient="backprop", batch_size=p.size.batch, learning_rate=LEARNING_RATE
+    )
     losses = backend.empty(1, dtype)
     rows = p.rows(100)
     on_backend = cycle([backend.asarray(batch[None]) for batch in rows])
@@ -94,16 +106,22 @@ def test_epoch(backend: Backend, dtype: str, benchmark: Any, record: Any, proble
     )
 
 
-def test_numerical_gradient_incremental(backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:
+def test_numerical_gradient_incremental(
+    backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any
+) -> None:
     _numerical_gradient("incremental", backend, benchmark, record, problem("book", dtype))
 
 
 def test_numerical_gradient_full(backend: Backend, dtype: str, benchmark: Any, record: Any) -> None:
     """The book's loop, on a network that is small enough to wait for it."""
-    _numerical_gradient("full", backend, benchmark, record, Problem(Size(36, 6, 20), dtype, quick=True))
+    _numerical_gradient(
+        "full", backend, benchmark, record, Problem(Size(36, 6, 20), dtype, quick=True)
+    )
 
 
-def _numerical_gradient(method: str, backend: Backend, benchmark: Any, record: Any, p: Problem) -> None:
+def _numerical_gradient(
+    method: str, backend: Backend, benchmark: Any, record: Any, p: Problem
+) -> None:
     """`full` in float32 is rounding noise, as the book's is, and is not checked."""
     network, params = p.network(backend), p.params
     rows = p.rows(1)[0]
@@ -120,7 +138,8 @@ def _numerical_gradient(method: str, backend: Backend, benchmark: Any, record: A
     if method == "incremental" or p.dtype == "float64":
         double = {name: value.astype(np.float64) for name, value in params.items()}
         expected = plain.gradient(double, x.astype(np.float64), t)["W1"]
-        # Backpropagation leaves the 1e-7 in the loss out: 1e-6 of a gradient where the target has the probability 0.1.
+        # Backpropagation leaves the 1e-7 in the loss out: 1e-6 of a gradient where the target has
+        # the probability 0.1.
         assert_close(found, expected, 1e-4 if p.dtype == "float32" else 1e-5, "the gradient of W1")
     record.benchmark(
         benchmark,
@@ -130,7 +149,9 @@ def _numerical_gradient(method: str, backend: Backend, benchmark: Any, record: A
     )
 
 
-def test_numerical_gradient_generic(backend: Backend, dtype: str, benchmark: Any, record: Any) -> None:
+def test_numerical_gradient_generic(
+    backend: Backend, dtype: str, benchmark: Any, record: Any
+) -> None:
     """Of a function of 1000 variables that is nothing to do with networks; the reference is the function's own cost."""
     size = 10 if record.quick else 1000
     host = np.random.default_rng(5).normal(size=size).astype(dtype)
@@ -163,4 +184,9 @@ def test_numerical_gradient_generic(backend: Backend, dtype: str, benchmark: Any
 
 
 def _labels(group: str, backend: Backend, problem: Problem) -> dict[str, str]:
-    return {"group": group, "backend": backend.name, "dtype": problem.dtype, "size": str(problem.size)}
+    return {
+        "group": group,
+        "backend": backend.name,
+        "dtype": problem.dtype,
+        "size": str(problem.size),
+    }

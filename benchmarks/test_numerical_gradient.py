@@ -19,7 +19,8 @@ from .problems import DTYPES, LEARNING_RATE, Problem, Size, assert_close
 from .recording import Claim, Record, extra_memory
 from .test_training import fastnn_steps
 
-#: Parameters times samples up to which the NumPy backend is shown: beyond, one gradient takes it seconds.
+#: Parameters times samples up to which the NumPy backend is shown: beyond, one gradient takes it
+#: seconds.
 NUMPY_LIMIT = 10_000_000
 
 
@@ -36,11 +37,13 @@ def fastnn_gradients(problem: Problem) -> dict[str, Contestant | str]:
         network = problem.network(name)
         x, t = network.backend.asarray(problem.x[rows]), network.backend.asarray(problem.t[rows])
         for key, value in network.numerical_gradient(x, t).items():
-            # Backpropagation leaves the 1e-7 in the loss out: 1e-6 of a gradient where the target has the probability 0.1.
+            # Backpropagation leaves the 1e-7 in the loss out: 1e-6 of a gradient where the target
+            # has the probability 0.1.
             assert_close(network.backend.to_numpy(value), expected[key], 1e-5, f"{key} of {name}")
 
         result[f"fastnn {name}"] = repeat(
-            lambda network=network, x=x, t=t: network.numerical_gradient(x, t), network.backend.synchronize
+            lambda network=network, x=x, t=t: network.numerical_gradient(x, t),
+            network.backend.synchronize,
         )
     return result
 
@@ -51,7 +54,11 @@ def book_gradients(problem: Problem, parameters: int) -> dict[str, Contestant]:
     x, targets = problem.x[rows], problem.targets[rows]
     network = BookNet(problem.params)
     sampled = min(parameters, network.params["W1"].size)
-    return timed_with_threads(BOOK, lambda: network.numerical_gradient(x, targets, sampled), sampled / problem.size.parameters)
+    return timed_with_threads(
+        BOOK,
+        lambda: network.numerical_gradient(x, targets, sampled),
+        sampled / problem.size.parameters,
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -60,7 +67,9 @@ def test_against_the_book(data: str, dtype: str, record: Record, problem: Any) -
     p = problem("book", dtype, data)
     book = book_gradients(p, BOOK_PARAMETERS)
     one_thread = next(iter(book))
-    claims = [Claim("fastnn numba", (one_thread,), times_faster=20_000 if data == "mnist" else 5_000)]
+    claims = [
+        Claim("fastnn numba", (one_thread,), times_faster=20_000 if data == "mnist" else 5_000)
+    ]
     if data == "mnist":
         claims.append(Claim("fastnn numpy", (one_thread,), times_faster=200))
     record.compare(
@@ -139,7 +148,8 @@ def test_growth(record: Record) -> None:
     sizes = (
         [Size(30, 3, 5), Size(30, 6, 5)]
         if record.quick
-        else [Size(784, hidden, 100) for hidden in (50, 100, 200, 400, 800)] + [Size(784, 50, n) for n in (10, 30, 300, 1000)]
+        else [Size(784, hidden, 100) for hidden in (50, 100, 200, 400, 800)]
+        + [Size(784, 50, n) for n in (10, 30, 300, 1000)]
     )
     points = []
     for size in sizes:
@@ -148,7 +158,12 @@ def test_growth(record: Record) -> None:
         if size.parameters * size.batch > NUMPY_LIMIT:
             running["fastnn numpy"] = "takes seconds at this size"
         running |= book_gradients(p, 20)
-        timings = record.compare(f"numerical gradient, {size}, mnist, float64, growth", running, unit="gradient", seconds=1.5)
+        timings = record.compare(
+            f"numerical gradient, {size}, mnist, float64, growth",
+            running,
+            unit="gradient",
+            seconds=1.5,
+        )
         points += [
             {
                 "contestant": name,
@@ -162,7 +177,9 @@ def test_growth(record: Record) -> None:
             }
             for name, timing in timings.items()
         ]
-    record.curve("growth of the numerical gradient", "parameters × samples", "time of a gradient", points)
+    record.curve(
+        "growth of the numerical gradient", "parameters × samples", "time of a gradient", points
+    )
     ours = [(p["x"], p["median"]) for p in points if p["contestant"] == "fastnn numba"]
     slope = float(np.polyfit([math.log(x) for x, _ in ours], [math.log(y) for _, y in ours], 1)[0])
     text = "the time on Numba grows with at most the 1.1th power of parameters × samples"

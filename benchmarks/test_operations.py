@@ -15,7 +15,15 @@ from fastnn.backends.base import OPERATIONS
 from fastnn.bench.book_net import sampled_indices
 
 from . import plain
-from .problems import LEARNING_RATE, REFERENCE_PARAMETERS, SIZES, STEP, Problem, assert_close, tolerance
+from .problems import (
+    LEARNING_RATE,
+    REFERENCE_PARAMETERS,
+    SIZES,
+    STEP,
+    Problem,
+    assert_close,
+    tolerance,
+)
 
 
 @dataclass
@@ -46,18 +54,26 @@ class Arrays:
         """On the host, computed plainly, from weights large enough that nothing is nearly constant."""
         x, t = problem.x[rows], problem.t[rows]
         rng = np.random.default_rng(4)
-        W1, b1, W2, b2 = (rng.normal(0, 0.1, p.shape).astype(problem.dtype) for p in problem.params.values())
+        W1, b1, W2, b2 = (
+            rng.normal(0, 0.1, p.shape).astype(problem.dtype) for p in problem.params.values()
+        )
         z1 = plain.dense(x, W1, b1, "sigmoid")
         logits = plain.dense(z1, W2, b2, "identity")
         delta2 = plain.loss_gradient(logits, t)[1]
         delta1 = plain.dense_backward(delta2, W2, z1)
         gradient = plain.dense_gradient(x, delta1)[0]
         order = rng.permutation(len(x))
-        return cls(x, t, W1, b1, W2, b2, z1, logits, plain.softmax(logits), delta2, delta1, gradient, order)
+        return cls(
+            x, t, W1, b1, W2, b2, z1, logits, plain.softmax(logits), delta2, delta1, gradient, order
+        )
 
     def on(self, backend: Backend, data: Any, rows: np.ndarray) -> Arrays:
         """New copies of these arrays on a backend, with the batch as its own data set hands it out."""
-        copies = {name: backend.asarray(a.copy()) for name, a in vars(self).items() if name not in ("x", "t")}
+        copies = {
+            name: backend.asarray(a.copy())
+            for name, a in vars(self).items()
+            if name not in ("x", "t")
+        }
         x, t = data.batch(backend.asarray(rows))
         return Arrays(x, t, **copies)
 
@@ -90,26 +106,49 @@ class Case:
 
 CASES = {
     "take": Case(lambda a: (a.z1, a.order), lambda a: a.z1[a.order], out="delta1"),
-    "dense": Case(lambda a: (a.x, a.W1, a.b1, "sigmoid"), lambda a: plain.dense(a.x, a.W1, a.b1, "sigmoid"), out="delta1"),
-    "output": Case(lambda a: (a.logits, "cross_entropy"), lambda a: plain.softmax(a.logits), out="delta2"),
+    "dense": Case(
+        lambda a: (a.x, a.W1, a.b1, "sigmoid"),
+        lambda a: plain.dense(a.x, a.W1, a.b1, "sigmoid"),
+        out="delta1",
+    ),
+    "output": Case(
+        lambda a: (a.logits, "cross_entropy"), lambda a: plain.softmax(a.logits), out="delta2"
+    ),
     "loss": Case(lambda a: (a.y, a.t, "cross_entropy"), lambda a: plain.cross_entropy(a.y, a.t)),
-    "loss_gradient": Case(lambda a: (a.logits, a.t, "cross_entropy"), lambda a: plain.loss_gradient(a.logits, a.t), out="delta2"),
+    "loss_gradient": Case(
+        lambda a: (a.logits, a.t, "cross_entropy"),
+        lambda a: plain.loss_gradient(a.logits, a.t),
+        out="delta2",
+    ),
     "count_correct": Case(lambda a: (a.logits, a.t), lambda a: plain.count_correct(a.logits, a.t)),
     "dense_backward": Case(
-        lambda a: (a.delta2, a.W2, a.z1, "sigmoid"), lambda a: plain.dense_backward(a.delta2, a.W2, a.z1), out="delta1"
+        lambda a: (a.delta2, a.W2, a.z1, "sigmoid"),
+        lambda a: plain.dense_backward(a.delta2, a.W2, a.z1),
+        out="delta1",
     ),
-    "dense_gradient": Case(lambda a: (a.x, a.delta1), lambda a: plain.dense_gradient(a.x, a.delta1)),
+    "dense_gradient": Case(
+        lambda a: (a.x, a.delta1), lambda a: plain.dense_gradient(a.x, a.delta1)
+    ),
     "dense_descent": Case(
         lambda a: (a.W1, a.b1, a.x, a.delta1, LEARNING_RATE),
         lambda a: plain.dense_descent(a.W1, a.b1, a.x, a.delta1),
         out="gradient",
         changes=("W1", "b1"),
     ),
-    "descent": Case(lambda a: (a.W1, a.gradient, LEARNING_RATE), lambda a: plain.descent(a.W1, a.gradient), changes=("W1",)),
+    "descent": Case(
+        lambda a: (a.W1, a.gradient, LEARNING_RATE),
+        lambda a: plain.descent(a.W1, a.gradient),
+        changes=("W1",),
+    ),
     "numerical_gradient": Case(
         lambda a: (a.x, a.t, *a.params.values(), "sigmoid", "cross_entropy", STEP),
-        lambda a: plain.numerical_gradient(a.params, "W1", sampled_indices(a.W1, REFERENCE_PARAMETERS), a.x, a.t, STEP),
-        expected=lambda a: (plain.loss(a.params, a.x, a.t), *plain.gradient(a.params, a.x, a.t).values()),
+        lambda a: plain.numerical_gradient(
+            a.params, "W1", sampled_indices(a.W1, REFERENCE_PARAMETERS), a.x, a.t, STEP
+        ),
+        expected=lambda a: (
+            plain.loss(a.params, a.x, a.t),
+            *plain.gradient(a.params, a.x, a.t).values(),
+        ),
         tolerance=1e-5,  # backpropagation leaves the 1e-7 in the loss out
     ),
 }
@@ -120,8 +159,18 @@ pytestmark = pytest.mark.usefixtures("one_blas_thread")
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_operation(operation: str, size: str, backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:
-    assert operation in CASES, f"the operation {operation!r} of the contract has no benchmark: add it to CASES"
+def test_operation(
+    operation: str,
+    size: str,
+    backend: Backend,
+    dtype: str,
+    benchmark: Any,
+    record: Any,
+    problem: Any,
+) -> None:
+    assert operation in CASES, (
+        f"the operation {operation!r} of the contract has no benchmark: add it to CASES"
+    )
     case = CASES[operation]
     batches = _batches(problem(size, dtype), backend)
     method = getattr(backend, operation)
@@ -154,16 +203,24 @@ def _batches(problem: Problem, backend: Backend) -> Iterator[tuple[Arrays, Array
         yield host, host.on(backend, data, batch)
 
 
-def _check(case: Case, call: Any, host: Arrays, arrays: Arrays, backend: Backend, tolerance: float) -> None:
+def _check(
+    case: Case, call: Any, host: Arrays, arrays: Arrays, backend: Backend, tolerance: float
+) -> None:
     result = call(arrays)
     copies = Arrays(**{name: a.copy() for name, a in vars(host).items()})
     values = (case.expected or case.plain)(copies)
     if case.changes:
         result, values = ([getattr(a, name) for name in case.changes] for a in (arrays, copies))
     for found, value in zip(_flat(result), _flat(values), strict=True):
-        assert_close(backend.to_numpy(found), np.asarray(value), max(tolerance, case.tolerance), "the result")
+        assert_close(
+            backend.to_numpy(found), np.asarray(value), max(tolerance, case.tolerance), "the result"
+        )
 
 
 def _flat(result: Any) -> list[Any]:
     """The arrays of a result, however its tuples are nested."""
-    return [a for part in result for a in _flat(part)] if isinstance(result, tuple | list) else [result]
+    return (
+        [a for part in result for a in _flat(part)]
+        if isinstance(result, tuple | list)
+        else [result]
+    )

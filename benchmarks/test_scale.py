@@ -35,7 +35,9 @@ def test_training_step(grows: str, sizes: list[Size], dtype: str, record: Record
         p = Problem(size, dtype, quick=record.quick)
         iterations = 3 if record.quick else size.iterations(WORK)
         running = fastnn_steps(p, iterations) | contestants(p, iterations, (BOOK,))
-        timings = record.compare(f"training step, {size}, mnist, {dtype}, growth", running, unit="iteration", seconds=1)
+        timings = record.compare(
+            f"training step, {size}, mnist, {dtype}, growth", running, unit="iteration", seconds=1
+        )
         memory = {name: extra_memory(running[name]) for name in timings}
         points += [
             {
@@ -68,9 +70,17 @@ def test_rows(record: Record) -> None:
             iterations = 10 if record.quick else 500
             whole = []
 
-            def run(network: Any = network, whole: list = whole, x: Any = x, t: Any = t, iterations: int = iterations) -> float:
+            def run(
+                network: Any = network,
+                whole: list = whole,
+                x: Any = x,
+                t: Any = t,
+                iterations: int = iterations,
+            ) -> float:
                 started = time.perf_counter()
-                seconds = train(network, x, t, iterations=iterations, evaluate_every=0, rng=2).seconds
+                seconds = train(
+                    network, x, t, iterations=iterations, evaluate_every=0, rng=2
+                ).seconds
                 whole.append(time.perf_counter() - started - seconds)
                 return seconds / iterations
 
@@ -78,8 +88,16 @@ def test_rows(record: Record) -> None:
             samples = [run() for _ in range(1 if record.quick else 3)]
             median = float(np.median(samples))
             spread = {"low": min(samples), "high": max(samples), "memory_mb": memory_mb}
-            points.append({"contestant": f"fastnn {name}, iteration", "x": rows, "median": median} | spread)
-            points.append({"contestant": f"fastnn {name}, data enter", "x": rows, "median": float(np.median(whole))})
+            points.append(
+                {"contestant": f"fastnn {name}, iteration", "x": rows, "median": median} | spread
+            )
+            points.append(
+                {
+                    "contestant": f"fastnn {name}, data enter",
+                    "x": rows,
+                    "median": float(np.median(whole)),
+                }
+            )
     record.curve("growth of training with the data", "samples", "time", points)
 
 
@@ -102,9 +120,15 @@ def test_threads(what: str, size: Size, record: Record) -> None:
         if what == "numerical gradient":
             running[f"numba, {count}"] = _numerical_gradient(p, NumbaBackend(threads=count))
         else:
-            running[f"numba, {count}"] = _limited(_steps(p, NumbaBackend(threads=count), record.quick), count)
-            running[f"numpy, {count}"] = _limited(_steps(p, get_backend("numpy"), record.quick), count)
-    timings = record.compare(f"{what}, {p.size}, float32, by threads", running, unit=what.split()[-1], seconds=2)
+            running[f"numba, {count}"] = _limited(
+                _steps(p, NumbaBackend(threads=count), record.quick), count
+            )
+            running[f"numpy, {count}"] = _limited(
+                _steps(p, get_backend("numpy"), record.quick), count
+            )
+    timings = record.compare(
+        f"{what}, {p.size}, float32, by threads", running, unit=what.split()[-1], seconds=2
+    )
     points = [
         {"contestant": f"fastnn {name.split(', ')[0]}", "x": int(name.split(", ")[1])}
         | {"median": timing.median, "low": timing.low, "high": timing.high}

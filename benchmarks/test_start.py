@@ -14,19 +14,26 @@ from .recording import Claim, Record
 def _in_new_process(code: str) -> Contestant:
     """The contestant that runs this code, which prints seconds, in a fresh interpreter.
 
-    It may keep its bytecode, as after an installation: otherwise the modules of a checkout are compiled at each start.
+    It may keep its bytecode, as after an installation: otherwise the modules of a checkout are
+    compiled at each start.
     """
-    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    variables = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
 
     def sample() -> float:
-        done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+        )
         return float(done.stdout)
 
     return sample
 
 
 def _timed(statement: str) -> Contestant:
-    return _in_new_process(f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)")
+    return _in_new_process(
+        f"import time; start = time.perf_counter(); {statement}; print(time.perf_counter() - start)"
+    )
 
 
 def test_import(record: Record) -> None:

@@ -20,7 +20,8 @@ from .peers import contestants
 from .problems import DTYPES, LEARNING_RATE, OUTPUTS, Problem, Size, assert_close, tolerance
 from .recording import Claim, Record
 
-#: Floating-point operations that one sample of training steps of any size comes to, about: some hundredths of a second.
+#: Floating-point operations that one sample of training steps of any size comes to, about: some
+#: hundredths of a second.
 WORK = 2e9
 
 
@@ -34,17 +35,26 @@ def steps(problem: Problem, backend: str | Backend, iterations: int, **options: 
     """
     network, rows, expected = problem.network(backend), problem.rows(1), problem.params
     network.backend.warm_up(problem.dtype)
-    data, fixed = network.dataset(problem.x, problem.t), {"batch_size": problem.size.batch, "learning_rate": LEARNING_RATE}
+    data, fixed = (
+        network.dataset(problem.x, problem.t),
+        {"batch_size": problem.size.batch, "learning_rate": LEARNING_RATE},
+    )
     run = runner(network, data, gradient="backprop", **fixed)
     with network.backend.current():
         run(network.backend.asarray(rows), network.backend.empty(1, problem.dtype))
     plain.step(expected, problem.x[rows[0]], problem.t[rows[0]])
     for name, value in expected.items():
-        assert_close(network.backend.to_numpy(network.params[name]), value, tolerance(problem.dtype), name)
-    return training_steps(problem.network(backend), problem.x, problem.t, iterations=iterations, **fixed, **options)
+        assert_close(
+            network.backend.to_numpy(network.params[name]), value, tolerance(problem.dtype), name
+        )
+    return training_steps(
+        problem.network(backend), problem.x, problem.t, iterations=iterations, **fixed, **options
+    )
 
 
-def fastnn_steps(problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any) -> dict[str, Contestant | str]:
+def fastnn_steps(
+    problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any
+) -> dict[str, Contestant | str]:
     """A contestant for each of these backends, by default for all: its training loop, or why it cannot run here."""
     result: dict[str, Contestant | str] = {}
     for name in backends or available_backends():
@@ -60,7 +70,9 @@ def fastnn_steps(problem: Problem, iterations: int, backends: tuple[str, ...] = 
 @pytest.mark.parametrize("data", ["mnist", "dense"])
 def test_against_numpy_by_hand(data: str, dtype: str, record: Record, problem: Any) -> None:
     p = problem("book", dtype, data)
-    iterations = 3 if record.quick else 300  # whose samples exceed the cache: they come from memory, as in training
+    iterations = (
+        3 if record.quick else 300
+    )  # whose samples exceed the cache: they come from memory, as in training
     by_hand = contestants(p, iterations, ("book's loop", "NumPy by hand"))
     ours = fastnn_steps(p, iterations)
     numpy = ours["fastnn numpy"]
@@ -74,8 +86,13 @@ def test_against_numpy_by_hand(data: str, dtype: str, record: Record, problem: A
         f"training step, {p.size}, {data}, {dtype}",
         ours | {"fastnn numpy, 1 thread": on_one_thread} | by_hand,
         [
-            Claim("fastnn numpy", tuple(name for name in by_hand if name.startswith("NumPy by hand")), at_most=1.0),
-            # Two threads of OpenBLAS may lose to one, and win a moment later: this is the same on both sides.
+            Claim(
+                "fastnn numpy",
+                tuple(name for name in by_hand if name.startswith("NumPy by hand")),
+                at_most=1.0,
+            ),
+            # Two threads of OpenBLAS may lose to one, and win a moment later: this is the same on
+            # both sides.
             Claim("fastnn numpy, 1 thread", ("NumPy by hand, 1 thread",), at_most=1.0),
         ],
         unit="iteration",
@@ -92,7 +109,12 @@ def test_dispatch(dtype: str, record: Record, problem: Any) -> None:
     step = sgd_step(network, network.dataset(p.x, p.t), "backprop", p.size.batch, LEARNING_RATE)
     calls = _array_calls(p)
     losses = [(float(step(batch)), float(calls(batch))) for batch in rows[:3]]
-    assert_close(np.array([a for a, _ in losses]), np.array([b for _, b in losses]), tolerance(dtype), "the loss")
+    assert_close(
+        np.array([a for a, _ in losses]),
+        np.array([b for _, b in losses]),
+        tolerance(dtype),
+        "the loss",
+    )
 
     def loop(step: Any) -> Contestant:
         def sample() -> float:
@@ -115,7 +137,9 @@ def _array_calls(problem: Problem) -> Any:
     """A training step by the array calls that the NumPy backend makes, without networks, backends or tables of functions."""
     W1, b1, W2, b2 = problem.params.values()
     size, x, t = problem.size, problem.x, problem.t
-    x_batch, z1, delta1 = (np.empty((size.batch, n), problem.dtype) for n in (size.inputs, size.hidden, size.hidden))
+    x_batch, z1, delta1 = (
+        np.empty((size.batch, n), problem.dtype) for n in (size.inputs, size.hidden, size.hidden)
+    )
     logits, y = (np.empty((size.batch, OUTPUTS), problem.dtype) for _ in range(2))
     dW1, dW2 = np.empty_like(W1), np.empty_like(W2)
     ones = np.ones(size.batch, problem.dtype)
@@ -154,7 +178,9 @@ def _array_calls(problem: Problem) -> Any:
 
 def test_auto(record: Record) -> None:
     """What `auto` chooses is never much slower than the best that is available."""
-    hidden, batches = ((10, 100, 500, 2000), (1, 30, 300, 2000)) if not record.quick else ((3,), (1, 5))
+    hidden, batches = (
+        ((10, 100, 500, 2000), (1, 30, 300, 2000)) if not record.quick else ((3,), (1, 5))
+    )
     available = tuple(name for name, found in available_backends().items() if found.available)
     worst, where, points = 1.0, "", []
     for data, j, batch in product(("mnist", "dense"), hidden, batches):
@@ -169,10 +195,22 @@ def test_auto(record: Record) -> None:
         chosen = p.network("auto").backend.name
         best = min(timings, key=lambda name: timings[name].median).removeprefix("fastnn ")
         ratio = timings[f"fastnn {chosen}"].median / timings[f"fastnn {best}"].median
-        points.append({"contestant": f"auto / best, {data}, {j} hidden units", "x": batch, "ratio": ratio, "best": best})
+        points.append(
+            {
+                "contestant": f"auto / best, {data}, {j} hidden units",
+                "x": batch,
+                "ratio": ratio,
+                "best": best,
+            }
+        )
         if ratio > worst:
             worst, where = ratio, f"; worst at {p.size}, {data}, where the best is {best}"
-    record.curve("what auto chooses", "batch size", "time of auto over that of the best backend", points)
+    record.curve(
+        "what auto chooses", "batch size", "time of auto over that of the best backend", points
+    )
     record.statement(
-        "auto on a grid of sizes", f"what auto chooses takes at most 1.1 of the time of the best backend{where}", worst, 1.10
+        "auto on a grid of sizes",
+        f"what auto chooses takes at most 1.1 of the time of the best backend{where}",
+        worst,
+        1.10,
     )

@@ -1,7 +1,7 @@
 """fastnn: the two-layer network of "Deep Learning from Scratch", trained fast on the hardware at hand.
 
-Importing it loads NumPy and nothing heavier: Numba and CuPy are imported when a backend needs them, and the tools of
-differentiation when one of them is first used.
+Importing it loads NumPy and nothing heavier: Numba and CuPy are imported when a backend needs them,
+and the tools of differentiation when one of them is first used.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,8 @@ __all__ = [
     "train",
 ]
 
-#: What is imported when it is first used: name → module, and the name in it or None for the module itself.
+#: What is imported when it is first used: name → module, and the name in it or None for the module
+#: itself.
 _LAZY: dict[str, tuple[str, str | None]] = {
     "GradientReport": ("differentiation", "GradientReport"),
     "gradient_check": ("differentiation", "gradient_check"),

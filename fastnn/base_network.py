@@ -16,19 +16,36 @@ from .errors import InputError
 from .functions import DEFAULT_STEP, LOSSES
 from .validation import Array, check_finite, choice, real_number
 
-#: The step that suits the incremental numerical gradient, which computes in float64 and takes no difference of rounded losses:
-#: truncation, of the order of h², is no more than rounding.
+#: The step that suits the incremental numerical gradient, which computes in float64 and takes no
+#: difference of rounded losses: truncation, of the order of h², is no more than rounding.
 INCREMENTAL_STEP = float(np.finfo(np.float64).eps) ** (1 / 2)
 
-#: A layer as a backward pass leaves it: the names of its weights and biases, its input, and the derivative of the loss with
-#: respect to its pre-activation.
+#: A layer as a backward pass leaves it: the names of its weights and biases, its input, and the
+#: derivative of the loss with respect to its pre-activation.
 LayerDelta = tuple[str, str, Array, Array]
 
 
 #: What a network may have of its own without changing what a step of training does.
 _NO_PART_OF_A_STEP = {
-    *("__init__", "__doc__", "__module__", "__annotations__", "__dict__", "__weakref__", "__static_attributes__"),
-    *("__firstlineno__", "__getstate__", "__setstate__", "predict", "loss", "accuracy", "gradient", "numerical_gradient"),
+    *(
+        "__init__",
+        "__doc__",
+        "__module__",
+        "__annotations__",
+        "__dict__",
+        "__weakref__",
+        "__static_attributes__",
+    ),
+    *(
+        "__firstlineno__",
+        "__getstate__",
+        "__setstate__",
+        "predict",
+        "loss",
+        "accuracy",
+        "gradient",
+        "numerical_gradient",
+    ),
     *("count_correct", "dataset", "to", "size"),
 }
 
@@ -42,7 +59,8 @@ class Network(Doors):
         A name in :data:`fastnn.functions.LOSSES`.
     """
 
-    #: How backends know a network whose training steps it states, with the class that says so; None states nothing.
+    #: How backends know a network whose training steps it states, with the class that says so; None
+    #: states nothing.
     architecture: ClassVar[str | None] = None
 
     def __init__(
@@ -57,10 +75,13 @@ class Network(Doors):
         """The last layer's pre-activations."""
         raise NotImplementedError
 
-    def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
+    def _backward(
+        self, x: Array, t: Array, out: dict[str, Array]
+    ) -> tuple[Array, list[LayerDelta]]:
         """Forward and backward pass: the loss, and what the parameter gradients of each layer follow from.
 
-        `out` holds arrays to write intermediate results to, by name; with an empty dict they are new.
+        `out` holds arrays to write intermediate results to, by name; with an empty dict they are
+        new.
         """
         raise NotImplementedError
 
@@ -85,8 +106,9 @@ class Network(Doors):
     def loss(self, x: Any, t: Any) -> float:
         """The loss on samples `x` against `t`: labels of shape (samples,), or targets of shape (samples, outputs).
 
-        For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the squared error the book's
-        ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar label or a 1-D target.
+        For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the squared error
+        the book's ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar
+        label or a 1-D target.
         """
         x, t = self._enter_pair(x, t)
         with self.backend.current():
@@ -96,7 +118,10 @@ class Network(Doors):
         """The fraction of samples whose largest output is where the target has its largest value."""
         x, t = self._enter_pair(x, t)
         with self.backend.current():
-            return float(self.backend.to_numpy(self.backend.count_correct(self._logits(x), t))) / x.shape[0]
+            return (
+                float(self.backend.to_numpy(self.backend.count_correct(self._logits(x), t)))
+                / x.shape[0]
+            )
 
     def gradient(self, x: Any, t: Any) -> dict[str, Array]:
         """The gradient of the loss by backpropagation.
@@ -108,10 +133,11 @@ class Network(Doors):
 
         Notes
         -----
-        For the cross-entropy this is the book's (y − t) / samples at the logits: the derivative of −Σ t·log(y) for targets
-        that sum to one, without the 1e-7 that the loss adds to y. From the derivative of the loss as it is computed, which
-        the numerical gradient approximates, it differs by the factor y / (y + 1e-7) in the contribution of a sample whose
-        target has the probability y: 1e-6 at y = 0.1, but one half at y = 1e-7.
+        For the cross-entropy this is the book's (y − t) / samples at the logits: the derivative of
+        −Σ t·log(y) for targets that sum to one, without the 1e-7 that the loss adds to y. From the
+        derivative of the loss as it is computed, which the numerical gradient approximates, it
+        differs by the factor y / (y + 1e-7) in the contribution of a sample whose target has the
+        probability y: 1e-6 at y = 0.1, but one half at y = 1e-7.
         """
         x, t = self._enter_pair(x, t)
         gradients = {}
@@ -121,7 +147,9 @@ class Network(Doors):
                 gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
         return {name: gradients[name] for name in self.params}
 
-    def numerical_gradient(self, x: Any, t: Any, h: float | str = DEFAULT_STEP, method: str | None = None) -> dict[str, Array]:
+    def numerical_gradient(
+        self, x: Any, t: Any, h: float | str = DEFAULT_STEP, method: str | None = None
+    ) -> dict[str, Array]:
         """The gradient of the loss by central differences with step `h`, (L(w + h) − L(w − h)) / 2h for each parameter w.
 
         Parameters
@@ -130,11 +158,13 @@ class Network(Doors):
             As for :meth:`loss`.
         h : float or "auto"
             The step. ``"auto"`` suits what the method computes in: for ``"full"`` it is that of
-            :func:`fastnn.numerical_gradient` for the network's dtype, for ``"incremental"`` √ε of float64, 1.5e-8.
+            :func:`fastnn.numerical_gradient` for the network's dtype, for ``"incremental"`` √ε of
+            float64, 1.5e-8.
         method : {"full", "incremental"}, optional
-            ``"full"`` is the book's loop: two evaluations of the loss on all samples for each parameter. ``"incremental"``,
-            which a :class:`TwoLayerNet` has, evaluates again only what each parameter changes, in float64 whatever the
-            dtype, and is exact to rounding. By default the fastest that the network has.
+            ``"full"`` is the book's loop: two evaluations of the loss on all samples for each
+            parameter. ``"incremental"``, which a :class:`TwoLayerNet` has, evaluates again only
+            what each parameter changes, in float64 whatever the dtype, and is exact to rounding. By
+            default the fastest that the network has.
 
         Returns
         -------
@@ -144,13 +174,15 @@ class Network(Doors):
         Raises
         ------
         InputError
-            If `h` is not positive and finite, or so small that adding it to a parameter changes nothing; or if a
-            parameter is not finite. The parameters are as before then, as they are when the loss raises.
+            If `h` is not positive and finite, or so small that adding it to a parameter changes
+            nothing; or if a parameter is not finite. The parameters are as before then, as they are
+            when the loss raises.
 
         Warns
         -----
         RuntimeWarning
-            If rounding of the loss drowns the result of the method ``"full"``, as in float32 with h = 1e-4.
+            If rounding of the loss drowns the result of the method ``"full"``, as in float32 with h
+            = 1e-4.
         """
         method = self.default_method if method is None else choice(method, "method", self._methods)
         step = self._step(h, method)
@@ -171,27 +203,40 @@ class Network(Doors):
         largest = max(float(xp.max(parameter)), -float(xp.min(parameter)))
         if not math.isfinite(largest):  # NaN, too, is the maximum wherever it is
             check_finite(parameter, f"params[{name!r}]", xp)
-        dtype = self.dtype if method == "full" else np.dtype(np.float64)  # in which the method computes
+        dtype = (
+            self.dtype if method == "full" else np.dtype(np.float64)
+        )  # in which the method computes
         w = dtype.type(largest)
         if not isinstance(h, str) and w + h == w:
-            raise InputError(f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {dtype}")
+            raise InputError(
+                f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {dtype}"
+            )
 
-    #: The methods of the numerical gradient by name, fastest last: (x, t, h) → the loss and its central differences.
+    #: The methods of the numerical gradient by name, fastest last: (x, t, h) → the loss and its
+    #: central differences.
     _methods: ClassVar[dict[str, str]] = {"full": "_full_differences"}
 
-    def _differences(self, method: str, x: Array, t: Array, h: float | str) -> tuple[Array, dict[str, Array]]:
+    def _differences(
+        self, method: str, x: Array, t: Array, h: float | str
+    ) -> tuple[Array, dict[str, Array]]:
         return getattr(self, self._methods[method])(x, t, h)
 
-    def _full_differences(self, x: Array, t: Array, h: float | str) -> tuple[Array, dict[str, Array]]:
+    def _full_differences(
+        self, x: Array, t: Array, h: float | str
+    ) -> tuple[Array, dict[str, Array]]:
         """The loss and its central differences by the book's loop; the parameters are restored whatever happens."""
-        from .differentiation.gradient import of_loss  # a fifth of the time that `import fastnn` would take
+        from .differentiation.gradient import (
+            of_loss,
+        )  # a fifth of the time that `import fastnn` would take
 
         def loss(_: Array) -> Array:
             return self._loss(x, t)
 
         xp = self.backend.xp
         value = self._loss(x, t)
-        return value, {name: of_loss(loss, parameter, h=h, xp=xp) for name, parameter in self.params.items()}
+        return value, {
+            name: of_loss(loss, parameter, h=h, xp=xp) for name, parameter in self.params.items()
+        }
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -213,10 +258,14 @@ class Network(Doors):
         """One step of gradient descent on a batch of this network's dataset, by backpropagation; the loss before it."""
         value, layers = self._backward(x, t, out)
         for W, b, entering, delta in layers:
-            self.backend.dense_descent(self.params[W], self.params[b], entering, delta, learning_rate, out=out.get(W))
+            self.backend.dense_descent(
+                self.params[W], self.params[b], entering, delta, learning_rate, out=out.get(W)
+            )
         return value
 
-    def descend_numerically(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
+    def descend_numerically(
+        self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]
+    ) -> Array:
         """What :meth:`descend` does, with the numerical gradient in place of backpropagation."""
         method = self.default_method
         value, gradients = self._differences(method, x, t, self._training_h)
@@ -227,7 +276,9 @@ class Network(Doors):
     @property
     def _training_h(self) -> float | str:
         """The step of the numerical gradient in training: the book's, unless rounding of the loss would drown what it gives."""
-        return "auto" if self.default_method == "full" and self.dtype != np.float64 else DEFAULT_STEP
+        return (
+            "auto" if self.default_method == "full" and self.dtype != np.float64 else DEFAULT_STEP
+        )
 
     def training_step(
         self,
@@ -258,7 +309,9 @@ class Network(Doors):
 
     def _differs_from(self, cls: type[Network]) -> bool:
         """Whether a class derived from `cls`, or this object, has something of its own that may change what a step does."""
-        ours = {name for ancestor in cls.__mro__[:-1] for name in vars(ancestor)} - _NO_PART_OF_A_STEP
+        ours = {
+            name for ancestor in cls.__mro__[:-1] for name in vars(ancestor)
+        } - _NO_PART_OF_A_STEP
         derived = type(self).__mro__[: type(self).__mro__.index(cls)]
         return bool(ours & (vars(self).keys() | {name for c in derived for name in vars(c)}))
 
@@ -272,4 +325,6 @@ class Network(Doors):
         return self.backend.dataset(x, t)
 
     def _loss(self, x: Array, t: Array) -> Array:
-        return self.backend.loss(self.backend.output(self._logits(x), self.loss_name), t, self.loss_name)
+        return self.backend.loss(
+            self.backend.output(self._logits(x), self.loss_name), t, self.loss_name
+        )

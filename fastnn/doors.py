@@ -14,7 +14,8 @@ from .backends import Backend, get_backend
 from .errors import DtypeError, InputError
 from .validation import Array, all_finite, check_samples, check_targets, float_dtype
 
-#: How many samples a step is taken to have where a backend is chosen by the size of the work: as many as in the book.
+#: How many samples a step is taken to have where a backend is chosen by the size of the work: as
+#: many as in the book.
 USUAL_BATCH = 100
 
 
@@ -24,7 +25,8 @@ class Doors:
     Attributes
     ----------
     params : dict of str to array
-        The parameters, arrays of the backend. Assigning a new array to an entry takes effect at once.
+        The parameters, arrays of the backend. Assigning a new array to an entry takes effect at
+        once.
     backend : fastnn.backends.base.Backend
     dtype : numpy.dtype
         float32 or float64; data is converted to it on the way in.
@@ -32,7 +34,9 @@ class Doors:
 
     params: dict[str, Array]
 
-    def __init__(self, shapes: dict[str, tuple[int, ...]], backend: str | Backend, dtype: Any) -> None:
+    def __init__(
+        self, shapes: dict[str, tuple[int, ...]], backend: str | Backend, dtype: Any
+    ) -> None:
         self.dtype = float_dtype(dtype)
         self._shapes = shapes
         self.backend = get_backend(backend, multiplications=USUAL_BATCH * self.size)
@@ -93,13 +97,17 @@ class Doors:
             )
         return converted
 
-    def _enter_pair(self, x: Any, t: Any, name: str = "", *, allow_single: bool = True) -> tuple[Array, Array]:
+    def _enter_pair(
+        self, x: Any, t: Any, name: str = "", *, allow_single: bool = True
+    ) -> tuple[Array, Array]:
         x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
         x, single = self._enter(x, x_name)
         with self.backend.current():
             t = self.backend.asarray(t, name=t_name)
             single = single and allow_single
-            t = check_targets(t, x.shape[0], self._outputs, t_name, single=single, xp=self.backend.xp)
+            t = check_targets(
+                t, x.shape[0], self._outputs, t_name, single=single, xp=self.backend.xp
+            )
             return x, t if t.ndim == 1 else self._convert(t, t_name)
 
     def _parameter(self, values: np.ndarray) -> Array:
@@ -114,13 +122,19 @@ class Doors:
         """Raise unless every parameter is an array of this backend, dtype and network: a user may have assigned it."""
         self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
         if self.params.keys() != self._shapes.keys():
-            raise InputError(f"params has the entries {list(self.params)}; a {type(self).__name__} has {list(self._shapes)}")
+            raise InputError(
+                f"params has the entries {list(self.params)}; a {type(self).__name__} has {list(self._shapes)}"
+            )
         for name, shape in self._shapes.items():
             parameter = self.params[name]
             if (found := self.backend.dtype_of(parameter)) != self.dtype:
                 fix = f"assign an array of {self.dtype}: a.astype({self.dtype.name!r})"
                 raise DtypeError(f"params[{name!r}] is of dtype {found}; {fix}")
             if tuple(parameter.shape) != shape:
-                raise InputError(f"params[{name!r}] has shape {tuple(parameter.shape)}; in this network it is {shape}")
+                raise InputError(
+                    f"params[{name!r}] has shape {tuple(parameter.shape)}; in this network it is {shape}"
+                )
             if not getattr(getattr(parameter, "flags", None), "writeable", True):
-                raise InputError(f"params[{name!r}] is read-only; assign a copy: params[{name!r}].copy()")
+                raise InputError(
+                    f"params[{name!r}] is read-only; assign a copy: params[{name!r}].copy()"
+                )

@@ -1,7 +1,8 @@
 """Every error that fastnn raises on purpose.
 
-All of them derive from :class:`FastnnError`, and each also derives from the built-in exception that a caller would expect,
-so that ``except ValueError`` in an existing script goes on working. The message names the value at fault and the fix.
+All of them derive from :class:`FastnnError`, and each also derives from the built-in exception that
+a caller would expect, so that ``except ValueError`` in an existing script goes on working. The
+message names the value at fault and the fix.
 """
 
 

@@ -18,7 +18,8 @@ class History:
     iterations : list of int
         After the update of which iterations, counted from 0, the accuracies were evaluated.
     train_accuracy, test_accuracy : list of float
-        The accuracies on all the training and test samples then; `test_accuracy` is empty without a test set.
+        The accuracies on all the training and test samples then; `test_accuracy` is empty without a
+        test set.
     seconds : float
         Wall-clock seconds of the loop, evaluations included, compilation not.
     """

@@ -28,7 +28,8 @@ class SimpleNet(Network):
         As for :func:`fastnn.get_backend`.
     dtype : {"float64", "float32"}
     rng : None, int or numpy.random.Generator
-        Where the weights, standard normal as in the book, come from: fresh entropy, a seed, or this generator.
+        Where the weights, standard normal as in the book, come from: fresh entropy, a seed, or this
+        generator.
 
     Examples
     --------
@@ -81,7 +82,9 @@ class SimpleNet(Network):
     def _logits(self, x: Array) -> Array:
         return self.backend.dense(x, self.W, self._no_bias)
 
-    def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
+    def _backward(
+        self, x: Array, t: Array, out: dict[str, Array]
+    ) -> tuple[Array, list[LayerDelta]]:
         value, delta = self.backend.loss_gradient(self._logits(x), t, self.loss_name)
         return value, [("W", "b", x, delta)]
 
@@ -103,24 +106,27 @@ class TwoLayerNet(Network):
     activation : {"sigmoid", "tanh", "relu", "identity"}
         Of the hidden layer.
     loss : {"cross_entropy", "mean_squared_error"}
-        The cross-entropy is that of the softmax of the outputs; the squared error, ½·Σ (y − t)², that of the plain outputs.
+        The cross-entropy is that of the softmax of the outputs; the squared error, ½·Σ (y − t)²,
+        that of the plain outputs.
     backend : str or Backend
         What carries out the work, as for :func:`fastnn.get_backend`; resolved once, here.
     dtype : {"float64", "float32"}
         Of parameters and of everything computed.
     rng : None, int or numpy.random.Generator
-        Where the initial weights come from: fresh entropy, a seed, or this generator. The same seed gives the same
-        weights on every backend.
+        Where the initial weights come from: fresh entropy, a seed, or this generator. The same seed
+        gives the same weights on every backend.
 
     Attributes
     ----------
     params : dict
-        ``W1`` (input_size, hidden_size), ``b1`` (hidden_size,), ``W2`` (hidden_size, output_size), ``b2`` (output_size,).
+        ``W1`` (input_size, hidden_size), ``b1`` (hidden_size,), ``W2`` (hidden_size, output_size),
+        ``b2`` (output_size,).
 
     Raises
     ------
     InputError, DtypeError
-        For sizes below one, unknown names, a negative standard deviation, or a dtype that parameters cannot have.
+        For sizes below one, unknown names, a negative standard deviation, or a dtype that
+        parameters cannot have.
 
     Examples
     --------
@@ -149,7 +155,12 @@ class TwoLayerNet(Network):
         k = positive_int(output_size, "output_size")
         scale = real_number(weight_init_std, "weight_init_std", minimum=0)
         self.activation = choice(activation, "activation", ACTIVATIONS)
-        super().__init__({"W1": (i, j), "b1": (j,), "W2": (j, k), "b2": (k,)}, loss=loss, backend=backend, dtype=dtype)
+        super().__init__(
+            {"W1": (i, j), "b1": (j,), "W2": (j, k), "b2": (k,)},
+            loss=loss,
+            backend=backend,
+            dtype=dtype,
+        )
         rng = generator(rng)
         host = {
             name: scale * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
@@ -162,7 +173,9 @@ class TwoLayerNet(Network):
         z1 = self.backend.dense(x, W1, b1, self.activation)
         return self.backend.dense(z1, W2, b2)
 
-    def _backward(self, x: Array, t: Array, out: dict[str, Array]) -> tuple[Array, list[LayerDelta]]:
+    def _backward(
+        self, x: Array, t: Array, out: dict[str, Array]
+    ) -> tuple[Array, list[LayerDelta]]:
         W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)
         z1 = self.backend.dense(x, W1, b1, self.activation, out=out.get("z1"))
         logits = self.backend.dense(z1, W2, b2, out=out.get("logits"))
@@ -170,15 +183,29 @@ class TwoLayerNet(Network):
         delta1 = self.backend.dense_backward(delta2, W2, z1, self.activation, out=out.get("delta1"))
         return value, [("W1", "b1", x, delta1), ("W2", "b2", z1, delta2)]
 
-    def _incremental_differences(self, x: Array, t: Array, h: float) -> tuple[Array, dict[str, Array]]:
+    def _incremental_differences(
+        self, x: Array, t: Array, h: float
+    ) -> tuple[Array, dict[str, Array]]:
         W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)
-        value, gradients = self.backend.numerical_gradient(x, t, W1, b1, W2, b2, self.activation, self.loss_name, h)
+        value, gradients = self.backend.numerical_gradient(
+            x, t, W1, b1, W2, b2, self.activation, self.loss_name, h
+        )
         return value, dict(zip(self._shapes, gradients, strict=True))
 
     architecture: ClassVar[str | None] = "two_layer"
-    _methods: ClassVar[dict[str, str]] = {**Network._methods, "incremental": "_incremental_differences"}
+    _methods: ClassVar[dict[str, str]] = {
+        **Network._methods,
+        "incremental": "_incremental_differences",
+    }
 
     def buffers(self, batch_size: int) -> dict[str, Array]:
         n, (i, j), (_, k) = batch_size, self._shapes["W1"], self._shapes["W2"]
-        shapes = {"z1": (n, j), "logits": (n, k), "delta2": (n, k), "delta1": (n, j), "W1": (i, j), "W2": (j, k)}
+        shapes = {
+            "z1": (n, j),
+            "logits": (n, k),
+            "delta2": (n, k),
+            "delta1": (n, j),
+            "W1": (i, j),
+            "W2": (j, k),
+        }
         return {name: self.backend.empty(shape, self.dtype) for name, shape in shapes.items()}

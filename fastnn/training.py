@@ -16,13 +16,15 @@ from .errors import DivergenceError, InputError
 from .history import History
 from .validation import Array, choice, generator, positive_int, real_number
 
-#: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of the hidden layer.
+#: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of
+#: the hidden layer.
 EVALUATION_CHUNK = 2000
 
 #: How a step computes its gradient: the name of the network's method.
 GRADIENTS = {"backprop": "descend", "numerical": "descend_numerically"}
 
-#: How many steps a runner gets at a time at least, where an epoch is shorter: what it sets up for each call is shared by them.
+#: How many steps a runner gets at a time at least, where an epoch is shorter: what it sets up for
+#: each call is shared by them.
 FEWEST_STEPS = 32
 
 #: And how many row numbers at most, for that: an epoch of large batches is better short than large.
@@ -46,9 +48,9 @@ def train(
 ) -> History:
     """Train a network by stochastic gradient descent, as the book does.
 
-    Each iteration draws `batch_size` row numbers with replacement and moves the parameters against the gradient of the
-    loss on those rows. The row numbers come from one NumPy Generator on the host, so the same seed gives the same batches
-    on every backend.
+    Each iteration draws `batch_size` row numbers with replacement and moves the parameters against
+    the gradient of the loss on those rows. The row numbers come from one NumPy Generator on the
+    host, so the same seed gives the same batches on every backend.
 
     Parameters
     ----------
@@ -65,8 +67,9 @@ def train(
     gradient : {"backprop", "numerical"}
         How the gradient is computed: by backpropagation, or by central differences alone.
     evaluate_every : int, optional
-        Every how many iterations, the first included, the accuracies are evaluated (after the update). By default once an
-        epoch, which is the number of whole batches in the training set, at least one; 0 never evaluates, for timing.
+        Every how many iterations, the first included, the accuracies are evaluated (after the
+        update). By default once an epoch, which is the number of whole batches in the training set,
+        at least one; 0 never evaluates, for timing.
     rng : None, int or numpy.random.Generator
         Where the batches come from: fresh entropy, a seed, or this generator.
     progress : bool
@@ -79,9 +82,11 @@ def train(
     Raises
     ------
     InputError, DtypeError
-        If the data do not fit the network or an argument is impossible; nothing has been changed then.
+        If the data do not fit the network or an argument is impossible; nothing has been changed
+        then.
     DivergenceError
-        If the loss ceases to be finite; noticed at the end of an epoch or, if that is shorter, of 32 steps.
+        If the loss ceases to be finite; noticed at the end of an epoch or, if that is shorter, of
+        32 steps.
 
     Examples
     --------
@@ -102,21 +107,31 @@ def train(
         raise InputError("x_test and t_test belong together; give both or neither")
     test = None if x_test is None and t_test is None else network.dataset(x_test, t_test, "test")
     epoch = max(len(data) // batch_size, 1)
-    interval = epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
+    interval = (
+        epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
+    )
 
     backend = network.backend
-    options: dict[str, Any] = {"gradient": gradient, "batch_size": batch_size, "learning_rate": learning_rate}
+    options: dict[str, Any] = {
+        "gradient": gradient,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
     run = runner(network, data, **options)
     history = History(loss=np.empty(iterations, network.dtype))
-    evaluations = [(data, history.train_accuracy)] + ([] if test is None else [(test, history.test_accuracy)])
-    # Divergence is told from the losses; a warning from the middle of an operation would only come first.
+    evaluations = [(data, history.train_accuracy)] + (
+        [] if test is None else [(test, history.test_accuracy)]
+    )
+    # Divergence is told from the losses; a warning from the middle of an operation would only come
+    # first.
     with (
         _progress_bar(iterations, progress) as bar,
         backend.current(),
         backend.limit_threads(batch_size * network.size),
         np.errstate(invalid="ignore"),
     ):
-        # On a copy, so that for exactly these types everything is compiled and loaded before the clock starts.
+        # On a copy, so that for exactly these types everything is compiled and loaded before the
+        # clock starts.
         rehearsal = backend.asarray(np.zeros((1, batch_size), np.int64))
         runner(network.to(backend), data, **options)(rehearsal, backend.empty(1, network.dtype))
         backend.synchronize()
@@ -124,7 +139,8 @@ def train(
         stretch = max(epoch, min(FEWEST_STEPS, MOST_ROWS // batch_size))
         for first in range(0, iterations, stretch):
             last = min(first + stretch, iterations)
-            # The row numbers of many steps at a time: they reach a GPU in one copy, and its losses come back in one.
+            # The row numbers of many steps at a time: they reach a GPU in one copy, and its losses
+            # come back in one.
             rows = backend.asarray(rng.integers(len(data), size=(last - first, batch_size)))
             losses = backend.empty(last - first, network.dtype)
             begin, found = 0, []
@@ -132,7 +148,10 @@ def train(
                 end = i + 1 - first
                 run(rows[begin:end, ...], losses[begin:end, ...])
                 history.iterations.append(i)
-                found += [(accuracies, count_correct(network, kept), len(kept)) for kept, accuracies in evaluations]
+                found += [
+                    (accuracies, count_correct(network, kept), len(kept))
+                    for kept, accuracies in evaluations
+                ]
                 begin = end
             run(rows[begin:, ...], losses[begin:, ...])
             # Up to here nothing of these steps has waited for a GPU.
@@ -147,7 +166,9 @@ def train(
     return history
 
 
-def runner(network: Network, data: Dataset, *, gradient: str, batch_size: int, learning_rate: float) -> Runner:
+def runner(
+    network: Network, data: Dataset, *, gradient: str, batch_size: int, learning_rate: float
+) -> Runner:
     """What makes steps of training: the backend's own way for the step that the network states, or one by one."""
     step = sgd_step(network, data, gradient, batch_size, learning_rate)
     stated = network.training_step(
@@ -162,7 +183,9 @@ def runner(network: Network, data: Dataset, *, gradient: str, batch_size: int, l
     return one_by_one if fused is None else fused
 
 
-def sgd_step(network: Network, data: Dataset, gradient: str, batch_size: int, learning_rate: float) -> Any:
+def sgd_step(
+    network: Network, data: Dataset, gradient: str, batch_size: int, learning_rate: float
+) -> Any:
     """A function of row numbers that does one iteration over the operations and returns the loss."""
     descend = getattr(network, GRADIENTS[gradient])
     buffers: dict[str, Array] = {}

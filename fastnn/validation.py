@@ -1,8 +1,9 @@
 """The public doors: what a user hands in becomes a canonical array, or a clear error before anything has changed.
 
-Canonical inside fastnn are: samples as a 2-D array (samples, features) of the network's dtype; targets either as a 1-D
-array of ``intp`` labels or as a 2-D array (samples, classes) of the network's dtype. Every function here takes arrays of any
-library that keeps the array API standard; `xp` is its namespace, and is asked of the array where it is not given.
+Canonical inside fastnn are: samples as a 2-D array (samples, features) of the network's dtype;
+targets either as a 1-D array of ``intp`` labels or as a 2-D array (samples, classes) of the
+network's dtype. Every function here takes arrays of any library that keeps the array API standard;
+`xp` is its namespace, and is asked of the array where it is not given.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ Array: TypeAlias = Any
 def array_namespace(*arrays: Any) -> Any:
     """The array API namespace that the arrays belong to: NumPy's, unless one of them says otherwise.
 
-    An array says so with ``__array_namespace__``, as the standard has it, or by its type's coming from a library that is
-    such a namespace itself. Nothing is imported, and no library is known by name. Numbers and lists have no say.
+    An array says so with ``__array_namespace__``, as the standard has it, or by its type's coming
+    from a library that is such a namespace itself. Nothing is imported, and no library is known by
+    name. Numbers and lists have no say.
 
     Raises
     ------
@@ -54,7 +56,11 @@ def _namespace_of(a: Any) -> Any:
     if hasattr(type(a), "__array_namespace__"):
         return a.__array_namespace__()
     library = sys.modules.get(type(a).__module__.partition(".")[0])
-    return library if all(hasattr(library, name) for name in ("asarray", "astype", "isdtype")) else None
+    return (
+        library
+        if all(hasattr(library, name) for name in ("asarray", "astype", "isdtype"))
+        else None
+    )
 
 
 def numpy_dtype(a: Array) -> np.dtype:
@@ -65,10 +71,13 @@ def numpy_dtype(a: Array) -> np.dtype:
     try:
         return np.dtype(str(dtype).rpartition(".")[2])
     except TypeError as error:
-        raise DtypeError(f"dtype {dtype} is none that fastnn knows; convert to float32 or float64") from error
+        raise DtypeError(
+            f"dtype {dtype} is none that fastnn knows; convert to float32 or float64"
+        ) from error
 
 
-#: The kinds of devices whose memory the host can read, as DLPack numbers them: CPU, pinned by CUDA, pinned by ROCm.
+#: The kinds of devices whose memory the host can read, as DLPack numbers them: CPU, pinned by CUDA,
+#: pinned by ROCm.
 _HOST_DEVICES = (1, 3, 11)
 
 
@@ -80,7 +89,9 @@ def refuse_device_array(a: Any, name: str) -> None:
         if hasattr(type(a), "__dlpack_device__"):
             on_device = int(a.__dlpack_device__()[0]) not in _HOST_DEVICES
         else:
-            on_device = hasattr(type(a), "__cuda_array_interface__") and hasattr(a, "__cuda_array_interface__")
+            on_device = hasattr(type(a), "__cuda_array_interface__") and hasattr(
+                a, "__cuda_array_interface__"
+            )
     except Exception:  # some libraries raise here for arrays that are on the host
         on_device = False
     if on_device:
@@ -97,7 +108,8 @@ def float_dtype(dtype: Any) -> np.dtype:
     Raises
     ------
     DtypeError
-        For any other dtype: integers cannot hold a gradient step, and complex parameters have no meaning here.
+        For any other dtype: integers cannot hold a gradient step, and complex parameters have no
+        meaning here.
     """
     try:
         result = np.dtype(dtype)
@@ -111,16 +123,22 @@ def float_dtype(dtype: Any) -> np.dtype:
 def positive_int(value: Any, name: str, minimum: int = 1) -> int:
     """`value` as an int of at least `minimum`; booleans and fractions are refused."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
-        raise DtypeError(f"{name}={value!r} is a {type(value).__name__}; give an integer of at least {minimum}")
+        raise DtypeError(
+            f"{name}={value!r} is a {type(value).__name__}; give an integer of at least {minimum}"
+        )
     result = int(value)
     if result < minimum:
         raise InputError(f"{name}={value!r} is too small; give an integer of at least {minimum}")
     return result
 
 
-def real_number(value: Any, name: str, *, minimum: float = -math.inf, above: float | None = None) -> float:
+def real_number(
+    value: Any, name: str, *, minimum: float = -math.inf, above: float | None = None
+) -> float:
     """`value` as a finite float, at least `minimum` and, if given, greater than `above`."""
-    if not isinstance(value, float) and (isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real)):
+    if not isinstance(value, float) and (
+        isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real)
+    ):
         raise DtypeError(f"{name}={value!r} is a {type(value).__name__}; give a number")
     try:
         result = float(value)
@@ -138,7 +156,9 @@ def real_number(value: Any, name: str, *, minimum: float = -math.inf, above: flo
 def choice(value: Any, name: str, choices: Any) -> str:
     """`value` if it is one of `choices`, else an error that lists them."""
     if not isinstance(value, str) or value not in choices:
-        raise InputError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, choices))}")
+        raise InputError(
+            f"{name}={value!r} is not known; choose one of {', '.join(map(repr, choices))}"
+        )
     return value
 
 
@@ -146,9 +166,13 @@ def generator(rng: Any) -> np.random.Generator:
     """A NumPy Generator from None (fresh entropy), a seed, or a Generator, which is used as it is."""
     if isinstance(rng, np.random.Generator):
         return rng
-    if rng is None or (isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and int(rng) >= 0):
+    if rng is None or (
+        isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and int(rng) >= 0
+    ):
         return np.random.default_rng(rng if rng is None else int(rng))
-    raise InputError(f"rng={rng!r} is neither a numpy.random.Generator nor a non-negative integer seed")
+    raise InputError(
+        f"rng={rng!r} is neither a numpy.random.Generator nor a non-negative integer seed"
+    )
 
 
 def real_array(a: Array, name: str) -> Array:
@@ -164,7 +188,9 @@ def real_array(a: Array, name: str) -> Array:
             raise InputError(f"{name} is not a rectangular array: {error}") from error
         except Exception as error:  # what another library has against being read by NumPy
             kind = f"{type(a).__module__}.{type(a).__qualname__}"
-            raise DtypeError(f"{name} is a {kind} that does not convert to a NumPy array: {error}") from error
+            raise DtypeError(
+                f"{name} is a {kind} that does not convert to a NumPy array: {error}"
+            ) from error
     elif isinstance(a, np.generic):
         a = np.asarray(a)
     check_real(a, name)
@@ -191,7 +217,9 @@ def check_finite(a: Array, name: str, xp: Any = None) -> None:
         return
     where = tuple(int(i[0]) for i in xp.nonzero(~xp.isfinite(a))) if a.ndim else ()
     at = f"[{', '.join(map(str, where))}]" if where else ""
-    raise InputError(f"{name}{at} is {float(a[where])}; remove or replace NaN and infinity before they enter")
+    raise InputError(
+        f"{name}{at} is {float(a[where])}; remove or replace NaN and infinity before they enter"
+    )
 
 
 def check_samples(x: Array, features: int | None, name: str = "x", *, xp: Any = None) -> Array:
@@ -200,24 +228,31 @@ def check_samples(x: Array, features: int | None, name: str = "x", *, xp: Any = 
     xp = array_namespace(x) if xp is None else xp
     if x.ndim not in (1, 2):
         hint = f"; flatten each sample first: {name}.reshape(len({name}), -1)" if x.ndim > 2 else ""
-        raise InputError(f"{name} has shape {tuple(x.shape)}; give (samples, features), or (features,) for a single sample{hint}")
+        raise InputError(
+            f"{name} has shape {tuple(x.shape)}; give (samples, features), or (features,) for a single sample{hint}"
+        )
     x = xp.reshape(x, (1, -1)) if x.ndim == 1 else x
     if x.shape[0] == 0 or x.shape[1] == 0:
-        raise InputError(f"{name} has shape {tuple(x.shape)} and so holds nothing; give at least one sample with one feature")
+        raise InputError(
+            f"{name} has shape {tuple(x.shape)} and so holds nothing; give at least one sample with one feature"
+        )
     if features is not None and x.shape[1] != features:
         raise InputError(f"{name} has {x.shape[1]} features, but the network takes {features}")
     check_finite(x, name, xp)
     return x
 
 
-def check_targets(t: Array, samples: int, classes: int, name: str = "t", *, single: bool = False, xp: Any = None) -> Array:
+def check_targets(
+    t: Array, samples: int, classes: int, name: str = "t", *, single: bool = False, xp: Any = None
+) -> Array:
     """`t` as 1-D ``intp`` labels or as a real 2-D array (samples, classes).
 
     Parameters
     ----------
     t : array_like
-        Labels, shape (samples,), of an integer dtype; or one-hot or soft targets, shape (samples, classes).
-        With `single`, the targets of one sample: a scalar label, or a 1-D array of `classes` values.
+        Labels, shape (samples,), of an integer dtype; or one-hot or soft targets, shape (samples,
+        classes). With `single`, the targets of one sample: a scalar label, or a 1-D array of
+        `classes` values.
     samples, classes : int
         What `t` must fit.
     xp : namespace, optional
@@ -226,7 +261,9 @@ def check_targets(t: Array, samples: int, classes: int, name: str = "t", *, sing
     t = real_array(t, name) if xp is None else t
     xp = array_namespace(t) if xp is None else xp
     labels = numpy_dtype(t).kind in "iu"
-    if single and (t.ndim == 0 or (t.ndim == 1 and t.shape[0] == classes and not (classes == 1 and labels))):
+    if single and (
+        t.ndim == 0 or (t.ndim == 1 and t.shape[0] == classes and not (classes == 1 and labels))
+    ):
         t = xp.reshape(t, (1, -1) if t.ndim else (1,))
     if t.ndim == 1:
         if t.shape[0] != samples:
@@ -248,10 +285,16 @@ def check_labels(t: Array, classes: int, name: str = "t", *, xp: Any = None) -> 
     if dtype.kind not in "iu":
         first = (float(t[i]) for i in range(min(t.shape[0], 1000)) if dtype.kind == "f")
         fractional = next((v for v in first if not v.is_integer()), None)
-        detail = f"; convert with {name}.astype(int)" if fractional is None else f" and {name} holds {fractional}"
+        detail = (
+            f"; convert with {name}.astype(int)"
+            if fractional is None
+            else f" and {name} holds {fractional}"
+        )
         raise DtypeError(f"labels must be of an integer dtype, not {dtype}{detail}")
     low, high = int(xp.min(t)), int(xp.max(t))
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
-        raise InputError(f"{name} holds the label {bad}, but the labels of {classes} classes are 0 to {classes - 1}")
+        raise InputError(
+            f"{name} holds the label {bad}, but the labels of {classes} classes are 0 to {classes - 1}"
+        )
     return xp.astype(t, xp.int64, copy=False)

@@ -21,7 +21,9 @@ from fastnn.backends.cupy.backend import CupyBackend
 collect_ignore = ["book_scripts", "plugin", "nvrtc.py"]
 
 settings.register_profile("fastnn", deadline=None, max_examples=40)
-settings.register_profile("fastnn-ci", settings.get_profile("fastnn"), derandomize=True, print_blob=True)
+settings.register_profile(
+    "fastnn-ci", settings.get_profile("fastnn"), derandomize=True, print_blob=True
+)
 settings.load_profile("fastnn-ci" if os.environ.get("CI") else "fastnn")
 
 
@@ -102,7 +104,10 @@ def python(tmp_path):
 
     def run(*arguments, path=(), stdout=subprocess.PIPE):
         paths = [str(entry) for entry in path] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUTF8": "1"}
+        variables = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "PYTHONUTF8": "1",
+        }
         done = subprocess.run(
             [sys.executable, *map(str, arguments)],
             cwd=tmp_path,

@@ -6,7 +6,9 @@ from importlib.metadata import files
 
 def _library():
     names = ("libnvrtc.so", "nvrtc64_")  # on Linux and on Windows
-    return ctypes.CDLL(str(next(f for f in files("nvidia-cuda-nvrtc") if f.name.startswith(names)).locate()))
+    return ctypes.CDLL(
+        str(next(f for f in files("nvidia-cuda-nvrtc") if f.name.startswith(names)).locate())
+    )
 
 
 nvrtc = _library()
@@ -24,12 +26,23 @@ def supported_architectures():
 def compile_for(architecture, source, options, name_expressions):
     """The machine code for an architecture, and the compiler's log; an AssertionError with the log if it does not compile."""
     program = ctypes.c_void_p()
-    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None) == 0
+    assert (
+        nvrtc.nvrtcCreateProgram(
+            ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None
+        )
+        == 0
+    )
     for name in name_expressions:
         assert nvrtc.nvrtcAddNameExpression(program, name.encode()) == 0
     options = [f"--gpu-architecture=sm_{architecture}", *options]
-    failed = nvrtc.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*[o.encode() for o in options]))
-    log = _bytes(program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog).rstrip(b"\0").decode()
+    failed = nvrtc.nvrtcCompileProgram(
+        program, len(options), (ctypes.c_char_p * len(options))(*[o.encode() for o in options])
+    )
+    log = (
+        _bytes(program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog)
+        .rstrip(b"\0")
+        .decode()
+    )
     assert not failed, log
     code = _bytes(program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
     for name in name_expressions:

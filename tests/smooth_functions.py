@@ -1,7 +1,7 @@
 """Functions to differentiate, for NumPy and JAX alike, and the points at which to do it.
 
-Run as a script, it writes their gradients by JAX in double precision to the file that it is given: in a process of its own,
-because JAX starts threads, and a process with threads should not fork.
+Run as a script, it writes their gradients by JAX in double precision to the file that it is given:
+in a process of its own, because JAX starts threads, and a process with threads should not fork.
 """
 
 import sys
@@ -92,5 +92,8 @@ if __name__ == "__main__":
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    gradients = {f.__name__: np.asarray(jax.jit(jax.grad(partial(f, xp=jax.numpy)))(x)) for f, x in CASES.items()}
+    gradients = {
+        f.__name__: np.asarray(jax.jit(jax.grad(partial(f, xp=jax.numpy)))(x))
+        for f, x in CASES.items()
+    }
     np.savez(sys.argv[1], **gradients)

@@ -124,7 +124,11 @@ def test_a_subclass_that_sets_name_and_xp_is_a_working_backend():
 def test_parameters_and_buffers_begin_at_a_cache_line(name, dtype):
     net = fastnn.TwoLayerNet(3, 5, 2, backend=name, dtype=dtype)
     for network in (net, net.to("numpy")):
-        for a in (*network.params.values(), *network.buffers(7).values(), network.backend.empty((), dtype)):
+        for a in (
+            *network.params.values(),
+            *network.buffers(7).values(),
+            network.backend.empty((), dtype),
+        ):
             assert a.ctypes.data % 64 == 0
             assert a.flags.c_contiguous
             assert a.flags.writeable
@@ -205,7 +209,11 @@ def test_a_missing_cupy_names_the_extra(python):
 
 
 def test_a_missing_numba_is_refused_and_passed_over(python):
-    done = python("-c", "import sys; sys.modules['numba'] = sys.modules['cupy'] = None\n" + script(REFUSED), "numba")
+    done = python(
+        "-c",
+        "import sys; sys.modules['numba'] = sys.modules['cupy'] = None\n" + script(REFUSED),
+        "numba",
+    )
     assert done.code == 0, done.err
     seen = json.loads(done.out)
     assert seen["kind"] == "BackendNotInstalledError"
@@ -275,7 +283,10 @@ def test_auto_takes_a_gpu_for_work_that_is_worth_it(python, fake_cupy):
     """
     done = python("-c", script(body), path=[fake_cupy("one device")])
     assert done.code == 0, done.err
-    assert "passes over 'cupy': it pays from 400,000 multiplications a step on, and here are 399,999" in done.err
+    assert (
+        "passes over 'cupy': it pays from 400,000 multiplications a step on, and here are 399,999"
+        in done.err
+    )
 
 
 def test_auto_is_the_default_of_get_backend():
@@ -285,9 +296,23 @@ def test_auto_is_the_default_of_get_backend():
 # -- imports -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extra", ["", "fastnn.TwoLayerNet(2, 3, 4, rng=0).gradient([1.0, 2.0], 3)"], ids=["import", "numpy net"])
+@pytest.mark.parametrize(
+    "extra",
+    ["", "fastnn.TwoLayerNet(2, 3, 4, rng=0).gradient([1.0, 2.0], 3)"],
+    ids=["import", "numpy net"],
+)
 def test_import_loads_nothing_heavy(python, fake_cupy, extra):
-    heavy = ["numba", "llvmlite", "cupy", "scipy", "tqdm", "click", "typer", "matplotlib", "sklearn"]
+    heavy = [
+        "numba",
+        "llvmlite",
+        "cupy",
+        "scipy",
+        "tqdm",
+        "click",
+        "typer",
+        "matplotlib",
+        "sklearn",
+    ]
     body = f"{extra}\nprint(json.dumps([name for name in {heavy} if name in sys.modules]))"
     done = python("-c", script(body), path=[fake_cupy("one device")])
     assert done.code == 0, done.err
@@ -295,7 +320,10 @@ def test_import_loads_nothing_heavy(python, fake_cupy, extra):
 
 
 def test_the_modules_that_the_readme_names_are_there(python):
-    done = python("-c", "import fastnn; print(fastnn.plotting.plot_gradient_field.__name__); print('matplotlib' in dir())")
+    done = python(
+        "-c",
+        "import fastnn; print(fastnn.plotting.plot_gradient_field.__name__); print('matplotlib' in dir())",
+    )
     assert done.out == "plot_gradient_field\nFalse\n", done.err
 
 
@@ -315,8 +343,23 @@ def plugin(tmp_path_factory):
 
 
 def install(project, target):
-    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(project)]
+    options = [
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "--disable-pip-version-check",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        *options,
+        "--target",
+        str(target),
+        str(project),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return target
@@ -354,11 +397,15 @@ def wheel(tmp_path_factory):
 
 def conformance(python, *arguments, path):
     quiet = ["-q", "-p", "no:cacheprovider", "--examples", "3"]
-    return python("-m", "pytest", *quiet, "--pyargs", "fastnn.backends.conformance", *arguments, path=path)
+    return python(
+        "-m", "pytest", *quiet, "--pyargs", "fastnn.backends.conformance", *arguments, path=path
+    )
 
 
 def test_a_plug_in_passes_the_tests_of_the_contract(python, plugin, wheel):
-    done = conformance(python, "--backend", "mirror", "-k", "not float32 and not numerical-", path=[wheel, plugin])
+    done = conformance(
+        python, "--backend", "mirror", "-k", "not float32 and not numerical-", path=[wheel, plugin]
+    )
     assert done.code == 0, done.out + done.err
     assert " passed" in done.out
     assert "failed" not in done.out
@@ -387,7 +434,9 @@ def test_the_tests_of_the_contract_find_what_is_wrong(python, wheel, tmp_path):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[fastnn.backends]\nwrong = wrong:Wrong\n")
-    done = conformance(python, "--backend", "wrong", "-k", "dense or misspelt", path=[wheel, tmp_path])
+    done = conformance(
+        python, "--backend", "wrong", "-k", "dense or misspelt", path=[wheel, tmp_path]
+    )
     assert done.code == 1, done.out + done.err
     assert "FAILED" in done.out
     assert "test_dense_gradient[" in done.out
@@ -498,7 +547,11 @@ def test_no_library_is_known_by_name_outside_its_own_backend():
     for path in MODULES:
         tree, name = ast.parse(path.read_text("utf-8")), path.relative_to(PACKAGE).as_posix()
         for node in ast.walk(tree):  # without documentation strings
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
                 node.value.value = ""
         if not name.startswith("backends/cupy/") and name != "backends/__init__.py":
             assert "cupy" not in ast.unparse(tree).lower(), name
@@ -508,7 +561,17 @@ def test_no_library_is_known_by_name_outside_its_own_backend():
 
 def test_imports_run_downward_only():
     """A room imports those below it when it is imported; what it needs of others it imports where it uses it."""
-    floors = ["errors", "validation", "functions", "backends", "doors", "base_network", "networks", "history", "training"]
+    floors = [
+        "errors",
+        "validation",
+        "functions",
+        "backends",
+        "doors",
+        "base_network",
+        "networks",
+        "history",
+        "training",
+    ]
     for path in MODULES:
         parts = path.relative_to(PACKAGE).parts
         room = parts[0].removesuffix(".py")

@@ -40,9 +40,20 @@ PATHS = (
 @pytest.fixture(scope="module")
 def outcomes():
     """Every benchmark run once in a fresh process, without timing, on small data: test → outcome."""
-    command = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-disable", "-v", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "benchmarks",
+        "--benchmark-disable",
+        "-v",
+        "-p",
+        "no:cacheprovider",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    found = dict(re.findall(r"^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)", done.stdout, re.MULTILINE))
+    found = dict(
+        re.findall(r"^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)", done.stdout, re.MULTILINE)
+    )
     assert found, done.stdout + done.stderr
     assert done.returncode == 0, done.stdout[-5000:]
     return found
@@ -56,7 +67,10 @@ class TestCoverage:
     def test_operation(self, outcomes, operation, size, backend, dtype):
         names = [name for name in outcomes if "::test_operation[" in name]
         parts = {backend, dtype, operation, size}
-        assert any(set(re.split(r"[\[\]-]", name)) >= parts and outcomes[name] == "PASSED" for name in names)
+        assert any(
+            set(re.split(r"[\[\]-]", name)) >= parts and outcomes[name] == "PASSED"
+            for name in names
+        )
 
     @pytest.mark.parametrize("path", PATHS)
     def test_path(self, outcomes, path, backend, dtype):
@@ -74,7 +88,9 @@ class TestGpu:
     def problem(size, dtype, data="mnist"):
         return problems.Problem(problems.SIZES[size].shrunk(), dtype, data, quick=True)
 
-    @pytest.mark.parametrize(("gradient", "dtype", "claims"), [("backprop", "float32", 3), ("numerical", "float32", 2)])
+    @pytest.mark.parametrize(
+        ("gradient", "dtype", "claims"), [("backprop", "float32", 3), ("numerical", "float32", 2)]
+    )
     def test_training(self, cupy_on_the_cpu, record, gradient, dtype, claims):
         test_gpu.test_training(gradient, dtype, cupy_on_the_cpu, record, self.problem)
         assert len(record.comparisons) == claims
@@ -102,7 +118,11 @@ def test_readme_shows_the_committed_results():
 
 def results(date, cpu="AMD EPYC, 2 cores", gpu=None):
     devices = {"numpy": cpu} | ({"cupy": gpu} if gpu else {})
-    return {"date": date, "machine": {"cpu": cpu, "devices": devices}, "benchmarks": [{"id": "a", "ratio": 1.0}]}
+    return {
+        "date": date,
+        "machine": {"cpu": cpu, "devices": devices},
+        "benchmarks": [{"id": "a", "ratio": 1.0}],
+    }
 
 
 class TestStore:
@@ -112,7 +132,12 @@ class TestStore:
         store.save(results("2026-01-03 03:04 UTC"), "fastnn", tmp_path)
         names = {file.name for file in tmp_path.iterdir()}
         assert names == {
-            f"{name}.json" for name in ("amd-epyc-2-cores-2026-01-02", "nvidia-h200-2026-01-02", "amd-epyc-2-cores-2026-01-03")
+            f"{name}.json"
+            for name in (
+                "amd-epyc-2-cores-2026-01-02",
+                "nvidia-h200-2026-01-02",
+                "amd-epyc-2-cores-2026-01-03",
+            )
         }
 
     def test_a_session_replaces_its_own_part(self, tmp_path):
@@ -135,12 +160,17 @@ class TestStore:
         assert store.load("gpu", "peers", tmp_path) is None
 
 
-TIMINGS = {name: Timing(median, median, median, 5) for name, median in (("ours", 2.0), ("theirs", 10.0), ("least", 1.0))}
+TIMINGS = {
+    name: Timing(median, median, median, 5)
+    for name, median in (("ours", 2.0), ("theirs", 10.0), ("least", 1.0))
+}
 
 
 class TestClaim:
     def test_times_faster(self):
-        claim = recording.Claim("ours", ("theirs",), times_faster=6, limited_by="least").judge(TIMINGS)
+        claim = recording.Claim("ours", ("theirs",), times_faster=6, limited_by="least").judge(
+            TIMINGS
+        )
         assert (claim["measured"], claim["met"], claim["limit"]) == (5.0, False, 10.0)
 
     @pytest.mark.parametrize(("at_most", "met"), [(0.2, True), (0.1, False)])
@@ -154,7 +184,9 @@ COMMITTED_RATIOS = {"a": 1.0, "b": 0.5, "gone": 1.0}
 
 class TestCheck:
     def test_finds_what_became_worse(self):
-        assert check.regressions(COMMITTED_RATIOS, {"a": 1.9, "b": 1.5, "new": 9.0}, tolerance=2) == {"b": 3.0}
+        assert check.regressions(
+            COMMITTED_RATIOS, {"a": 1.9, "b": 1.5, "new": 9.0}, tolerance=2
+        ) == {"b": 3.0}
 
     def test_better_is_no_regression(self):
         assert check.regressions(COMMITTED_RATIOS, {"a": 0.1, "b": 0.5}) == {}
@@ -177,14 +209,21 @@ class TestMeasure:
         for row in rows.values():
             assert 0 < row["low"] <= row["median"] <= row["high"]
             assert row["speedup_over_book"] == pytest.approx(fastest / row["median"])
-            assert row["speedup_over_numpy"] == pytest.approx(rows["numpy"]["median"] / row["median"])
+            assert row["speedup_over_numpy"] == pytest.approx(
+                rows["numpy"]["median"] / row["median"]
+            )
 
     def test_is_plain_data(self, measured):
         assert json.loads(json.dumps(measured)) == measured
 
     def test_table_shows_everything(self, measured):
         shown = table(measured)
-        for name in (*measured["training_step"], *measured["unavailable"], measured["machine"]["cpu"], measured["network"]):
+        for name in (
+            *measured["training_step"],
+            *measured["unavailable"],
+            measured["machine"]["cpu"],
+            measured["network"],
+        ):
             assert name in shown
 
     @pytest.mark.parametrize("suffix", ["png", "svg"])
@@ -200,11 +239,21 @@ class TestMeasure:
             check_picture(tmp_path / path)
 
     def test_command(self, measured, monkeypatch):
-        monkeypatch.setattr("fastnn.bench.measure.measure", lambda **options: measured | {"options": options})
-        shown = CliRunner().invoke(cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10"])
+        monkeypatch.setattr(
+            "fastnn.bench.measure.measure", lambda **options: measured | {"options": options}
+        )
+        shown = CliRunner().invoke(
+            cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10"]
+        )
         assert shown.output == table(measured) + "\n"
-        shown = CliRunner().invoke(cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10", "--json"])
-        assert json.loads(shown.output)["options"] == {"dtype": "float32", "hidden_size": 2, "batch_size": 10}
+        shown = CliRunner().invoke(
+            cli, ["bench", "--dtype", "float32", "--hidden", "2", "--batch-size", "10", "--json"]
+        )
+        assert json.loads(shown.output)["options"] == {
+            "dtype": "float32",
+            "hidden_size": 2,
+            "batch_size": 10,
+        }
 
     def test_plot_without_matplotlib(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -214,8 +263,17 @@ class TestMeasure:
 
 def test_the_books_loop_is_the_oracle():
     rng = np.random.default_rng(0)
-    params = {"W1": rng.normal(size=(4, 3)), "b1": rng.normal(size=3), "W2": rng.normal(size=(3, 2)), "b2": rng.normal(size=2)}
-    x, t, rows = rng.normal(size=(9, 4)), book.one_hot(rng.integers(2, size=9), 2), rng.integers(9, size=(5, 3))
+    params = {
+        "W1": rng.normal(size=(4, 3)),
+        "b1": rng.normal(size=3),
+        "W2": rng.normal(size=(3, 2)),
+        "b2": rng.normal(size=2),
+    }
+    x, t, rows = (
+        rng.normal(size=(9, 4)),
+        book.one_hot(rng.integers(2, size=9), 2),
+        rng.integers(9, size=(5, 3)),
+    )
     network = BookNet(params)
     assert network.loss(x, t) == pytest.approx(book.loss(params, x, t), rel=1e-12)
     every = network.numerical_gradient(x, t, parameters=12).reshape(4, 3)
@@ -239,7 +297,14 @@ class TestMachine:
     @pytest.fixture
     def installed(self, monkeypatch):
         """What is installed, and what fastnn's metadata say, in place of the truth."""
-        versions = {"fastnn": "1", "numpy": "2", "tqdm": "4", "cupy-cuda13x": "14", "matplotlib": "3", "pytest": "8"}
+        versions = {
+            "fastnn": "1",
+            "numpy": "2",
+            "tqdm": "4",
+            "cupy-cuda13x": "14",
+            "matplotlib": "3",
+            "pytest": "8",
+        }
 
         def version(name):
             if name not in versions:
@@ -281,7 +346,9 @@ class TestBench:
 
             return sample
 
-        timings = interleave({"a": contestant("a", 1.0), "b": contestant("b", 3.0)}, seconds=0, fewest=4, most=4)
+        timings = interleave(
+            {"a": contestant("a", 1.0), "b": contestant("b", 3.0)}, seconds=0, fewest=4, most=4
+        )
         assert turns == ["a", "b"] * (len(turns) // 2)
         assert timings["a"] == Timing(1.0, 1.0, 1.0, timings["a"].rounds)
         assert timings["b"].median == 3.0

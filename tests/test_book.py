@@ -64,16 +64,23 @@ def test_training_loop(run, backend, mnist):
 
 def test_gradient_check(backend, run):
     if backend.name == "torch":
-        pytest.skip("NumPy's functions, which the script calls on the gradients, do not take PyTorch's tensors")
+        pytest.skip(
+            "NumPy's functions, which the script calls on the gradients, do not take PyTorch's tensors"
+        )
     differences = run("gradient_check.py")["differences"]
     assert list(differences) == ["W1", "b1", "W2", "b2"]
-    assert max(differences.values()) < 1e-6  # by the 1e-7 in the loss that backpropagation leaves out
+    assert (
+        max(differences.values()) < 1e-6
+    )  # by the 1e-7 in the loss that backpropagation leaves out
 
 
 def test_simple_net(run):
     names = run("gradient_simplenet.py")
     assert names["loss"] == pytest.approx(0.92806853663411326, abs=1e-6)
-    expected = [[0.21924763, 0.14356247, -0.36281009], [0.32887144, 0.2153437, -0.54421514]]  # without the 1e-7
+    expected = [
+        [0.21924763, 0.14356247, -0.36281009],
+        [0.32887144, 0.2153437, -0.54421514],
+    ]  # without the 1e-7
     np.testing.assert_allclose(names["dW"], expected, atol=2e-7)
 
 
@@ -147,12 +154,21 @@ point = numerical_gradient_2d(lambda x: x[0] ** 2 + x[1] ** 2, X[0])
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("from common.optimizer import SGD", r"does not provide common\.optimizer.*common\.functions.*two_layer_net"),
+        (
+            "from common.optimizer import SGD",
+            r"does not provide common\.optimizer.*common\.functions.*two_layer_net",
+        ),
         ("import common.trainer", r"does not provide common\.trainer"),
         ("from common import util", r"common has no util; it has common\.functions"),
-        ("from common.layers import Convolution", r"common\.layers has no Convolution.*Affine.*SoftmaxWithLoss"),
+        (
+            "from common.layers import Convolution",
+            r"common\.layers has no Convolution.*Affine.*SoftmaxWithLoss",
+        ),
         ("from dataset.cifar import load", r"does not provide dataset\.cifar"),
-        ("import two_layer_net; two_layer_net.ThreeLayerNet", r"two_layer_net has no ThreeLayerNet; it has TwoLayerNet"),
+        (
+            "import two_layer_net; two_layer_net.ThreeLayerNet",
+            r"two_layer_net has no ThreeLayerNet; it has TwoLayerNet",
+        ),
     ],
 )
 def test_what_is_missing_is_named(run_text, statement, message):
@@ -163,7 +179,10 @@ def test_what_is_missing_is_named(run_text, statement, message):
 def test_ours_come_first_and_the_scripts_own_modules_are_found(run_text, tmp_path):
     (tmp_path / "two_layer_net.py").write_text("TwoLayerNet = None")
     (tmp_path / "mine.py").write_text("value = 3")
-    names = run_text("from two_layer_net import TwoLayerNet\nimport mine\nimport sys\nargv = sys.argv", arguments=["a", "-b"])
+    names = run_text(
+        "from two_layer_net import TwoLayerNet\nimport mine\nimport sys\nargv = sys.argv",
+        arguments=["a", "-b"],
+    )
     assert names["TwoLayerNet"] is not None
     assert names["mine"].value == 3
     assert names["argv"] == [str(tmp_path / "script.py"), "a", "-b"]
@@ -185,7 +204,9 @@ def test_everything_is_as_before_afterwards(run_text):
 
 
 def test_command(python):
-    code, out, err = python("-m", "fastnn.book", SCRIPTS / "gradient_check.py", "--backend", "numba")
+    code, out, err = python(
+        "-m", "fastnn.book", SCRIPTS / "gradient_check.py", "--backend", "numba"
+    )
     assert (code, err) == (0, "")
     assert [line.split(":")[0] for line in out.splitlines()] == ["W1", "b1", "W2", "b2"]
 

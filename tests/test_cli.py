@@ -16,7 +16,17 @@ from idx import NAMES, idx, write_mnist
 import fastnn
 from fastnn.cli import main
 
-KEYS = ["backend", "device", "dtype", "gradient", "iterations", "seconds", "loss", "train_accuracy", "test_accuracy"]
+KEYS = [
+    "backend",
+    "device",
+    "dtype",
+    "gradient",
+    "iterations",
+    "seconds",
+    "loss",
+    "train_accuracy",
+    "test_accuracy",
+]
 
 
 @pytest.fixture
@@ -43,7 +53,9 @@ def run(capfd):
 @pytest.fixture
 def train_json(run, data):
     def call(*arguments):
-        code, out, err = run("train", "--data", data, "--batch-size", 5, "--iterations", 30, "--json", *arguments)
+        code, out, err = run(
+            "train", "--data", data, "--batch-size", 5, "--iterations", 30, "--json", *arguments
+        )
         assert (code, err) == (0, "")
         return json.loads(out)
 
@@ -75,11 +87,24 @@ def test_json_is_one_object_with_the_agreed_keys(train_json):
     assert result["seconds"] > 0
     for accuracy, samples in [("train_accuracy", 40), ("test_accuracy", 20)]:
         assert 0 <= result[accuracy] <= 1
-        assert result[accuracy] * samples == pytest.approx(round(result[accuracy] * samples), abs=1e-9)
+        assert result[accuracy] * samples == pytest.approx(
+            round(result[accuracy] * samples), abs=1e-9
+        )
 
 
 def test_the_result_is_that_of_the_library(train_json, data):
-    result = train_json("--backend", "numpy", "--seed", 7, "--hidden", 6, "--learning-rate", 0.5, "--dtype", "float32")
+    result = train_json(
+        "--backend",
+        "numpy",
+        "--seed",
+        7,
+        "--hidden",
+        6,
+        "--learning-rate",
+        0.5,
+        "--dtype",
+        "float32",
+    )
     (x, t), (x_test, t_test) = fastnn.load_mnist(directory=data)
     rng = np.random.default_rng(7)
     net = fastnn.TwoLayerNet(784, 6, 10, backend="numpy", dtype="float32", rng=rng)
@@ -106,10 +131,19 @@ def test_auto_is_the_default_backend(train_json):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--hidden", 7), ("--batch-size", 9), ("--learning-rate", 0.01), ("--seed", 1), ("--dtype", "float32")],
+    [
+        ("--hidden", 7),
+        ("--batch-size", 9),
+        ("--learning-rate", 0.01),
+        ("--seed", 1),
+        ("--dtype", "float32"),
+    ],
 )
 def test_each_option_has_an_effect(train_json, option, value):
-    assert train_json("--backend", "numpy", option, value)["loss"] != train_json("--backend", "numpy")["loss"]
+    assert (
+        train_json("--backend", "numpy", option, value)["loss"]
+        != train_json("--backend", "numpy")["loss"]
+    )
 
 
 def test_no_iterations_have_no_loss(run, data):
@@ -120,9 +154,29 @@ def test_no_iterations_have_no_loss(run, data):
 
 
 def test_the_summary_says_what_was_done(run, data):
-    code, out, err = run("train", "--data", data, "--backend", "numpy", "--iterations", 30, "--batch-size", 5, "--hidden", 6)
+    code, out, err = run(
+        "train",
+        "--data",
+        data,
+        "--backend",
+        "numpy",
+        "--iterations",
+        30,
+        "--batch-size",
+        5,
+        "--hidden",
+        6,
+    )
     assert (code, err) == (0, "")
-    for text in ("numpy", fastnn.get_backend("numpy").device, "784-6-10", "float64", "30 iterations", "backprop", "accuracy"):
+    for text in (
+        "numpy",
+        fastnn.get_backend("numpy").device,
+        "784-6-10",
+        "float64",
+        "30 iterations",
+        "backprop",
+        "accuracy",
+    ):
         assert text in out
     assert len(out.splitlines()) < 12
 
@@ -142,7 +196,18 @@ def test_labels_beyond_ten_widen_the_network(run, tmp_path):
 
 
 def test_mnist_itself_from_a_fresh_process(python):
-    done = python("-m", "fastnn", "train", "--json", "--backend", "numpy", "--dtype", "float32", "--iterations", 601)
+    done = python(
+        "-m",
+        "fastnn",
+        "train",
+        "--json",
+        "--backend",
+        "numpy",
+        "--dtype",
+        "float32",
+        "--iterations",
+        601,
+    )
     assert (done.code, done.err) == (0, "")
     assert len(done.out.splitlines()) == 1
     result = json.loads(done.out)
@@ -174,7 +239,8 @@ def test_progress_is_shown_in_a_terminal(data):
 
 #: get_backend learns to take threads elsewhere at this time; delete the mark once it does.
 needs_threads = pytest.mark.skipif(
-    "threads" not in inspect.signature(fastnn.get_backend).parameters, reason="get_backend does not take threads yet"
+    "threads" not in inspect.signature(fastnn.get_backend).parameters,
+    reason="get_backend does not take threads yet",
 )
 
 
@@ -295,7 +361,10 @@ def write(name, array):
     [
         (lambda directory: (directory / NAMES[2]).unlink(), [NAMES[2], "missing"]),
         (lambda directory: os.truncate(directory / NAMES[0], 5000), [NAMES[0], "truncated"]),
-        (lambda directory: (directory / NAMES[1]).write_text("<html>403</html>"), [NAMES[1], "IDX"]),
+        (
+            lambda directory: (directory / NAMES[1]).write_text("<html>403</html>"),
+            [NAMES[1], "IDX"],
+        ),
         (lambda directory: write_mnist(directory, train=0), []),
         (lambda directory: write_mnist(directory, test=0), []),
         (write(NAMES[1], np.zeros(3, np.uint8)), []),
@@ -325,13 +394,19 @@ def test_bad_data_is_one_line_and_exit_code_2(run, data, damage, named):
 
 
 def test_divergence_is_one_line_and_exit_code_2(run, data):
-    assert_one_line(*run("train", "--data", data, "--backend", "numpy", "--learning-rate", "1e308"), "diverged", "1e+308")
+    assert_one_line(
+        *run("train", "--data", data, "--backend", "numpy", "--learning-rate", "1e308"),
+        "diverged",
+        "1e+308",
+    )
 
 
 def test_a_backend_that_cannot_run_is_one_line_and_exit_code_2(python, tmp_path):
     package = tmp_path / "fake" / "cupy"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise ImportError('libcublas.so.12:\\n  cannot open shared object file')")
+    (package / "__init__.py").write_text(
+        "raise ImportError('libcublas.so.12:\\n  cannot open shared object file')"
+    )
     done = python("-m", "fastnn", "train", "--backend", "cupy", path=[package.parent])
     assert_one_line(*done, "libcublas.so.12", "CuPy")
     listed = python("-m", "fastnn", "backends", path=[package.parent])
@@ -340,7 +415,11 @@ def test_a_backend_that_cannot_run_is_one_line_and_exit_code_2(python, tmp_path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("arguments", [["backends"], ["--help"], ["--version"], ["train", "--json"], ["train"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [["backends"], ["--help"], ["--version"], ["train", "--json"], ["train"]],
+    ids=" ".join,
+)
 def test_an_unwritable_output_is_one_line_and_exit_code_2(python, data, arguments):
     if "train" in arguments:
         arguments = [*arguments, "--data", data, "--iterations", 3, "--backend", "numpy"]

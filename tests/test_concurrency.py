@@ -56,7 +56,9 @@ def test_threads_and_processes_give_the_same_losses(python, tmp_path, monkeypatc
     monkeypatch.setenv("NUMBA_THREADING_LAYER", layer)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    methods = [method for method in ("fork", "spawn") if method in multiprocessing.get_all_start_methods()]
+    methods = [
+        method for method in ("fork", "spawn") if method in multiprocessing.get_all_start_methods()
+    ]
     done = python(script, *methods)
     assert (done.code, done.out) == (0, "same\n"), done.err
 
@@ -72,7 +74,9 @@ def losses(seed, backend):
 def test_joblib(name):
     expected = [losses(seed, name) for seed in range(4)]
     for prefer in ("threads", "processes"):
-        found = joblib.Parallel(n_jobs=2, prefer=prefer)(joblib.delayed(losses)(seed, name) for seed in range(4))
+        found = joblib.Parallel(n_jobs=2, prefer=prefer)(
+            joblib.delayed(losses)(seed, name) for seed in range(4)
+        )
         assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
@@ -227,7 +231,10 @@ def test_where_the_system_refuses_to_move_threads_it_goes_on(monkeypatch, name, 
 
     monkeypatch.setattr(os, name, refuse, raising=False)
     monkeypatch.setattr(
-        os, {"sched_getaffinity": "sched_setaffinity"}.get(name, "sched_getaffinity"), lambda *_: {0, 1}, raising=False
+        os,
+        {"sched_getaffinity": "sched_setaffinity"}.get(name, "sched_getaffinity"),
+        lambda *_: {0, 1},
+        raising=False,
     )
     processors = itertools.count()
     monkeypatch.setattr(worker_threads, "_processor", lambda: 2 + next(processors))
@@ -291,7 +298,9 @@ def test_blas_threads_are_limited_in_the_loop_and_restored_after_an_error():
     from threadpoolctl import threadpool_info, threadpool_limits
 
     def blas():
-        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+        return [
+            library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+        ]
 
     seen = []
 
@@ -314,7 +323,9 @@ def test_blas_threads_in_between_are_what_was_measured_to_pay(monkeypatch, pay):
     from threadpoolctl import threadpool_info, threadpool_limits
 
     def blas():
-        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+        return {
+            library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+        }
 
     backend = fastnn.get_backend("numpy")
     monkeypatch.setattr(processor, "_threads_pay", lambda *_: pay)
@@ -331,7 +342,10 @@ def test_what_pays_is_measured_for_the_threads_at_hand(monkeypatch):
     asked = []
     monkeypatch.setattr(processor, "_threads_pay", lambda *sizes: asked.append(sizes[1]) or True)
     for threads in (1, 2):
-        with threadpool_limits(threads, user_api="blas"), fastnn.get_backend("numpy").limit_threads(4_000_000):
+        with (
+            threadpool_limits(threads, user_api="blas"),
+            fastnn.get_backend("numpy").limit_threads(4_000_000),
+        ):
             pass
     assert asked == [2]
 
@@ -345,7 +359,10 @@ def test_what_was_measured_holds_for_the_process_so_that_two_runs_agree_exactly(
     x, t = np.random.default_rng(0).random((200, 784)), np.arange(200) % 10
     with threadpool_limits(2, user_api="blas"):
         runs = [
-            fastnn.train(fastnn.TwoLayerNet(784, 50, 10, rng=0), x, t, iterations=20, rng=0, evaluate_every=0) for _ in range(2)
+            fastnn.train(
+                fastnn.TwoLayerNet(784, 50, 10, rng=0), x, t, iterations=20, rng=0, evaluate_every=0
+            )
+            for _ in range(2)
         ]
     assert next(changing) is False
     assert runs[0].loss.tobytes() == runs[1].loss.tobytes()
@@ -363,7 +380,11 @@ def test_warming_up_measures_again(monkeypatch):
 
 
 def test_nothing_is_measured_where_kernels_have_threads_of_their_own(monkeypatch):
-    monkeypatch.setattr(processor, "_threads_pay", lambda *_: pytest.fail("its BLAS threads would go on waiting, busily"))
+    monkeypatch.setattr(
+        processor,
+        "_threads_pay",
+        lambda *_: pytest.fail("its BLAS threads would go on waiting, busily"),
+    )
     with fastnn.get_backend("numba").limit_threads(4_000_000):
         pass
 

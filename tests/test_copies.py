@@ -20,7 +20,9 @@ from fastnn.backends.numba.backend import NumbaBackend
 X, T = np.random.default_rng(0).random((20, 4)), np.arange(20) % 3
 
 NETWORKS = {
-    "TwoLayerNet": lambda backend: fastnn.TwoLayerNet(4, 5, 3, 0.5, activation="tanh", backend=backend, rng=0),
+    "TwoLayerNet": lambda backend: fastnn.TwoLayerNet(
+        4, 5, 3, 0.5, activation="tanh", backend=backend, rng=0
+    ),
     "SimpleNet": lambda backend: fastnn.SimpleNet(4, 3, backend=backend, rng=0),
 }
 
@@ -50,9 +52,14 @@ def test_a_network_is_copied_with_its_parameters(backend, make, copied):
     for name, parameter in same.params.items():
         same.backend.check_arrays(**{name: parameter})
         assert backend.to_numpy(parameter).tobytes() == host[name].tobytes()
-    losses = [fastnn.train(n, X, T, iterations=5, batch_size=4, rng=0).loss.tobytes() for n in (same, make(backend))]
+    losses = [
+        fastnn.train(n, X, T, iterations=5, batch_size=4, rng=0).loss.tobytes()
+        for n in (same, make(backend))
+    ]
     assert losses[0] == losses[1]
-    assert all(np.array_equal(backend.to_numpy(p), host[name]) for name, p in net.params.items())  # not by this
+    assert all(
+        np.array_equal(backend.to_numpy(p), host[name]) for name, p in net.params.items()
+    )  # not by this
     assert same.gradient(X, T).keys() == net.params.keys()
 
 
@@ -106,7 +113,9 @@ def test_a_network_works_in_a_spawned_process(name):
             assert loss.tobytes() == trained(net)[0].tobytes()
             assert back.backend is net.backend
             for parameter, expected in zip(back.params.values(), net.params.values(), strict=True):
-                np.testing.assert_array_equal(net.backend.to_numpy(parameter), net.backend.to_numpy(expected))
+                np.testing.assert_array_equal(
+                    net.backend.to_numpy(parameter), net.backend.to_numpy(expected)
+                )
 
 
 # -- one instance --------------------------------------------------------------------------------------------------------
@@ -147,9 +156,13 @@ def test_the_threads_of_numpy_are_those_of_its_blas(monkeypatch):
     from threadpoolctl import threadpool_info, threadpool_limits
 
     def blas():
-        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+        return {
+            library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+        }
 
-    monkeypatch.setattr(numpy_backend.processor, "_threads_pay", lambda *_: pytest.fail("they were chosen"))
+    monkeypatch.setattr(
+        numpy_backend.processor, "_threads_pay", lambda *_: pytest.fail("they were chosen")
+    )
     with threadpool_limits(2, user_api="blas"):
         for threads in (1, 2):
             with fastnn.get_backend("numpy", threads=threads).limit_threads(4_000_000):
@@ -158,7 +171,12 @@ def test_the_threads_of_numpy_are_those_of_its_blas(monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "threads", "error"),
-    [("numpy", 0, fastnn.InputError), ("numba", -2, fastnn.InputError), ("numba", 1.5, fastnn.DtypeError), ("auto", 0, fastnn.InputError)],
+    [
+        ("numpy", 0, fastnn.InputError),
+        ("numba", -2, fastnn.InputError),
+        ("numba", 1.5, fastnn.DtypeError),
+        ("auto", 0, fastnn.InputError),
+    ],
 )
 def test_a_number_of_threads_is_checked(name, threads, error):
     with pytest.raises(error, match=f"threads={threads}"):
@@ -212,7 +230,9 @@ def test_what_a_device_lacks_is_refused_with_the_reason():
         fastnn.TwoLayerNet(4, 5, 3).to(backend)
     net = fastnn.TwoLayerNet(4, 5, 3, 0.5, backend=backend, dtype="float32", rng=0)
     expected = fastnn.TwoLayerNet(4, 5, 3, 0.5, dtype="float32", rng=0)
-    losses = [fastnn.train(n, X, T, iterations=9, batch_size=4, rng=0).loss for n in (net, expected)]
+    losses = [
+        fastnn.train(n, X, T, iterations=9, batch_size=4, rng=0).loss for n in (net, expected)
+    ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     with pytest.raises(fastnn.DeviceError, match="method='full' for a numerical gradient"):
         net.numerical_gradient(X, T)
@@ -242,6 +262,11 @@ class OnADevice:
 
 def test_an_array_in_the_memory_of_a_device_does_not_enter_silently(backend):
     net = fastnn.TwoLayerNet(3, 4, 2, backend=backend, rng=0)
-    for call in (backend.asarray, net.predict, lambda a: net.gradient(a, 1), fastnn.functions.sigmoid):
+    for call in (
+        backend.asarray,
+        net.predict,
+        lambda a: net.gradient(a, 1),
+        fastnn.functions.sigmoid,
+    ):
         with pytest.raises(fastnn.ForeignArrayError, match=r"OnADevice in the memory of a device"):
             call(OnADevice())

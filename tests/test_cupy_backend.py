@@ -32,8 +32,15 @@ def backend(request):
 
 def problem(hidden, batch, outputs, features=12, kind="labels"):
     rng = np.random.default_rng(0)
-    x, labels = rng.normal(size=(batch, features)) * (rng.random((batch, features)) < 0.5), rng.integers(outputs, size=batch)
-    return x, {"labels": labels, "one-hot": book.one_hot(labels, outputs), "soft": rng.dirichlet(np.ones(outputs), batch)}[kind]
+    x, labels = (
+        rng.normal(size=(batch, features)) * (rng.random((batch, features)) < 0.5),
+        rng.integers(outputs, size=batch),
+    )
+    return x, {
+        "labels": labels,
+        "one-hot": book.one_hot(labels, outputs),
+        "soft": rng.dirichlet(np.ones(outputs), batch),
+    }[kind]
 
 
 def host(backend, gradients):
@@ -49,13 +56,17 @@ SHAPES = list(itertools.product((1, 7, 50, 129), (1, 3, 100, 1000), (2, 10, 1000
 @pytest.mark.parametrize(("hidden", "batch", "outputs"), SHAPES)
 def test_gradients_are_those_of_numpy(backend, dtype, hidden, batch, outputs, loss):
     x, t = problem(hidden, batch, outputs)
-    net = fastnn.TwoLayerNet(12, hidden, outputs, 0.5, loss=loss, backend=backend, dtype=dtype, rng=0)
+    net = fastnn.TwoLayerNet(
+        12, hidden, outputs, 0.5, loss=loss, backend=backend, dtype=dtype, rng=0
+    )
     same = net.to("numpy")
     for method in ("gradient", "numerical_gradient"):
         found, expected = (host(n.backend, getattr(n, method)(x, t)) for n in (net, same))
         largest = max(abs(g).max() for g in expected.values())
         for name, gradient in expected.items():
-            assert abs(found[name] - gradient).max() <= (1e-9 if dtype == np.float64 else 1e-5) * max(largest, 1e-3)
+            assert abs(found[name] - gradient).max() <= (
+                1e-9 if dtype == np.float64 else 1e-5
+            ) * max(largest, 1e-3)
 
 
 @pytest.mark.parametrize(("features", "batch"), [(1500, 3), (2, 300)])
@@ -77,9 +88,13 @@ def test_increments_of_any_size(backend, activation, scale, h):
     x, t = problem(7, 5, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, activation=activation, backend=backend, rng=0)
     rng = np.random.default_rng(1)
-    net.params |= {name: backend.asarray(rng.normal(size=p.shape)) for name, p in net.params.items()}
+    net.params |= {
+        name: backend.asarray(rng.normal(size=p.shape)) for name, p in net.params.items()
+    }
     net.params["W2"] *= scale
-    found, expected = (host(n.backend, n.numerical_gradient(x, t, h=h)) for n in (net, net.to("numpy")))
+    found, expected = (
+        host(n.backend, n.numerical_gradient(x, t, h=h)) for n in (net, net.to("numpy"))
+    )
     largest = max(abs(g).max() for g in expected.values())
     for name, gradient in expected.items():
         np.testing.assert_allclose(found[name], gradient, rtol=0, atol=1e-12 * largest)
@@ -105,9 +120,13 @@ def test_the_loss_of_many_blocks(backend, dtype, samples, loss):
     y = book.LOSSES[loss][0](logits.astype(np.longdouble))
     expected = y - book.one_hot(t, 33)
     eps = np.finfo(dtype).eps
-    assert float(value) == pytest.approx(float(book.LOSSES[loss][1](y, book.one_hot(t, 33))), rel=16 * float(eps))
+    assert float(value) == pytest.approx(
+        float(book.LOSSES[loss][1](y, book.one_hot(t, 33))), rel=16 * float(eps)
+    )
     scale = samples if loss == "cross_entropy" else 1
-    np.testing.assert_allclose(backend.to_numpy(gradient) * scale, expected.astype(float), rtol=0, atol=32 * eps)
+    np.testing.assert_allclose(
+        backend.to_numpy(gradient) * scale, expected.astype(float), rtol=0, atol=32 * eps
+    )
 
 
 def test_large_products_are_left_to_cublas(backend, monkeypatch):
@@ -116,7 +135,9 @@ def test_large_products_are_left_to_cublas(backend, monkeypatch):
     own = host(backend, net.gradient(x, t))
     products = []
     matmul = backend.xp.matmul
-    monkeypatch.setattr(backend.xp, "matmul", lambda *a, **k: products.append(1) or matmul(*a, **k), raising=False)
+    monkeypatch.setattr(
+        backend.xp, "matmul", lambda *a, **k: products.append(1) or matmul(*a, **k), raising=False
+    )
     net.gradient(x, t)
     assert not products
     for support in tables.SUPPORT.values():
@@ -149,7 +170,9 @@ def test_losses_are_those_of_numpy(backend, mnist, gradient):
 def launches(backend, monkeypatch):
     """The names of the kernels launched from now on."""
     seen, function = [], backend.kernels._function
-    monkeypatch.setattr(backend.kernels, "_function", lambda name: seen.append(name) or function(name))
+    monkeypatch.setattr(
+        backend.kernels, "_function", lambda name: seen.append(name) or function(name)
+    )
     return seen
 
 
@@ -159,28 +182,55 @@ def launches(backend, monkeypatch):
     ("hidden", "batch", "outputs", "features"),
     [(50, 100, 10, 12), (1, 1, 2, 1), (7, 3, 64, 1500), (129, 1000, 10, 12), (1024, 3, 1, 5)],
 )
-def test_two_kernels_make_a_step(backend, dtype, monkeypatch, hidden, batch, outputs, features, kind, loss):
+def test_two_kernels_make_a_step(
+    backend, dtype, monkeypatch, hidden, batch, outputs, features, kind, loss
+):
     x, t = problem(hidden, batch, outputs, features, kind)
     names = launches(backend, monkeypatch)
     rate = 0.5 if loss == "cross_entropy" else 0.1 / batch
     nets, losses = [], []
     for one in (backend, "numpy"):
-        net = fastnn.TwoLayerNet(features, hidden, outputs, 0.1, loss=loss, activation="tanh", backend=one, dtype=dtype, rng=0)
-        options = {"iterations": 3, "batch_size": batch, "learning_rate": rate, "evaluate_every": 0, "rng": 0}
+        net = fastnn.TwoLayerNet(
+            features,
+            hidden,
+            outputs,
+            0.1,
+            loss=loss,
+            activation="tanh",
+            backend=one,
+            dtype=dtype,
+            rng=0,
+        )
+        options = {
+            "iterations": 3,
+            "batch_size": batch,
+            "learning_rate": rate,
+            "evaluate_every": 0,
+            "rng": 0,
+        }
         losses.append(fastnn.train(net, x, t, **options).loss)
         nets.append(host(net.backend, net.params))
     assert any(name.startswith("pass") for name in names)
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     np.testing.assert_allclose(losses[0], losses[1], rtol=tolerance)
     for name, parameter in nets[1].items():
-        np.testing.assert_allclose(nets[0][name], parameter, rtol=0, atol=tolerance * abs(parameter).max())
+        np.testing.assert_allclose(
+            nets[0][name], parameter, rtol=0, atol=tolerance * abs(parameter).max()
+        )
 
 
 @pytest.mark.parametrize(("hidden", "outputs"), [(1025, 3), (7, 65)])
 def test_what_two_kernels_cannot_make_is_recorded_as_it_is(backend, monkeypatch, hidden, outputs):
     x, t = problem(hidden, 4, outputs)
     names = launches(backend, monkeypatch)
-    fastnn.train(fastnn.TwoLayerNet(12, hidden, outputs, backend=backend, rng=0), x, t, iterations=2, batch_size=4, rng=0)
+    fastnn.train(
+        fastnn.TwoLayerNet(12, hidden, outputs, backend=backend, rng=0),
+        x,
+        t,
+        iterations=2,
+        batch_size=4,
+        rng=0,
+    )
     assert "loss_gradient<double>" in names
     assert "pass<double>" not in names
 
@@ -189,7 +239,9 @@ def unrecorded(monkeypatch):
     """How many steps a loop makes that it could not record."""
     seen, original = [], RecordedLoop._unrecorded
     monkeypatch.setattr(
-        RecordedLoop, "_unrecorded", lambda loop, rows, losses: seen.append(len(rows)) or original(loop, rows, losses)
+        RecordedLoop,
+        "_unrecorded",
+        lambda loop, rows, losses: seen.append(len(rows)) or original(loop, rows, losses),
     )
     return seen
 
@@ -213,11 +265,17 @@ def test_a_network_that_states_no_step_is_not_recorded(backend, monkeypatch):
 @pytest.mark.parametrize(
     "error",
     [
-        cupy_on_cpu.cuda.runtime.CUDARuntimeError("cudaErrorStreamCaptureInvalidated: operation failed"),
-        cupy_on_cpu.cuda.driver.CUDADriverError("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED: operation failed"),
+        cupy_on_cpu.cuda.runtime.CUDARuntimeError(
+            "cudaErrorStreamCaptureInvalidated: operation failed"
+        ),
+        cupy_on_cpu.cuda.driver.CUDADriverError(
+            "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED: operation failed"
+        ),
     ],
 )
-def test_a_capture_that_something_else_broke_off_is_done_without(cupy_on_the_cpu, monkeypatch, error):
+def test_a_capture_that_something_else_broke_off_is_done_without(
+    cupy_on_the_cpu, monkeypatch, error
+):
     x, t = problem(7, 60, 3)
     nets = [fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0) for _ in range(2)]
     losses = [fastnn.train(nets[0], x, t, iterations=40, batch_size=10, rng=0).loss]
@@ -233,7 +291,9 @@ def test_a_capture_that_something_else_broke_off_is_done_without(cupy_on_the_cpu
 
 def test_losses_may_lie_apart(backend):
     one, found = backend.asarray(np.ones((1, 1))), []
-    data = backend.dataset(backend.asarray(np.arange(4.0).reshape(4, 1)), backend.asarray(np.zeros(4, np.intp)))
+    data = backend.dataset(
+        backend.asarray(np.arange(4.0).reshape(4, 1)), backend.asarray(np.zeros(4, np.intp))
+    )
 
     def step(rows):
         x, t = data.batch(rows)
@@ -253,7 +313,10 @@ def test_a_recording_keeps_what_it_works_on(cupy_on_the_cpu):
     x, t = problem(7, 60, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
     run = runner(net, net.dataset(x, t), gradient="backprop", batch_size=10, learning_rate=0.1)
-    rows, losses = cupy_on_the_cpu.asarray(np.zeros((1, 10), np.int64)), cupy_on_the_cpu.empty(1, "float64")
+    rows, losses = (
+        cupy_on_the_cpu.asarray(np.zeros((1, 10), np.int64)),
+        cupy_on_the_cpu.empty(1, "float64"),
+    )
     run(rows, losses)
     W1 = weakref.ref(net.params["W1"])
     net.params["W1"] = net.params["W1"].copy()
@@ -278,7 +341,9 @@ def test_the_kernels_can_be_written_in_any_encoding():
 
 def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):
     pools, pool = [], cupy_on_cpu.cuda.MemoryPool
-    monkeypatch.setattr(cupy_on_cpu.cuda, "MemoryPool", lambda *a: pools.append(pool(*a)) or pools[-1])
+    monkeypatch.setattr(
+        cupy_on_cpu.cuda, "MemoryPool", lambda *a: pools.append(pool(*a)) or pools[-1]
+    )
     x, t = problem(7, 60, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
     run = runner(net, net.dataset(x, t), gradient="backprop", batch_size=10, learning_rate=0.1)
@@ -296,11 +361,18 @@ def test_every_step_is_recorded(cupy_on_the_cpu, monkeypatch, gradient, kind):
     names, seen = launches(cupy_on_the_cpu, monkeypatch), unrecorded(monkeypatch)
     x, t = problem(7, 60, 3, kind=kind)
     nets = [fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)]
-    if gradient == "backprop":  # by differences, a SimpleNet has only the loop of the book, of array operations
+    if (
+        gradient == "backprop"
+    ):  # by differences, a SimpleNet has only the loop of the book, of array operations
         nets.append(fastnn.SimpleNet(12, 3, backend=cupy_on_the_cpu, rng=0))
     for net in nets:
         names.clear()
-        assert len(fastnn.train(net, x, t, iterations=70, batch_size=10, gradient=gradient, rng=0).loss) == 70
+        assert (
+            len(
+                fastnn.train(net, x, t, iterations=70, batch_size=10, gradient=gradient, rng=0).loss
+            )
+            == 70
+        )
         assert "begin" in names
         assert not seen
 
@@ -312,16 +384,22 @@ def test_nothing_waits_inside_an_epoch(cupy_on_the_cpu):
         net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
         for epochs in (1, 3):
             cupy_on_cpu.waits.clear()
-            fastnn.train(net, x, t, x_test=x, t_test=t, iterations=epochs * samples, batch_size=1, rng=0)
+            fastnn.train(
+                net, x, t, x_test=x, t_test=t, iterations=epochs * samples, batch_size=1, rng=0
+            )
             seen.append(dict(cupy_on_cpu.waits))
     short, long = seen[:2]
     assert seen[2:] == seen[:2]  # whatever the number of iterations
     # An epoch's row numbers go in, its losses and two accuracies come out.
-    assert {what: long.get(what, 0) - short.get(what, 0) for what in long} == dict.fromkeys(long, 0) | {"asarray": 2, "asnumpy": 6}
+    assert {what: long.get(what, 0) - short.get(what, 0) for what in long} == dict.fromkeys(
+        long, 0
+    ) | {"asarray": 2, "asnumpy": 6}
 
 
 def test_a_batch_of_another_size_is_recorded_anew(backend):
-    data = backend.dataset(backend.asarray(np.arange(10.0).reshape(10, 1)), backend.asarray(np.zeros(10, np.intp)))
+    data = backend.dataset(
+        backend.asarray(np.arange(10.0).reshape(10, 1)), backend.asarray(np.zeros(10, np.intp))
+    )
     one, zero = backend.asarray(np.ones((1, 1))), backend.asarray(np.zeros(1))
 
     def step(rows):
@@ -340,7 +418,11 @@ def test_a_batch_of_another_size_is_recorded_anew(backend):
 
 def operations(backend, W):
     """A call of each operation, with W among its arguments."""
-    x, b, t = backend.asarray(np.ones((3, 3))), backend.asarray(np.zeros(3)), backend.asarray(np.zeros(3, np.intp))
+    x, b, t = (
+        backend.asarray(np.ones((3, 3))),
+        backend.asarray(np.zeros(3)),
+        backend.asarray(np.zeros(3, np.intp)),
+    )
     return {
         "take": lambda: backend.take(W, t),
         "dense": lambda: backend.dense(x, W, b),
@@ -352,7 +434,9 @@ def operations(backend, W):
         "dense_gradient": lambda: backend.dense_gradient(x, W),
         "dense_descent": lambda: backend.dense_descent(W, b, x, x, 0.1),
         "descent": lambda: backend.descent(W, x, 0.1),
-        "numerical_gradient": lambda: backend.numerical_gradient(x, t, W, b, x, b, "sigmoid", "cross_entropy", 1e-4),
+        "numerical_gradient": lambda: backend.numerical_gradient(
+            x, t, W, b, x, b, "sigmoid", "cross_entropy", 1e-4
+        ),
     }
 
 
@@ -367,7 +451,9 @@ def test_an_array_on_the_host_is_refused(backend, name):
 def test_an_array_on_another_device_is_refused(cupy_on_the_cpu, monkeypatch):
     W = cupy_on_the_cpu.asarray(np.ones((3, 3)))
     monkeypatch.setattr(cupy_on_cpu, "home", 1)
-    with pytest.raises(ForeignArrayError, match="W is on CUDA device 1, but the backend works on device 0"):
+    with pytest.raises(
+        ForeignArrayError, match="W is on CUDA device 1, but the backend works on device 0"
+    ):
         cupy_on_the_cpu.check_arrays(W=W)
 
 
@@ -380,7 +466,9 @@ def test_everything_happens_on_the_backends_device(cupy_on_the_cpu, monkeypatch)
     net = fastnn.TwoLayerNet(12, 7, 3, backend=backend, rng=0)
     same = net.to("numpy")
     history = fastnn.train(net, x, t, x_test=x, t_test=t, iterations=40, batch_size=10, rng=0)
-    np.testing.assert_allclose(history.loss, fastnn.train(same, x, t, iterations=40, batch_size=10, rng=0).loss, rtol=1e-12)
+    np.testing.assert_allclose(
+        history.loss, fastnn.train(same, x, t, iterations=40, batch_size=10, rng=0).loss, rtol=1e-12
+    )
     assert net.loss(x, t) == pytest.approx(same.loss(x, t))
     assert net.accuracy(x, t) == same.accuracy(x, t)
     for method in ("full", "incremental"):
@@ -391,7 +479,9 @@ def test_everything_happens_on_the_backends_device(cupy_on_the_cpu, monkeypatch)
 
 def test_an_unknown_device_is_refused(cupy_on_the_cpu):
     assert type(cupy_on_the_cpu).create("0").device == cupy_on_the_cpu.device
-    with pytest.raises(DeviceError, match="no CUDA device 1; this machine has device 0: write 'cupy:0'"):
+    with pytest.raises(
+        DeviceError, match="no CUDA device 1; this machine has device 0: write 'cupy:0'"
+    ):
         type(cupy_on_the_cpu).create("1")
 
 
@@ -403,19 +493,52 @@ def test_an_unknown_device_is_refused(cupy_on_the_cpu):
             DeviceError,
             "cudaErrorIllegalAddress.*new process",
         ),
-        (lambda c: c.driver.CUDADriverError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION"), DeviceError, "PTX.*update the driver"),
-        (lambda _: RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED"), DeviceError, "CUBLAS_STATUS_EXECUTION_FAILED.*new process"),
-        (lambda _: RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), DeviceMemoryError, "ALLOC_FAILED.*0 of its.*smaller"),
-        (lambda c: c.driver.CUDADriverError("CUDA_ERROR_OUT_OF_MEMORY"), DeviceMemoryError, "OUT_OF_MEMORY.*0 of its.*smaller"),
+        (
+            lambda c: c.driver.CUDADriverError("CUDA_ERROR_UNSUPPORTED_PTX_VERSION"),
+            DeviceError,
+            "PTX.*update the driver",
+        ),
+        (
+            lambda _: RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED"),
+            DeviceError,
+            "CUBLAS_STATUS_EXECUTION_FAILED.*new process",
+        ),
+        (
+            lambda _: RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+            DeviceMemoryError,
+            "ALLOC_FAILED.*0 of its.*smaller",
+        ),
+        (
+            lambda c: c.driver.CUDADriverError("CUDA_ERROR_OUT_OF_MEMORY"),
+            DeviceMemoryError,
+            "OUT_OF_MEMORY.*0 of its.*smaller",
+        ),
         (lambda _: ImportError("libnvrtc.so.12"), BackendImportError, r"libnvrtc\.so\.12.*cuda12"),
-        (lambda _: RuntimeError("Failed to find CUDA headers. Please install"), BackendImportError, "CUDA headers.*cuda12"),
-        (lambda c: c.compiler.CompileException("no such arch"), DeviceError, "do not compile.*no such arch.*reinstall"),
-        (lambda c: c.memory.OutOfMemoryError("allocating 8,000 bytes"), DeviceMemoryError, "8,000 bytes.*0 of its.*smaller"),
+        (
+            lambda _: RuntimeError("Failed to find CUDA headers. Please install"),
+            BackendImportError,
+            "CUDA headers.*cuda12",
+        ),
+        (
+            lambda c: c.compiler.CompileException("no such arch"),
+            DeviceError,
+            "do not compile.*no such arch.*reinstall",
+        ),
+        (
+            lambda c: c.memory.OutOfMemoryError("allocating 8,000 bytes"),
+            DeviceMemoryError,
+            "8,000 bytes.*0 of its.*smaller",
+        ),
     ],
 )
-def test_a_fault_names_the_operation_and_the_remedy(cupy_on_the_cpu, monkeypatch, fault, error, message):
+def test_a_fault_names_the_operation_and_the_remedy(
+    cupy_on_the_cpu, monkeypatch, fault, error, message
+):
     backend, W = cupy_on_the_cpu, cupy_on_the_cpu.asarray(np.ones((3, 3)))
-    calls = operations(backend, W) | {"asarray": lambda: backend.asarray([1.0]), "empty": lambda: backend.empty(3, "float32")}
+    calls = operations(backend, W) | {
+        "asarray": lambda: backend.asarray([1.0]),
+        "empty": lambda: backend.empty(3, "float32"),
+    }
 
     device = backend.xp.cuda.Device
     for name, call in calls.items():
@@ -432,5 +555,9 @@ def test_a_fault_names_the_operation_and_the_remedy(cupy_on_the_cpu, monkeypatch
                 call()
         assert caught.value.__cause__ is not None
         assert (backend.to_numpy(W) == 1).all()
-        usual = {DeviceMemoryError: MemoryError, BackendImportError: ImportError, DeviceError: RuntimeError}
+        usual = {
+            DeviceMemoryError: MemoryError,
+            BackendImportError: ImportError,
+            DeviceError: RuntimeError,
+        }
         assert isinstance(caught.value, usual[error])

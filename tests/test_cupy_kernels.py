@@ -16,9 +16,13 @@ CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 @pytest.mark.parametrize("architecture", [75, 80, 86, 89, 90, "newest"])
 def test_the_kernels_compile(architecture):
     nvrtc = pytest.importorskip("nvrtc")
-    architecture = max(nvrtc.supported_architectures()) if architecture == "newest" else architecture
+    architecture = (
+        max(nvrtc.supported_architectures()) if architecture == "newest" else architecture
+    )
     options = (*cupy_kernels.OPTIONS, *CUPY_OPTIONS)
-    code, log = nvrtc.compile_for(architecture, cupy_kernels.source(), options, cupy_kernels.NAME_EXPRESSIONS)
+    code, log = nvrtc.compile_for(
+        architecture, cupy_kernels.source(), options, cupy_kernels.NAME_EXPRESSIONS
+    )
     assert code.startswith(b"\x7fELF")
     assert not log  # no warnings
 
@@ -26,7 +30,9 @@ def test_the_kernels_compile(architecture):
 def test_a_kernel_that_is_wrong_does_not_compile():
     nvrtc = pytest.importorskip("nvrtc")
     with pytest.raises(AssertionError, match="undeclared_name"):
-        nvrtc.compile_for(90, "__global__ void kernel(int* out) { out[0] = undeclared_name; }", (), ["kernel"])
+        nvrtc.compile_for(
+            90, "__global__ void kernel(int* out) { out[0] = undeclared_name; }", (), ["kernel"]
+        )
 
 
 # -- the harness ---------------------------------------------------------------------------------------------------------
@@ -62,7 +68,9 @@ def kernel():
 def test_every_thread_of_every_block_runs_once(kernel):
     out = np.zeros(30, np.int64)
     kernel("geometry")((3,), (5, 2), (out, out.size))
-    assert out.tolist() == [1000 * block + 10 * y + x for block in range(3) for y in range(2) for x in range(5)]
+    assert out.tolist() == [
+        1000 * block + 10 * y + x for block in range(3) for y in range(2) for x in range(5)
+    ]
 
 
 def test_threads_meet_at_a_barrier(kernel):
@@ -98,7 +106,9 @@ def test_what_cuda_would_not_launch_is_an_error(kernel, grid, block, message):
         kernel("reverse<true>")(grid, block, (np.zeros(2000),))
 
 
-@pytest.mark.parametrize("arguments", [(np.zeros(8),), (8, np.zeros(8, np.int64)), (np.zeros(8, np.int64), 8.0)])
+@pytest.mark.parametrize(
+    "arguments", [(np.zeros(8),), (8, np.zeros(8, np.int64)), (np.zeros(8, np.int64), 8.0)]
+)
 def test_arguments_that_do_not_fit_are_an_error(kernel, arguments):
     with pytest.raises(AssertionError, match="geometry takes Pq"):
         kernel("geometry")((1,), (8,), arguments)

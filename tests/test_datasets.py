@@ -31,7 +31,18 @@ def test_mnist_as_the_book_loads_it(mnist):
     assert x_train.max() == x_test.max() == 1
     assert t_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]  # as the book prints them
     assert t_test[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    assert np.bincount(t_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(t_train).tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
     for array in (x_train, t_train, x_test, t_test):
         assert array.flags.writeable
         assert array.flags.c_contiguous
@@ -96,7 +107,9 @@ def test_a_missing_packaged_file_is_refused(packaged):
 @pytest.mark.parametrize("as_text", [False, True])
 def test_mnist_from_a_directory(tmp_path, compress, as_text):
     arrays = write_mnist(tmp_path, compress=compress)
-    (x_train, t_train), (x_test, t_test) = load_mnist(normalize=False, directory=str(tmp_path) if as_text else tmp_path)
+    (x_train, t_train), (x_test, t_test) = load_mnist(
+        normalize=False, directory=str(tmp_path) if as_text else tmp_path
+    )
     np.testing.assert_array_equal(x_train, arrays[0].reshape(6, 784))
     np.testing.assert_array_equal(t_train, arrays[1])
     np.testing.assert_array_equal(x_test, arrays[2].reshape(4, 784))
@@ -104,7 +117,9 @@ def test_mnist_from_a_directory(tmp_path, compress, as_text):
 
 
 def test_a_directory_may_hold_other_labels_and_sizes(tmp_path):
-    write_mnist(tmp_path, train=200, test=1, labels=26)  # the one test label does not say that there are 26 classes
+    write_mnist(
+        tmp_path, train=200, test=1, labels=26
+    )  # the one test label does not say that there are 26 classes
     (_, t_train), (_, t_test) = load_mnist(one_hot_label=True, directory=tmp_path)
     assert t_train.shape == (200, 26)
     assert t_test.shape == (1, 26)
@@ -155,7 +170,9 @@ def test_images_that_are_not_bytes_cannot_be_normalized(tmp_path):
 
 @given(
     st.sampled_from(sorted(TYPES)).flatmap(
-        lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=4))
+        lambda kind: hnp.arrays(
+            kind, hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=4)
+        )
     ),
     st.booleans(),
 )

@@ -18,7 +18,9 @@ def softplus_increment(xp, a, u):
     return xp.log1p(xp.expm1(u) / (1 + xp.exp(-a)))
 
 
-SOFTPLUS = Activation(lambda xp, a: xp.log1p(xp.exp(a)), lambda xp, z: 1 - xp.exp(-z), softplus_increment)
+SOFTPLUS = Activation(
+    lambda xp, a: xp.log1p(xp.exp(a)), lambda xp, z: 1 - xp.exp(-z), softplus_increment
+)
 
 
 def huber(xp, y, t):
@@ -38,7 +40,10 @@ book_activation = (lambda a: np.log1p(np.exp(a)), lambda a: 1 / (1 + np.exp(-a))
 book_loss = (lambda a: a, lambda y, t: huber(np, y, t))
 
 
-@pytest.fixture(params=[("softplus", "huber"), ("softplus", "cross_entropy"), ("sigmoid", "huber")], ids="-".join)
+@pytest.fixture(
+    params=[("softplus", "huber"), ("softplus", "cross_entropy"), ("sigmoid", "huber")],
+    ids="-".join,
+)
 def names(request, monkeypatch):
     """Two names, of which one at least is new."""
     monkeypatch.setitem(ACTIVATIONS, "softplus", SOFTPLUS)
@@ -50,7 +55,9 @@ def names(request, monkeypatch):
 
 def network(backend, names, dtype="float64"):
     activation, loss = names
-    return fastnn.TwoLayerNet(6, 5, 3, 0.5, activation=activation, loss=loss, backend=backend, dtype=dtype, rng=0)
+    return fastnn.TwoLayerNet(
+        6, 5, 3, 0.5, activation=activation, loss=loss, backend=backend, dtype=dtype, rng=0
+    )
 
 
 def targets(names):
@@ -68,7 +75,10 @@ def slope(parameters, t, names, h=1e-6):
     def value():
         return book.loss(parameters, X.astype(np.longdouble), t, activation=activation, loss=loss)
 
-    return {name: book.numerical_gradient(value, p, h=np.longdouble(h)) for name, p in parameters.items()}
+    return {
+        name: book.numerical_gradient(value, p, h=np.longdouble(h))
+        for name, p in parameters.items()
+    }
 
 
 def rows(names):
@@ -82,13 +92,18 @@ def test_predictions_losses_and_gradients(backend, names, dtype):
     rtol = 1e-4 if dtype == "float32" else 1e-10
     expected = book.predict(wide(net), X, activation, loss).astype(float)
     np.testing.assert_allclose(backend.to_numpy(net.predict(X)), expected, rtol=rtol, atol=rtol)
-    assert net.loss(X, t) == pytest.approx(float(book.loss(wide(net), X, rows(names), activation, loss)), rel=rtol)
+    assert net.loss(X, t) == pytest.approx(
+        float(book.loss(wide(net), X, rows(names), activation, loss)), rel=rtol
+    )
     exact = slope(wide(net), rows(names), names)
     for method in ("gradient", "numerical_gradient"):
         for name, found in getattr(net, method)(X, t).items():
             # The book's gradient leaves out the guard of the cross-entropy.
             np.testing.assert_allclose(
-                backend.to_numpy(found).astype(float), exact[name].astype(float), rtol=0, atol=max(rtol, 2e-6)
+                backend.to_numpy(found).astype(float),
+                exact[name].astype(float),
+                rtol=0,
+                atol=max(rtol, 2e-6),
             )
     assert fastnn.gradient_check(net, X, t).passed
     if dtype == "float64":
@@ -108,10 +123,15 @@ def test_training(backend, names, gradient):
             return book.loss(parameters, x, r, activation=activation, loss=loss)
 
         losses.append(value())
-        steps = {name: book.numerical_gradient(value, p, h=np.longdouble(1e-6)) for name, p in parameters.items()}
+        steps = {
+            name: book.numerical_gradient(value, p, h=np.longdouble(1e-6))
+            for name, p in parameters.items()
+        }
         for name, step in steps.items():
             parameters[name] -= 0.2 * step
-    found = fastnn.train(net, X, t, iterations=40, batch_size=8, learning_rate=0.2, gradient=gradient, rng=1).loss
+    found = fastnn.train(
+        net, X, t, iterations=40, batch_size=8, learning_rate=0.2, gradient=gradient, rng=1
+    ).loss
     np.testing.assert_allclose(found, np.array(losses, float), rtol=1e-5)
     assert net.loss(X, t) < before
 
@@ -126,9 +146,13 @@ def test_an_activation_needs_no_increment(backend, monkeypatch):
 
 
 def test_a_wrong_derivative_is_found(backend, monkeypatch):
-    monkeypatch.setitem(ACTIVATIONS, "softplus", SOFTPLUS._replace(derivative=lambda xp, z: 1 - 0.9 * xp.exp(-z)))
+    monkeypatch.setitem(
+        ACTIVATIONS, "softplus", SOFTPLUS._replace(derivative=lambda xp, z: 1 - 0.9 * xp.exp(-z))
+    )
     net = fastnn.TwoLayerNet(6, 5, 3, 0.5, activation="softplus", backend=backend, rng=0)
     assert not fastnn.gradient_check(net, X, LABELS).passed
-    monkeypatch.setitem(LOSSES, "huber", HUBER._replace(gradient=lambda xp, y, t: (y - t) / y.shape[0]))
+    monkeypatch.setitem(
+        LOSSES, "huber", HUBER._replace(gradient=lambda xp, y, t: (y - t) / y.shape[0])
+    )
     net = fastnn.TwoLayerNet(6, 5, 3, 0.5, loss="huber", backend=backend, rng=0)
     assert not fastnn.gradient_check(net, X, T).passed

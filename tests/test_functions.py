@@ -44,14 +44,20 @@ def arrays(bound=1e4):
 def probabilities_and_labels(draw, dtypes=float_dtypes):
     samples, classes = draw(st.integers(1, 6)), draw(st.integers(1, 6))
     logits = draw(hnp.arrays(np.float64, (samples, classes), elements=st.floats(-30, 30)))
-    labels = draw(hnp.arrays(draw(st.sampled_from(["u1", "i4", "i8"])), samples, elements=st.integers(0, classes - 1)))
+    labels = draw(
+        hnp.arrays(
+            draw(st.sampled_from(["u1", "i4", "i8"])), samples, elements=st.integers(0, classes - 1)
+        )
+    )
     return book.softmax(logits).astype(draw(dtypes)), labels
 
 
 # -- known values ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("t", [np.array(2), 2, [2], BOOK_T, BOOK_T.astype(np.float32), BOOK_T.tolist()], ids=repr)
+@pytest.mark.parametrize(
+    "t", [np.array(2), 2, [2], BOOK_T, BOOK_T.astype(np.float32), BOOK_T.tolist()], ids=repr
+)
 def test_losses_of_the_book_example(t):
     assert float(cross_entropy_error(BOOK_Y, t)) == pytest.approx(0.510825457099338, rel=1e-15)
     assert float(mean_squared_error(BOOK_Y, t)) == pytest.approx(0.0975, rel=1e-15)
@@ -65,7 +71,9 @@ def test_the_book_counter_example():
 
 
 def test_cross_entropy_of_an_impossible_target_is_finite():
-    assert float(cross_entropy_error(np.array([1.0, 0.0]), 1)) == pytest.approx(-np.log(1e-7), rel=1e-15)
+    assert float(cross_entropy_error(np.array([1.0, 0.0]), 1)) == pytest.approx(
+        -np.log(1e-7), rel=1e-15
+    )
 
 
 def test_cross_entropy_is_a_mean_and_squared_error_a_sum_over_the_batch():
@@ -81,7 +89,14 @@ def test_softmax_of_the_book_example():
 
 def test_activations_at_zero():
     zero = np.array([-0.0, 0.0])
-    for function, expected in [(step_function, 0), (sigmoid, 0.5), (sigmoid_grad, 0.25), (relu, 0), (relu_grad, 0), (tanh, 0)]:
+    for function, expected in [
+        (step_function, 0),
+        (sigmoid, 0.5),
+        (sigmoid_grad, 0.25),
+        (relu, 0),
+        (relu_grad, 0),
+        (tanh, 0),
+    ]:
         np.testing.assert_array_equal(function(zero), [expected, expected])
 
 
@@ -100,7 +115,9 @@ def test_maxout():
 def test_activations_match_scipy_and_numpy(x):
     eps, tiny = np.finfo(x.dtype).eps, np.finfo(x.dtype).tiny
     np.testing.assert_allclose(sigmoid(x), scipy.special.expit(x), rtol=8 * eps, atol=tiny)
-    np.testing.assert_allclose(softmax(x), scipy.special.softmax(x, axis=-1), rtol=16 * eps, atol=tiny)
+    np.testing.assert_allclose(
+        softmax(x), scipy.special.softmax(x, axis=-1), rtol=16 * eps, atol=tiny
+    )
     np.testing.assert_array_equal(relu(x), np.where(x > 0, x, 0))
     np.testing.assert_array_equal(relu_grad(x), np.heaviside(x, 0))
     np.testing.assert_array_equal(step_function(x), np.heaviside(x, 0))
@@ -108,7 +125,10 @@ def test_activations_match_scipy_and_numpy(x):
     np.testing.assert_allclose(tanh(x), np.tanh(x.astype(np.longdouble)), rtol=8 * eps, atol=tiny)
 
 
-@pytest.mark.parametrize("x", [-1e4, -745.2, -720.0, -708.0, -300.0, -37.0, -1e-3, 0.0, 1e-300, 1.0, 36.0, 37.0, 708.0, 1e4])
+@pytest.mark.parametrize(
+    "x",
+    [-1e4, -745.2, -720.0, -708.0, -300.0, -37.0, -1e-3, 0.0, 1e-300, 1.0, 36.0, 37.0, 708.0, 1e4],
+)
 def test_sigmoid_and_its_derivative_in_the_tails(x):
     with mpmath.workdps(50):
         exact = 1 / (1 + mpmath.exp(-mpmath.mpf(x)))
@@ -127,27 +147,38 @@ def test_losses_match_extended_precision(pair, soften):
     eps = np.finfo(y.dtype).eps
     expected = book.cross_entropy_error(wide_y, wide_t)
     assert abs(cross_entropy_error(y, t) - expected) <= 16 * eps * (1 + abs(expected))
-    np.testing.assert_allclose(mean_squared_error(y, t), book.mean_squared_error(wide_y, wide_t), rtol=16 * eps, atol=eps**2)
+    np.testing.assert_allclose(
+        mean_squared_error(y, t),
+        book.mean_squared_error(wide_y, wide_t),
+        rtol=16 * eps,
+        atol=eps**2,
+    )
 
 
 def test_cross_entropy_agrees_with_log_softmax():
     logits = np.random.default_rng(0).normal(size=(50, 7))
     labels = np.arange(50) % 7
     expected = -scipy.special.log_softmax(logits, axis=1)[np.arange(50), labels].mean()
-    assert float(cross_entropy_error(softmax(logits), labels)) == pytest.approx(expected, abs=1e-5)  # the guard's share
+    assert float(cross_entropy_error(softmax(logits), labels)) == pytest.approx(
+        expected, abs=1e-5
+    )  # the guard's share
 
 
 @pytest.mark.parametrize("function", [sigmoid, tanh, relu])
 def test_derivatives_of_the_table_match_central_differences(function):
     x = np.linspace(-4, 4, 101) + 0.013
     derivative = functions.ACTIVATIONS[function.__name__].derivative(np, function(x))
-    np.testing.assert_allclose(derivative, (function(x + 1e-5) - function(x - 1e-5)) / 2e-5, atol=1e-9)
+    np.testing.assert_allclose(
+        derivative, (function(x + 1e-5) - function(x - 1e-5)) / 2e-5, atol=1e-9
+    )
 
 
 def test_gradients_take_the_pre_activation():
     x = np.linspace(-4, 4, 101) + 0.013
     for function, gradient in [(sigmoid, sigmoid_grad), (relu, relu_grad)]:
-        np.testing.assert_allclose(gradient(x), (function(x + 1e-5) - function(x - 1e-5)) / 2e-5, atol=1e-9)
+        np.testing.assert_allclose(
+            gradient(x), (function(x + 1e-5) - function(x - 1e-5)) / 2e-5, atol=1e-9
+        )
 
 
 # -- properties --------------------------------------------------------------------------------------------------------
@@ -163,7 +194,9 @@ def test_softmax_sums_to_one(x):
 @given(arrays(bound=100), st.integers(-1000, 1000))
 def test_softmax_does_not_notice_a_shift(x, shift):
     x = np.round(x * 8) / 8  # eighths, so that the shift itself is exact in both dtypes
-    np.testing.assert_allclose(softmax(x + x.dtype.type(shift)), softmax(x), rtol=4 * np.finfo(x.dtype).eps)
+    np.testing.assert_allclose(
+        softmax(x + x.dtype.type(shift)), softmax(x), rtol=4 * np.finfo(x.dtype).eps
+    )
 
 
 @given(arrays())
@@ -176,7 +209,9 @@ def test_sigmoid_is_symmetric_and_its_derivative_even(x):
 def test_label_and_one_hot_targets_agree_exactly(pair):
     y, labels = pair
     t = book.one_hot(labels, y.shape[1])
-    for loss, target in itertools.product((cross_entropy_error, mean_squared_error), (t, t.astype(y.dtype), t.astype(int))):
+    for loss, target in itertools.product(
+        (cross_entropy_error, mean_squared_error), (t, t.astype(y.dtype), t.astype(int))
+    ):
         assert loss(y, labels) == loss(y, target)
 
 
@@ -185,7 +220,12 @@ def test_one_sample_is_a_batch_of_one(pair):
     y, labels = pair
     t = book.one_hot(labels, y.shape[1])
     for loss in (cross_entropy_error, mean_squared_error):
-        assert loss(y[0], labels[0]) == loss(y[0], t[0]) == loss(y[:1], labels[:1]) == loss(y[:1], t[:1])
+        assert (
+            loss(y[0], labels[0])
+            == loss(y[0], t[0])
+            == loss(y[:1], labels[:1])
+            == loss(y[:1], t[:1])
+        )
 
 
 @given(arrays())
@@ -205,7 +245,9 @@ def test_many_rows_of_softmax_are_as_one(columns, kind):
     assert softmax(x, out=out) is out
     np.testing.assert_array_equal(out, y)
     np.testing.assert_array_equal(x, before)
-    np.testing.assert_allclose(y, np.stack([softmax(row) for row in x]), rtol=columns * np.finfo(kind).eps)
+    np.testing.assert_allclose(
+        y, np.stack([softmax(row) for row in x]), rtol=columns * np.finfo(kind).eps
+    )
 
 
 # -- dtypes, shapes, warnings ------------------------------------------------------------------------------------------
@@ -234,7 +276,13 @@ def test_a_scalar_is_taken(function, x):
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_losses_keep_the_dtype_of_the_prediction(function, kind):
     y = BOOK_Y.astype(kind)
-    for t in (2, BOOK_T, BOOK_T.astype(np.float64), BOOK_T.astype(np.float32), BOOK_T.astype(np.uint8)):
+    for t in (
+        2,
+        BOOK_T,
+        BOOK_T.astype(np.float64),
+        BOOK_T.astype(np.float32),
+        BOOK_T.astype(np.uint8),
+    ):
         result = function(y, t)
         assert np.shape(result) == ()
         assert result.dtype == kind
@@ -282,7 +330,9 @@ def test_out_is_written_and_returned(function, dtype):
 
 
 @pytest.mark.parametrize("function", [*ELEMENTWISE, softmax, maxout], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("x", [np.array([1j]), np.array(["a"]), np.array([None]), np.array(["2020"], "M8[Y]")], ids=repr)
+@pytest.mark.parametrize(
+    "x", [np.array([1j]), np.array(["a"]), np.array([None]), np.array(["2020"], "M8[Y]")], ids=repr
+)
 def test_only_real_numbers_are_taken(function, x):
     with pytest.raises(DtypeError, match="x is of dtype"):
         function(x)
@@ -294,7 +344,9 @@ def test_a_ragged_list_is_refused(function):
         function([[1, 2], [3]])
 
 
-@pytest.mark.parametrize("function", [sigmoid, softmax, relu, step_function], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "function", [sigmoid, softmax, relu, step_function], ids=lambda f: f.__name__
+)
 def test_an_array_of_another_library_is_converted_or_refused(function):
     class Tensor:
         """Like the tensors of other libraries on the host: a shape, a dtype of their own, and a way to NumPy."""

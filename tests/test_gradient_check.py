@@ -99,8 +99,13 @@ def test_wrong_gradients_fail_in_float32(broken_gradient, method, factor):
     assert report.parameters["b2"].passed
 
 
-def test_incremental_method_finds_small_errors_of_small_gradients_in_float32(broken_gradient, backend):
-    network, (x, t) = TwoLayerNet(20, 6, 3, 0.01, backend=backend, dtype="float32", rng=0), samples(8, 20, 3)
+def test_incremental_method_finds_small_errors_of_small_gradients_in_float32(
+    broken_gradient, backend
+):
+    network, (x, t) = (
+        TwoLayerNet(20, 6, 3, 0.01, backend=backend, dtype="float32", rng=0),
+        samples(8, 20, 3),
+    )
     assert gradient_check(network, x, t).passed
 
     def change(gradients):
@@ -114,11 +119,26 @@ def test_incremental_method_finds_small_errors_of_small_gradients_in_float32(bro
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "identity"])
 @pytest.mark.parametrize("weight_init_std", [0, 0.01, 0.3])
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
-def test_incremental_method_passes_right_gradients(backend, dtype, activation, weight_init_std, loss):
-    network = TwoLayerNet(30, 8, 3, weight_init_std, activation=activation, loss=loss, backend=backend, dtype=dtype, rng=0)
+def test_incremental_method_passes_right_gradients(
+    backend, dtype, activation, weight_init_std, loss
+):
+    network = TwoLayerNet(
+        30,
+        8,
+        3,
+        weight_init_std,
+        activation=activation,
+        loss=loss,
+        backend=backend,
+        dtype=dtype,
+        rng=0,
+    )
     for seed in range(5):
         x, t = samples(6, 30, 3, seed)
-        for targets in (t, [0, 1, 2, 0, 1, 2]):  # without weights, these make the gradient of b2 zero
+        for targets in (
+            t,
+            [0, 1, 2, 0, 1, 2],
+        ):  # without weights, these make the gradient of b2 zero
             report = gradient_check(network, x, targets)
             assert report.passed, str(report)
 
@@ -135,7 +155,9 @@ def test_numbers_of_the_report(broken_gradient):
     assert check.worst_index == (2,)
     assert check.maximum_difference == pytest.approx(0.6, rel=1e-5)
     assert check.mean_difference == pytest.approx(0.3, rel=1e-5)
-    assert check.relative_error == pytest.approx(0.6 / max(abs(right).max(), abs(right + change_by).max()), rel=1e-5)
+    assert check.relative_error == pytest.approx(
+        0.6 / max(abs(right).max(), abs(right + change_by).max()), rel=1e-5
+    )
 
 
 def test_printed_table():
@@ -167,7 +189,9 @@ def test_tolerance(broken_gradient):
 @pytest.mark.parametrize("targets", ["labels", "soft"])
 def test_guard_of_the_logarithm_is_allowed_for(backend, method, targets):
     network, x = TwoLayerNet(2, 3, 2, backend=backend, rng=0), np.ones((4, 2))
-    network.params["b2"][:] = backend.asarray(np.array([0.0, 14]))  # the probability of class 0 is 8e-7: a tenth less of gradient
+    network.params["b2"][:] = backend.asarray(
+        np.array([0.0, 14])
+    )  # the probability of class 0 is 8e-7: a tenth less of gradient
     t = {"labels": [0, 0, 1, 0], "soft": [[1.0, 0], [0.5, 0.5], [0, 1], [0.8, 0.2]]}[targets]
     report = gradient_check(network, x, t, method=method)
     assert report.passed, str(report)
@@ -213,8 +237,12 @@ def test_targets_that_do_not_sum_to_one_fail(method):
 
 def test_directions_are_the_same_each_time():
     network, (x, t) = small_network("numpy"), samples(6, 7, 3)
-    assert gradient_check(network, x, t, method="projection") == gradient_check(network, x, t, method="projection")
-    assert gradient_check(network, x, t, method="projection") != gradient_check(network, x, t, method="projection", rng=1)
+    assert gradient_check(network, x, t, method="projection") == gradient_check(
+        network, x, t, method="projection"
+    )
+    assert gradient_check(network, x, t, method="projection") != gradient_check(
+        network, x, t, method="projection", rng=1
+    )
 
 
 def test_parameters_are_put_back_when_the_loss_raises(monkeypatch):
@@ -242,11 +270,15 @@ def test_impossible_arguments():
         gradient_check(network, x[:, :3], t, method="projection")
 
 
-@pytest.mark.parametrize(("options", "code", "last"), [(("--tolerance", "1e-3"), 0, "pass:"), ((), 1, "FAIL:")])
+@pytest.mark.parametrize(
+    ("options", "code", "last"), [(("--tolerance", "1e-3"), 0, "pass:"), ((), 1, "FAIL:")]
+)
 def test_command(capsys, broken_gradient, options, code, last):
     broken_gradient(nearly_right)
     with pytest.raises(SystemExit) as stopped:
-        main(["gradcheck", "--method", "projection", "--hidden", "4", "--backend", "numpy", *options])
+        main(
+            ["gradcheck", "--method", "projection", "--hidden", "4", "--backend", "numpy", *options]
+        )
     assert stopped.value.code == code
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "784-4-10, float64, on numpy; 3 samples of MNIST"

@@ -9,7 +9,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import fastnn
-from fastnn import DtypeError, FastnnError, ForeignArrayError, InputError, SimpleNet, TwoLayerNet, numerical_gradient
+from fastnn import (
+    DtypeError,
+    FastnnError,
+    ForeignArrayError,
+    InputError,
+    SimpleNet,
+    TwoLayerNet,
+    numerical_gradient,
+)
 from fastnn.backends.base import Backend
 from fastnn.functions import ACTIVATIONS, LOSSES
 from fastnn.validation import numpy_dtype
@@ -32,7 +40,10 @@ def make(request, backend):
 
 def host(net, arrays=None):
     """Copies on the host of the parameters, or of other arrays by name."""
-    return {name: net.backend.to_numpy(a).copy() for name, a in (net.params if arrays is None else arrays).items()}
+    return {
+        name: net.backend.to_numpy(a).copy()
+        for name, a in (net.params if arrays is None else arrays).items()
+    }
 
 
 def wide(arrays):
@@ -65,18 +76,29 @@ def test_the_constructor_of_the_book(backend):
     assert weights["W1"].std() == pytest.approx(0.01, rel=0.02)
     assert weights["W2"].std() == pytest.approx(0.01, rel=0.15)
     assert abs(weights["W1"].mean()) < 3e-4
-    by_name = TwoLayerNet(input_size=784, hidden_size=50, output_size=10, weight_init_std=0.1, backend=backend, rng=0)
+    by_name = TwoLayerNet(
+        input_size=784, hidden_size=50, output_size=10, weight_init_std=0.1, backend=backend, rng=0
+    )
     np.testing.assert_allclose(host(by_name)["W1"], 10 * weights["W1"])
 
 
 def test_the_simple_net_of_the_book(backend):
     net = SimpleNet(backend=backend, rng=0)
     assert net.W is net.params["W"]
-    net.W = backend.asarray([[0.47355232, 0.9977393, 0.84668094], [0.85557411, 0.03563661, 0.69422093]])
-    np.testing.assert_allclose(backend.to_numpy(net.predict([0.6, 0.9])), [1.05414809, 0.63071653, 1.1328074], rtol=1e-8)
+    net.W = backend.asarray(
+        [[0.47355232, 0.9977393, 0.84668094], [0.85557411, 0.03563661, 0.69422093]]
+    )
+    np.testing.assert_allclose(
+        backend.to_numpy(net.predict([0.6, 0.9])), [1.05414809, 0.63071653, 1.1328074], rtol=1e-8
+    )
     assert net.loss([0.6, 0.9], [0, 0, 1]) == pytest.approx(0.92806828578640754, abs=1e-15)
     expected = [[0.21924757, 0.14356243, -0.36281000], [0.32887136, 0.21534364, -0.54421500]]
-    np.testing.assert_allclose(backend.to_numpy(net.numerical_gradient([0.6, 0.9], [0, 0, 1])["W"]), expected, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(
+        backend.to_numpy(net.numerical_gradient([0.6, 0.9], [0, 0, 1])["W"]),
+        expected,
+        rtol=0,
+        atol=1e-8,
+    )
 
 
 def test_the_simple_net_draws_standard_normal_weights():
@@ -123,9 +145,19 @@ def test_without_a_seed_networks_differ_and_global_state_stays():
         ((5, 4, 3), {"dtype": "complex128"}, DtypeError, "complex128"),
         ((5, 4, 3), {"dtype": "float16"}, DtypeError, "float16"),
         ((5, 4, 3), {"dtype": "double precision"}, DtypeError, "double precision"),
-        ((5, 4, 3), {"activation": "Sigmoid"}, InputError, "'Sigmoid'.*'sigmoid', 'tanh', 'relu', 'identity'"),
+        (
+            (5, 4, 3),
+            {"activation": "Sigmoid"},
+            InputError,
+            "'Sigmoid'.*'sigmoid', 'tanh', 'relu', 'identity'",
+        ),
         ((5, 4, 3), {"activation": None}, InputError, "activation=None"),
-        ((5, 4, 3), {"loss": "hinge"}, InputError, "'hinge'.*'cross_entropy', 'mean_squared_error'"),
+        (
+            (5, 4, 3),
+            {"loss": "hinge"},
+            InputError,
+            "'hinge'.*'cross_entropy', 'mean_squared_error'",
+        ),
         ((5, 4, 3), {"backend": "jax"}, fastnn.UnknownBackendError, "numpy, numba, cupy"),
         ((5, 4, 3), {"rng": -1}, InputError, "rng=-1"),
         ((5, 4, 3), {"rng": 0.5}, InputError, "rng=0.5"),
@@ -147,15 +179,24 @@ def test_options_are_by_keyword_only():
 
 @pytest.mark.parametrize(("activation", "loss"), list(itertools.product(ACTIVATIONS, LOSSES)))
 def test_predict_loss_and_accuracy_match_the_book(backend, dtype, activation, loss):
-    net = TwoLayerNet(5, 4, 3, 1.0, activation=activation, loss=loss, backend=backend, dtype=dtype, rng=1)
+    net = TwoLayerNet(
+        5, 4, 3, 1.0, activation=activation, loss=loss, backend=backend, dtype=dtype, rng=1
+    )
     x = X.astype(dtype).astype(np.longdouble)
     parameters, eps = wide(host(net)), np.finfo(dtype).eps
     y = net.predict(X)
     backend.check_arrays(y=y)
     assert numpy_dtype(y) == dtype
-    np.testing.assert_allclose(backend.to_numpy(y), book.predict(parameters, x, activation, loss), rtol=100 * eps, atol=50 * eps)
+    np.testing.assert_allclose(
+        backend.to_numpy(y),
+        book.predict(parameters, x, activation, loss),
+        rtol=100 * eps,
+        atol=50 * eps,
+    )
     assert type(net.loss(X, T)) is float
-    assert net.loss(X, T) == pytest.approx(float(book.loss(parameters, x, T, activation, loss)), rel=100 * float(eps))
+    assert net.loss(X, T) == pytest.approx(
+        float(book.loss(parameters, x, T, activation, loss)), rel=100 * float(eps)
+    )
     assert type(net.accuracy(X, T)) is float
     assert net.accuracy(X, T) == book.accuracy(parameters, x, T, activation)
 
@@ -192,7 +233,9 @@ def test_a_single_sample_is_a_batch_of_one(make):
     net = make()
     y = net.predict(X[0])
     assert y.shape == (3,)
-    np.testing.assert_array_equal(net.backend.to_numpy(y), net.backend.to_numpy(net.predict(X[:1]))[0])
+    np.testing.assert_array_equal(
+        net.backend.to_numpy(y), net.backend.to_numpy(net.predict(X[:1]))[0]
+    )
     expected = host(net, net.gradient(X[:1], LABELS[:1]))
     for t in (LABELS[0], int(LABELS[0]), LABELS[:1], T[0], T[:1], T[0].tolist()):
         assert net.loss(X[0], t) == net.loss(X[:1], T[:1])
@@ -205,7 +248,9 @@ def test_a_single_sample_is_a_batch_of_one(make):
 def test_data_of_any_real_dtype_is_taken(make, kind):
     net = make()
     x = (X > 0.5).astype(kind)
-    np.testing.assert_array_equal(net.backend.to_numpy(net.predict(x)), net.backend.to_numpy(net.predict(x.astype(float))))
+    np.testing.assert_array_equal(
+        net.backend.to_numpy(net.predict(x)), net.backend.to_numpy(net.predict(x.astype(float)))
+    )
     assert numpy_dtype(net.predict(x)) == float
 
 
@@ -254,7 +299,9 @@ def test_assigning_a_parameter_takes_effect(make):
     for name in net.params:
         before = net.loss(X, T)
         shape = tuple(net.params[name].shape)
-        net.params[name] = net.params[name] + net.backend.asarray(0.5 * np.arange(np.prod(shape)).reshape(shape))
+        net.params[name] = net.params[name] + net.backend.asarray(
+            0.5 * np.arange(np.prod(shape)).reshape(shape)
+        )
         assert net.loss(X, T) != before
         expected = book.loss(wide(host(net)), X, T)
         assert net.loss(X, T) == pytest.approx(float(expected), rel=1e-12)
@@ -333,9 +380,9 @@ def test_gradient_has_the_keys_of_params(make, dtype):
 def test_gradient_matches_the_loop_of_the_book_on_mnist(backend, mnist):
     """784-50-10 at the book's initial weights, on 40 entries of each parameter.
 
-    The gradient leaves the 1e-7 of the loss out, and a target probability of about 0.1 makes that a part in 10⁶ of the
-    difference at the logits. Against the loss without it the two agree to 1e-8 everywhere, and against the loss with it,
-    to 1e-8 in the first layer.
+    The gradient leaves the 1e-7 of the loss out, and a target probability of about 0.1 makes that a
+    part in 10⁶ of the difference at the logits. Against the loss without it the two agree to 1e-8
+    everywhere, and against the loss with it, to 1e-8 in the first layer.
     """
     (x, labels), _ = mnist
     x, t = x[:100].astype(float), book.one_hot(labels[:100], 10)
@@ -345,12 +392,17 @@ def test_gradient_matches_the_loop_of_the_book_on_mnist(backend, mnist):
     for name, parameter in parameters.items():
         rows = rng.choice(live, 40) if name == "W1" else rng.integers(len(parameter), size=40)
         indices = [
-            (row, *rest) for row, *rest in zip(rows, *(rng.integers(size, size=40) for size in parameter.shape[1:]), strict=True)
+            (row, *rest)
+            for row, *rest in zip(
+                rows, *(rng.integers(size, size=40) for size in parameter.shape[1:]), strict=True
+            )
         ]
         chosen = tuple(np.transpose(indices))
         for guard, tolerance in [(0, 1e-8), (book.GUARD, 1e-8 if name.endswith("1") else 1e-7)]:
             loop = book.numerical_gradient(
-                lambda guard=guard: book.cross_entropy_error(book.predict(parameters, x), t, guard), parameter, indices=indices
+                lambda guard=guard: book.cross_entropy_error(book.predict(parameters, x), t, guard),
+                parameter,
+                indices=indices,
             )
             np.testing.assert_allclose(gradient[name][chosen], loop[chosen], rtol=0, atol=tolerance)
             assert np.abs(loop[chosen]).max() > 1e-5
@@ -361,7 +413,9 @@ def test_gradient_matches_the_loop_of_the_book_whole(make, loss):
     net = make(loss=loss)
     parameters, gradient = host(net), host(net, net.gradient(X, T))
     for name, parameter in parameters.items():
-        loop = book.numerical_gradient(lambda: LOSS_WITHOUT_GUARD[loss](book.logits(parameters, X), T), parameter)
+        loop = book.numerical_gradient(
+            lambda: LOSS_WITHOUT_GUARD[loss](book.logits(parameters, X), T), parameter
+        )
         np.testing.assert_allclose(gradient[name], loop, rtol=0, atol=2e-8)
 
 
@@ -380,7 +434,12 @@ def small_problems(draw):
     return x, t, (i, j, k)
 
 
-@given(small_problems(), st.sampled_from(sorted(ACTIVATIONS)), st.sampled_from(sorted(LOSSES)), st.integers(0, 2**32 - 1))
+@given(
+    small_problems(),
+    st.sampled_from(sorted(ACTIVATIONS)),
+    st.sampled_from(sorted(LOSSES)),
+    st.integers(0, 2**32 - 1),
+)
 def test_gradient_matches_central_differences(backend, problem, activation, loss, seed):
     x, t, sizes = problem
     net = TwoLayerNet(*sizes, 1.0, activation=activation, loss=loss, backend=backend, rng=seed)
@@ -390,7 +449,9 @@ def test_gradient_matches_central_differences(backend, problem, activation, loss
     formula = LOSS_WITHOUT_GUARD[loss]
     gradient = host(net, net.gradient(x, t))
     for name, parameter in parameters.items():
-        loop = book.numerical_gradient(lambda: formula(book.logits(parameters, x, activation), rows), parameter, h=1e-5)
+        loop = book.numerical_gradient(
+            lambda: formula(book.logits(parameters, x, activation), rows), parameter, h=1e-5
+        )
         np.testing.assert_allclose(gradient[name], loop, rtol=1e-7, atol=1e-7)
 
 
@@ -400,7 +461,9 @@ def test_simple_net_gradient_matches_central_differences(backend, problem, seed)
     net = SimpleNet(i, k, backend=backend, rng=seed)
     parameters, rows = wide(host(net)), t if t.ndim == 2 else book.one_hot(t, k)
     loop = book.numerical_gradient(
-        lambda: book.cross_entropy_error(book.softmax(x @ parameters["W"]), rows, guard=0), parameters["W"], h=1e-5
+        lambda: book.cross_entropy_error(book.softmax(x @ parameters["W"]), rows, guard=0),
+        parameters["W"],
+        h=1e-5,
     )
     np.testing.assert_allclose(host(net, net.gradient(x, t))["W"], loop, rtol=1e-7, atol=1e-7)
 
@@ -409,7 +472,9 @@ def test_gradient_parts_from_the_loss_where_its_documentation_says(backend):
     """By the factor y / (y + 1e-7): one half where the target has the probability 1e-7."""
     net = SimpleNet(1, 2, backend=backend, rng=0)
     net.W = backend.asarray([[0.0, np.log(1e-7 / (1 - 1e-7))]])
-    exact, computed = (host(net, g)["W"][0, 1] for g in (net.gradient([1.0], 1), net.numerical_gradient([1.0], 1)))
+    exact, computed = (
+        host(net, g)["W"][0, 1] for g in (net.gradient([1.0], 1), net.numerical_gradient([1.0], 1))
+    )
     assert exact == pytest.approx(1e-7 - 1, rel=1e-12)
     assert computed / exact == pytest.approx(0.5, rel=1e-6)
 
@@ -421,7 +486,9 @@ def test_numerical_gradient_is_the_loop_of_the_book(make, loss):
     for method in ({}, {"method": "full"}):
         found = host(net, net.numerical_gradient(X, LABELS, **method))
         for name, parameter in parameters.items():
-            loop = book.numerical_gradient(lambda: book.loss(parameters, X, T, loss=loss), parameter)
+            loop = book.numerical_gradient(
+                lambda: book.loss(parameters, X, T, loss=loss), parameter
+            )
             np.testing.assert_allclose(found[name], loop, rtol=0, atol=1e-10)
     for name, parameter in host(net).items():
         assert parameter.tobytes() == before[name].tobytes()
@@ -430,7 +497,10 @@ def test_numerical_gradient_is_the_loop_of_the_book(make, loss):
 @pytest.mark.parametrize("method", ["incremental", "full"])
 def test_automatic_step_suits_the_method_and_the_dtype(backend, dtype, method):
     net = TwoLayerNet(5, 4, 3, 0.5, backend=backend, dtype=dtype, rng=3)
-    found, exact = host(net, net.numerical_gradient(X, T, "auto", method)), host(net, net.gradient(X, T))
+    found, exact = (
+        host(net, net.numerical_gradient(X, T, "auto", method)),
+        host(net, net.gradient(X, T)),
+    )
     tolerance = 1e-6 if dtype == "float64" or method == "incremental" else 1e-3
     for name in exact:
         np.testing.assert_allclose(found[name], exact[name], rtol=0, atol=tolerance)
@@ -446,7 +516,9 @@ def test_noise_of_the_full_loop_in_float32_has_the_fix_that_the_warning_names(ma
 def test_one_layer_descends_numerically_in_float32(backend):
     net = SimpleNet(5, 3, backend=backend, dtype="float32", rng=3)
     expected = host(net)["W"] - 0.5 * host(net, net.gradient(X, LABELS))["W"]
-    net.descend_numerically(*(net.backend.asarray(a) for a in (X.astype(np.float32), LABELS)), 0.5, {})
+    net.descend_numerically(
+        *(net.backend.asarray(a) for a in (X.astype(np.float32), LABELS)), 0.5, {}
+    )
     np.testing.assert_allclose(host(net)["W"], expected, atol=1e-4)
 
 
@@ -544,7 +616,10 @@ def test_bad_samples_are_refused(make, x, error, message):
     net = make()
     calls = [
         lambda: net.predict(x),
-        *(lambda method=method: method(x, LABELS) for method in (net.loss, net.accuracy, net.gradient, net.numerical_gradient)),
+        *(
+            lambda method=method: method(x, LABELS)
+            for method in (net.loss, net.accuracy, net.gradient, net.numerical_gradient)
+        ),
     ]
     assert_refused(net, calls, error, message)
 
@@ -552,7 +627,10 @@ def test_bad_samples_are_refused(make, x, error, message):
 @pytest.mark.parametrize(("t", "error", "message"), BAD_TARGETS)
 def test_bad_targets_are_refused(make, t, error, message):
     net = make()
-    calls = [lambda method=method: method(X, t) for method in (net.loss, net.accuracy, net.gradient, net.numerical_gradient)]
+    calls = [
+        lambda method=method: method(X, t)
+        for method in (net.loss, net.accuracy, net.gradient, net.numerical_gradient)
+    ]
     assert_refused(net, calls, error, message)
 
 
@@ -575,7 +653,11 @@ def test_bad_targets_of_a_single_sample_are_refused(make, t, error, message):
 def test_data_beyond_the_range_of_float32_is_refused(make, x):
     """It would become infinity on its way in."""
     net = make(dtype="float32")
-    calls = [lambda: net.predict(changed(X, x)), lambda: net.loss(changed(X, x), T), lambda: net.loss(X, changed(T, x))]
+    calls = [
+        lambda: net.predict(changed(X, x)),
+        lambda: net.loss(changed(X, x), T),
+        lambda: net.loss(X, changed(T, x)),
+    ]
     assert_refused(net, calls, InputError, "float32")
 
 
@@ -608,7 +690,9 @@ def test_a_parameter_that_is_not_finite_has_no_numerical_gradient(make):
 
 def test_numerical_gradient_of_the_book_example():
     for x, expected in [((3.0, 4.0), (6, 8)), ((0.0, 2.0), (0, 4)), ((3.0, 0.0), (6, 0))]:
-        np.testing.assert_allclose(numerical_gradient(lambda x: x[0] ** 2 + x[1] ** 2, np.array(x)), expected, atol=1e-9)
+        np.testing.assert_allclose(
+            numerical_gradient(lambda x: x[0] ** 2 + x[1] ** 2, np.array(x)), expected, atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4), (0,)])
@@ -618,7 +702,9 @@ def test_numerical_gradient_takes_any_number_of_dimensions(shape, dtype):
     found = numerical_gradient(lambda x: (x**3).sum(), x, h=1e-2)
     assert found.shape == shape
     assert found.dtype == dtype
-    np.testing.assert_allclose(found, 3 * before**2 + 1e-4, atol=1e-9 if dtype.itemsize == 8 else 1e-3)
+    np.testing.assert_allclose(
+        found, 3 * before**2 + 1e-4, atol=1e-9 if dtype.itemsize == 8 else 1e-3
+    )
     assert x.tobytes() == before.tobytes()
 
 
@@ -642,7 +728,9 @@ def test_numerical_gradient_restores_when_the_function_raises():
         assert x.tobytes() == np.array([1.0, 2.0, -0.0]).tobytes()
 
 
-@pytest.mark.parametrize("x", [np.array([1, 2]), [1, 2], np.array([True]), np.array([1j])], ids=repr)
+@pytest.mark.parametrize(
+    "x", [np.array([1, 2]), [1, 2], np.array([True]), np.array([1j])], ids=repr
+)
 def test_numerical_gradient_refuses_what_cannot_hold_a_step(x):
     with pytest.raises(DtypeError):
         numerical_gradient(lambda x: x[0], x)
@@ -725,7 +813,9 @@ def test_a_host_array_does_not_reach_the_operations_of_a_device(net):
             method(X, t)
     name = next(iter(net.params))
     net.params[name] = np.zeros(net.params[name].shape)
-    with pytest.raises(ForeignArrayError, match=rf"params\['{name}'\] is a numpy\.ndarray.*asarray"):
+    with pytest.raises(
+        ForeignArrayError, match=rf"params\['{name}'\] is a numpy\.ndarray.*asarray"
+    ):
         net.predict(X)
 
 
@@ -735,7 +825,11 @@ def test_saturated_units_warn_of_nothing(backend, dtype, activation):
     net.params["b1"] = backend.asarray(np.array([-1e4, 0, 1e4], dtype))
     x, t = np.array([[1.0, 2.0], [-3.0, 0.5]]), [0, 3]
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        values = [net.predict(x), *net.gradient(x, t).values(), *net.numerical_gradient(x, t).values()]
+        values = [
+            net.predict(x),
+            *net.gradient(x, t).values(),
+            *net.numerical_gradient(x, t).values(),
+        ]
         numbers = [net.loss(x, t), net.accuracy(x, t)]
         fastnn.gradient_check(net, x, t)
         history = fastnn.train(net, x, t, iterations=3, batch_size=2, learning_rate=1e-9, rng=0)

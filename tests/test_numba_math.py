@@ -36,7 +36,9 @@ def test_accurate_to_the_last_places(name, dtype):
     limit = 700 if dtype == np.float64 else 85
     rng = np.random.default_rng(1)
     tiny = rng.uniform(-1, 1, 2000) * 10.0 ** rng.uniform(-8, 0, 2000)
-    x = np.concatenate([rng.uniform(-limit, limit, 5000), rng.uniform(-2, 2, 5000), tiny, [0.0]]).astype(dtype)
+    x = np.concatenate(
+        [rng.uniform(-limit, limit, 5000), rng.uniform(-2, 2, 5000), tiny, [0.0]]
+    ).astype(dtype)
     exact = EXACT[name](x.astype(np.longdouble))
     places = np.abs(apply(name, x) - exact) / np.spacing(np.abs(exact.astype(dtype)))
     assert places.max() <= BOUNDS[name]

@@ -31,9 +31,28 @@ def limited(monkeypatch, **largest):
     monkeypatch.setattr(SUPPORT["backprop steps"], "sizes", sizes)
 
 
-def trained(backend, x, t, *, hidden=50, outputs=3, dtype="float64", activation="sigmoid", loss="cross_entropy", **options):
+def trained(
+    backend,
+    x,
+    t,
+    *,
+    hidden=50,
+    outputs=3,
+    dtype="float64",
+    activation="sigmoid",
+    loss="cross_entropy",
+    **options,
+):
     net = fastnn.TwoLayerNet(
-        x.shape[1], hidden, outputs, 0.1, backend=backend, dtype=dtype, activation=activation, loss=loss, rng=0
+        x.shape[1],
+        hidden,
+        outputs,
+        0.1,
+        backend=backend,
+        dtype=dtype,
+        activation=activation,
+        loss=loss,
+        rng=0,
     )
     options = {"iterations": 40, "batch_size": 20, "evaluate_every": 0, "rng": 1} | options
     history = fastnn.train(net, x.astype(dtype), t, **options)
@@ -43,20 +62,29 @@ def trained(backend, x, t, *, hidden=50, outputs=3, dtype="float64", activation=
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("density", [0.2, 1.0])
 @pytest.mark.parametrize(
-    ("hidden", "outputs", "batch"), [(1, 2, 1), (3, 2, 3), (7, 3, 20), (50, 10, 100), (129, 40, 7), (280, 70, 9), (5, 3, 500)]
+    ("hidden", "outputs", "batch"),
+    [(1, 2, 1), (3, 2, 3), (7, 3, 20), (50, 10, 100), (129, 40, 7), (280, 70, 9), (5, 3, 500)],
 )
-def test_it_trains_as_the_reference_does(monkeypatch, dtype, threads, density, hidden, outputs, batch):
+def test_it_trains_as_the_reference_does(
+    monkeypatch, dtype, threads, density, hidden, outputs, batch
+):
     x, t = problem(outputs=outputs, density=density)
     backend = NumbaBackend(threads)
-    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)  # so that even this is work for several
+    monkeypatch.setattr(
+        "fastnn.backends.numba.support.FUSED_GRAIN", 1
+    )  # so that even this is work for several
     calls = counted(monkeypatch, backend)
     options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype}
-    (loss, params), (expected_loss, expected) = (trained(b, x, t, **options) for b in (backend, ReferenceBackend()))
+    (loss, params), (expected_loss, expected) = (
+        trained(b, x, t, **options) for b in (backend, ReferenceBackend())
+    )
     assert len(calls) > 1
     tolerance = 1e-12 if dtype == np.float64 else 2e-5
     np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
     for name, parameter in expected.items():
-        np.testing.assert_allclose(params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max())
+        np.testing.assert_allclose(
+            params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max()
+        )
 
 
 @pytest.mark.parametrize("density", [0.2, 1.0])
@@ -126,21 +154,33 @@ def assert_trained_alike(found, expected, tolerance):
     (loss, params), (expected_loss, expected_params) = found, expected
     np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
     for name, parameter in expected_params.items():
-        np.testing.assert_allclose(params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max())
+        np.testing.assert_allclose(
+            params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max()
+        )
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("targets", ["labels", "one-hot", "soft"])
 @pytest.mark.parametrize(("hidden", "outputs", "batch"), [(1, 2, 1), (7, 3, 20), (50, 10, 100)])
-def test_numerical_steps_are_those_of_the_reference(monkeypatch, dtype, threads, targets, hidden, outputs, batch):
+def test_numerical_steps_are_those_of_the_reference(
+    monkeypatch, dtype, threads, targets, hidden, outputs, batch
+):
     x, labels = problem(outputs=outputs)
     rows = np.eye(outputs)[labels]
     t = {"labels": labels, "one-hot": rows, "soft": rows * 0.7 + 0.3 / outputs}[targets]
     backend = NumbaBackend(threads)
     monkeypatch.setattr("fastnn.backends.numba.support.PERTURBATION_GRAIN", 1)
     calls = counted(monkeypatch, backend, "numerical_steps", "descent_steps")
-    options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype, "iterations": 12}
-    found, expected = (trained_numerically(b, x, t, **options) for b in (backend, ReferenceBackend()))
+    options = {
+        "hidden": hidden,
+        "outputs": outputs,
+        "batch_size": batch,
+        "dtype": dtype,
+        "iterations": 12,
+    }
+    found, expected = (
+        trained_numerically(b, x, t, **options) for b in (backend, ReferenceBackend())
+    )
     assert len(calls) > 1
     assert_trained_alike(found, expected, 1e-11 if dtype == np.float64 else 2e-5)
 
@@ -148,7 +188,10 @@ def test_numerical_steps_are_those_of_the_reference(monkeypatch, dtype, threads,
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_numerical_steps_with_every_activation(activation):
     x, t = problem()
-    found, expected = (trained_numerically(b, x, t, activation=activation) for b in (NumbaBackend(2), ReferenceBackend()))
+    found, expected = (
+        trained_numerically(b, x, t, activation=activation)
+        for b in (NumbaBackend(2), ReferenceBackend())
+    )
     assert_trained_alike(found, expected, 1e-10)
 
 
@@ -165,7 +208,11 @@ def test_neither_threads_nor_calls_change_numerical_steps(monkeypatch):
     assert all(np.array_equal(first[1][name], second[1][name]) for name in first[1])
 
 
-@pytest.mark.parametrize("options", [{"loss": "mean_squared_error"}, {"density": 1.0}], ids=lambda options: next(iter(options)))
+@pytest.mark.parametrize(
+    "options",
+    [{"loss": "mean_squared_error"}, {"density": 1.0}],
+    ids=lambda options: next(iter(options)),
+)
 def test_other_numerical_steps_go_one_by_one(monkeypatch, options):
     x, t = problem(density=options.pop("density", 0.2))
     backend = NumbaBackend(2)
@@ -178,7 +225,15 @@ def test_other_numerical_steps_go_one_by_one(monkeypatch, options):
 
 def test_parameters_and_accuracies_are_up_to_date_between_epochs():
     x, t = problem()
-    nets = [fastnn.TwoLayerNet(30, 8, 3, 0.1, backend=b, rng=0) for b in (NumbaBackend(2), ReferenceBackend())]
-    histories = [fastnn.train(n, x, t, x_test=x, t_test=t, iterations=57, batch_size=10, evaluate_every=4, rng=1) for n in nets]
+    nets = [
+        fastnn.TwoLayerNet(30, 8, 3, 0.1, backend=b, rng=0)
+        for b in (NumbaBackend(2), ReferenceBackend())
+    ]
+    histories = [
+        fastnn.train(
+            n, x, t, x_test=x, t_test=t, iterations=57, batch_size=10, evaluate_every=4, rng=1
+        )
+        for n in nets
+    ]
     assert histories[0].train_accuracy == histories[1].train_accuracy
     assert histories[0].iterations == histories[1].iterations

@@ -63,7 +63,12 @@ def exact_differences(x, t, parameters, activation, loss, h):
 @st.composite
 def problems(draw):
     """Networks from tame to extreme: saturated units, |W2| up to 50, zero and negative inputs, steps from 1e-6 to 0.1."""
-    n, i, j, k = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    n, i, j, k = (
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 4)),
+    )
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     scale1, scale2 = (10.0 ** draw(st.floats(-2, exponent)) for exponent in (1.5, 1.7))
     x = rng.normal(size=(n, i)) * (rng.random((n, i)) < 0.7) * 10.0 ** draw(st.floats(-1, 1))
@@ -89,20 +94,30 @@ def test_every_difference_is_exact_to_rounding(backend, problem, activation, los
     value, found = backend.numerical_gradient(*arrays, activation, loss, h)
     largest = max(abs(g).max() for g in exact)
     for difference, gradient in zip(exact, found, strict=True):
-        # The bound that the issue sets is 1e-9; the second term is the noise of 60 digits where the loss does not depend on w.
+        # The bound that the issue sets is 1e-9; the second term is the noise of 60 digits where the
+        # loss does not depend on w.
         assert abs(backend.to_numpy(gradient) - difference).max() <= 1e-12 * largest + 1e-50
     names = ("W1", "b1", "W2", "b2")
-    whole = book.loss(dict(zip(names, parameters, strict=True)), x, rows, activation=activation, loss=loss)
+    whole = book.loss(
+        dict(zip(names, parameters, strict=True)), x, rows, activation=activation, loss=loss
+    )
     assert float(value) == pytest.approx(whole, rel=1e-12, abs=1e-12)
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-@pytest.mark.parametrize(("scale", "h"), [(0.01, 1e-4), (1, 1e-4), (3, 1e-4), (1, 1e-3), (3, 3e-4), (20, 1e-3)])
+@pytest.mark.parametrize(
+    ("scale", "h"), [(0.01, 1e-4), (1, 1e-4), (3, 1e-4), (1, 1e-3), (3, 3e-4), (20, 1e-3)]
+)
 def test_every_series_is_exact_to_rounding(backend, activation, scale, h):
     """Weights and steps at which the short series, the long ones, and none are taken."""
     rng = np.random.default_rng(0)
     x, t = rng.random((3, 3)), np.array([0, 3, 1])
-    parameters = rng.normal(size=(3, 3)), rng.normal(size=3), scale * rng.normal(size=(3, 4)), rng.normal(size=4)
+    parameters = (
+        rng.normal(size=(3, 3)),
+        rng.normal(size=3),
+        scale * rng.normal(size=(3, 4)),
+        rng.normal(size=4),
+    )
     exact = exact_differences(x, np.eye(4)[t], parameters, activation, "cross_entropy", h)
     arrays = [backend.asarray(a) for a in (x, t, *parameters)]
     found = backend.numerical_gradient(*arrays, activation, "cross_entropy", h)[1]
@@ -121,12 +136,19 @@ def test_saturated_units(backend):
         np.zeros(2),
     )
     for activation in ("sigmoid", "tanh"):
-        exact = exact_differences(x, np.array([[0, 1]]), parameters, activation, "cross_entropy", 1e-4)
+        exact = exact_differences(
+            x, np.array([[0, 1]]), parameters, activation, "cross_entropy", 1e-4
+        )
         found = backend.numerical_gradient(
-            *(backend.asarray(a) for a in (x, np.array([1]), *parameters)), activation, "cross_entropy", 1e-4
+            *(backend.asarray(a) for a in (x, np.array([1]), *parameters)),
+            activation,
+            "cross_entropy",
+            1e-4,
         )[1]
         for difference, gradient in zip(exact, found, strict=True):
-            np.testing.assert_allclose(backend.to_numpy(gradient), difference.astype(float), rtol=1e-11)
+            np.testing.assert_allclose(
+                backend.to_numpy(gradient), difference.astype(float), rtol=1e-11
+            )
 
 
 # -- the series and the direct evaluation --------------------------------------------------------------------------------
@@ -138,11 +160,15 @@ def evaluated_directly(monkeypatch, backend, call):
         from fastnn.backends.numba.kernels import workspace as memory
 
         original, taken = memory.workspace, []
-        monkeypatch.setattr(memory, "workspace", lambda *sizes: taken.append(original(*sizes)) or taken[-1])
+        monkeypatch.setattr(
+            memory, "workspace", lambda *sizes: taken.append(original(*sizes)) or taken[-1]
+        )
         call()
         return sum(int(work.direct.sum()) for work in taken)
     original, series = incremental._polynomial, []
-    monkeypatch.setattr(incremental, "_polynomial", lambda *arguments: series.append(1) or original(*arguments))
+    monkeypatch.setattr(
+        incremental, "_polynomial", lambda *arguments: series.append(1) or original(*arguments)
+    )
     call()
     return 0 if series else 1
 
@@ -158,12 +184,19 @@ def evaluated_directly(monkeypatch, backend, call):
         (1e-4, 50.0, "identity", True),
     ],
 )
-def test_the_fallback_is_taken_where_the_bound_says(backend, monkeypatch, h, scale, activation, direct):
+def test_the_fallback_is_taken_where_the_bound_says(
+    backend, monkeypatch, h, scale, activation, direct
+):
     if backend.name == "cupy":
         pytest.skip("its kernels do not count")
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(4, 3)), np.array([0, 1, 2, 0])
-    parameters = rng.normal(size=(3, 5)), rng.normal(size=5), scale * np.clip(rng.normal(size=(5, 3)), -1, 1), np.zeros(3)
+    parameters = (
+        rng.normal(size=(3, 5)),
+        rng.normal(size=5),
+        scale * np.clip(rng.normal(size=(5, 3)), -1, 1),
+        np.zeros(3),
+    )
 
     arrays = [backend.asarray(a) for a in (x, t, *parameters)]
 
@@ -181,7 +214,9 @@ def test_a_relu_that_changes_sides_is_evaluated_directly(backend):
     x, t = np.array([[1.0]]), np.array([0])
     parameters = np.array([[0.0]]), np.array([0.0]), np.array([[2.0, -1.0]]), np.zeros(2)
     exact = exact_differences(x, np.array([[1.0, 0]]), parameters, "relu", "cross_entropy", 1e-2)
-    found = backend.numerical_gradient(*(backend.asarray(a) for a in (x, t, *parameters)), "relu", "cross_entropy", 1e-2)[1]
+    found = backend.numerical_gradient(
+        *(backend.asarray(a) for a in (x, t, *parameters)), "relu", "cross_entropy", 1e-2
+    )[1]
     for difference, gradient in zip(exact, found, strict=True):
         np.testing.assert_allclose(backend.to_numpy(gradient), difference.astype(float), rtol=1e-12)
 
@@ -196,13 +231,17 @@ def test_it_agrees_with_the_loop_of_the_book_on_mnist(backend, mnist, iterations
     fastnn.train(net, x, labels, iterations=iterations, evaluate_every=0, rng=0)
     net = net.to(backend)
     x, t = x[:100].astype(float), book.one_hot(labels[:100], 10)
-    found = {name: backend.to_numpy(g) for name, g in net.numerical_gradient(x, labels[:100]).items()}
+    found = {
+        name: backend.to_numpy(g) for name, g in net.numerical_gradient(x, labels[:100]).items()
+    }
     parameters = {name: backend.to_numpy(p) for name, p in net.params.items()}
     rng = np.random.default_rng(2)
     for name, parameter in parameters.items():
         chosen = rng.choice(parameter.size, min(60, parameter.size), replace=False)
         indices = list(zip(*np.unravel_index(chosen, parameter.shape), strict=True))
-        loop = book.numerical_gradient(lambda: book.loss(parameters, x, t), parameter, indices=indices)
+        loop = book.numerical_gradient(
+            lambda: book.loss(parameters, x, t), parameter, indices=indices
+        )
         where = tuple(np.transpose(indices))
         assert np.abs(found[name][where] - loop[where]).max() <= 1e-9
 
@@ -211,11 +250,17 @@ def test_it_agrees_with_the_loop_of_the_book_on_mnist(backend, mnist, iterations
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_float32_is_as_good_as_its_parameters(backend, mnist, activation, loss):
     (x, labels), _ = mnist
-    single = fastnn.TwoLayerNet(784, 50, 10, 0.1, activation=activation, loss=loss, backend=backend, dtype="float32", rng=0)
-    double = fastnn.TwoLayerNet(784, 50, 10, activation=activation, loss=loss, backend=backend, rng=0)
+    single = fastnn.TwoLayerNet(
+        784, 50, 10, 0.1, activation=activation, loss=loss, backend=backend, dtype="float32", rng=0
+    )
+    double = fastnn.TwoLayerNet(
+        784, 50, 10, activation=activation, loss=loss, backend=backend, rng=0
+    )
     double.params = {name: backend.asarray(p, "float64") for name, p in single.params.items()}
     gradients = (net.numerical_gradient(x[:100], labels[:100]) for net in (single, double))
-    first, second = ({name: backend.to_numpy(g) for name, g in gradient.items()} for gradient in gradients)
+    first, second = (
+        {name: backend.to_numpy(g) for name, g in gradient.items()} for gradient in gradients
+    )
     largest = max(float(abs(g).max()) for g in second.values())
     for name, gradient in second.items():
         assert first[name].dtype == np.float32
@@ -225,13 +270,24 @@ def test_float32_is_as_good_as_its_parameters(backend, mnist, activation, loss):
 # -- shapes, memory, what is left alone ----------------------------------------------------------------------------------
 
 
-SHAPES = [(1, 1, 2), (7, 3, 2), (50, 100, 10), (129, 3, 1000), (1, 100, 1000), (7, 1000, 10), (129, 100, 2)]
+SHAPES = [
+    (1, 1, 2),
+    (7, 3, 2),
+    (50, 100, 10),
+    (129, 3, 1000),
+    (1, 100, 1000),
+    (7, 1000, 10),
+    (129, 100, 2),
+]
 
 
 @pytest.mark.parametrize(("hidden", "batch", "outputs"), SHAPES)
 def test_shapes_that_do_not_fill_a_vector(backend, hidden, batch, outputs):
     rng = np.random.default_rng(3)
-    x, t = rng.normal(size=(batch, 6)) * (rng.random((batch, 6)) < 0.5), rng.integers(outputs, size=batch)
+    x, t = (
+        rng.normal(size=(batch, 6)) * (rng.random((batch, 6)) < 0.5),
+        rng.integers(outputs, size=batch),
+    )
     net = fastnn.TwoLayerNet(6, hidden, outputs, 0.05, backend=backend, rng=0)
     numerical, exact = net.numerical_gradient(x, t, h=1e-6), net.gradient(x, t)
     reference = net.to(ReferenceBackend()).numerical_gradient(x, t, h=1e-6)
@@ -259,7 +315,14 @@ def test_memory_is_some_arrays_of_batch_by_hidden(backend):
     rng = np.random.default_rng(0)
     net = fastnn.TwoLayerNet(features, hidden, 10, backend=backend, rng=0)
     x, t = rng.normal(size=(batch, features)), rng.integers(10, size=batch)
-    arguments = (backend.asarray(x), backend.asarray(t), *net.params.values(), "sigmoid", "cross_entropy", 1e-4)
+    arguments = (
+        backend.asarray(x),
+        backend.asarray(t),
+        *net.params.values(),
+        "sigmoid",
+        "cross_entropy",
+        1e-4,
+    )
     backend.numerical_gradient(*arguments)
     tracemalloc.start()
     backend.numerical_gradient(*arguments)
@@ -287,7 +350,15 @@ def test_training_by_differences_alone(backend, mnist):
     for gradient in ("backprop", "numerical"):
         net = fastnn.TwoLayerNet(784, 10, 10, backend=backend, rng=0)
         history = fastnn.train(
-            net, x[:1000], t[:1000], iterations=100, batch_size=20, learning_rate=1.0, gradient=gradient, evaluate_every=0, rng=1
+            net,
+            x[:1000],
+            t[:1000],
+            iterations=100,
+            batch_size=20,
+            learning_rate=1.0,
+            gradient=gradient,
+            evaluate_every=0,
+            rng=1,
         )
         losses.append(history.loss)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)

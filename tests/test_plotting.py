@@ -71,7 +71,9 @@ def test_history(iterations):
     np.testing.assert_array_equal(left.lines[0].get_ydata(), loss)
     if iterations == 1000:  # the mean of a straight line lags by half the window
         mean = left.lines[1]
-        np.testing.assert_allclose(mean.get_ydata(), np.interp(mean.get_xdata() - 4.5, np.arange(1000), loss))
+        np.testing.assert_allclose(
+            mean.get_ydata(), np.interp(mean.get_xdata() - 4.5, np.arange(1000), loss)
+        )
     np.testing.assert_array_equal(right.lines[0].get_xdata(), epochs)
     assert [line.get_label() for line in right.lines] == ["training", "test"]
     left.figure.canvas.draw()
@@ -95,7 +97,10 @@ def test_given_axes_are_drawn_into():
 
 @pytest.mark.parametrize("xlim", [(1, 1), (2, 1), (0, np.nan)])
 def test_impossible_limits(xlim):
-    for draw in (plotting.plot_gradient_field, lambda f, xlim: plotting.plot_descent_path(f, np.eye(2), xlim)):
+    for draw in (
+        plotting.plot_gradient_field,
+        lambda f, xlim: plotting.plot_descent_path(f, np.eye(2), xlim),
+    ):
         with pytest.raises(InputError, match="xlim"):
             draw(bowl, xlim)
 

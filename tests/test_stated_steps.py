@@ -49,7 +49,9 @@ class Numerical(fastnn.TwoLayerNet):
 def trained(network, backend, gradient="backprop", **changes):
     net = network(12, 8, 3, 0.5, backend=backend, rng=0)
     vars(net).update(changes)
-    loss = fastnn.train(net, X, LABELS, iterations=40, batch_size=10, learning_rate=0.5, gradient=gradient, rng=1).loss
+    loss = fastnn.train(
+        net, X, LABELS, iterations=40, batch_size=10, learning_rate=0.5, gradient=gradient, rng=1
+    ).loss
     return loss, {name: net.backend.to_numpy(p) for name, p in net.params.items()}
 
 
@@ -60,7 +62,8 @@ def assert_same(found, expected):
 
 
 @pytest.mark.parametrize(
-    ("network", "gradient"), [(Decaying, "backprop"), (Dropping, "backprop"), (Numerical, "numerical")]
+    ("network", "gradient"),
+    [(Decaying, "backprop"), (Dropping, "backprop"), (Numerical, "numerical")],
 )
 def test_a_network_that_changes_a_formula_trains_by_that(backend, network, gradient):
     expected = trained(network, ReferenceBackend(), gradient)
@@ -74,7 +77,10 @@ def test_so_does_a_single_object(backend):
         return {}
 
     net = fastnn.TwoLayerNet(12, 8, 3, 0.5, backend=backend, rng=0)
-    data, options = net.dataset(X, LABELS), {"gradient": "backprop", "update": GradientDescent(0.5), "batch_size": 10}
+    data, options = (
+        net.dataset(X, LABELS),
+        {"gradient": "backprop", "update": GradientDescent(0.5), "batch_size": 10},
+    )
     assert net.training_step(data, len, **options) is not None
     net.buffers = buffers_of_one.__get__(net)
     assert net.training_step(data, len, **options) is None
@@ -94,10 +100,17 @@ def test_what_is_no_part_of_a_step_may_be_overridden(backend):
         net.dataset(X, LABELS), len, gradient="backprop", update=GradientDescent(0.1), batch_size=10
     )
     assert step.params is net.params
-    assert (step.network, step.activation, step.loss, step.gradient) == ("two_layer", "sigmoid", "cross_entropy", "backprop")
+    assert (step.network, step.activation, step.loss, step.gradient) == (
+        "two_layer",
+        "sigmoid",
+        "cross_entropy",
+        "backprop",
+    )
 
 
-@pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - {"take", "output", "loss", "count_correct", "descent"}))
+@pytest.mark.parametrize(
+    "operation", sorted(set(OPERATIONS) - {"take", "output", "loss", "count_correct", "descent"})
+)
 def test_a_backend_that_changes_an_operation_is_asked_for_it(backend, operation):
     calls = []
 
@@ -111,7 +124,12 @@ def test_a_backend_that_changes_an_operation_is_asked_for_it(backend, operation)
         fastnn.TwoLayerNet(12, 8, 3, backend=made, rng=0).gradient(X, LABELS)
     else:
         fastnn.train(
-            fastnn.TwoLayerNet(12, 8, 3, backend=made, rng=0), X, LABELS, iterations=5, batch_size=10, gradient=gradient
+            fastnn.TwoLayerNet(12, 8, 3, backend=made, rng=0),
+            X,
+            LABELS,
+            iterations=5,
+            batch_size=10,
+            gradient=gradient,
         )
     assert len(calls) >= (1 if operation == "dense_gradient" else 5)
 
@@ -125,8 +143,19 @@ def test_what_a_table_does_not_name_is_refused():
 
     net = fastnn.TwoLayerNet(12, 8, 3, backend=NumbaBackend(1), rng=0)
     fields = {
-        **{"network": "two_layer", "params": net.params, "activation": "sigmoid", "loss": "cross_entropy"},
-        **{"gradient": "backprop", "h": 1e-4, "update": GradientDescent(0.1), "batch_size": 10, "operations": len},
+        **{
+            "network": "two_layer",
+            "params": net.params,
+            "activation": "sigmoid",
+            "loss": "cross_entropy",
+        },
+        **{
+            "gradient": "backprop",
+            "h": 1e-4,
+            "update": GradientDescent(0.1),
+            "batch_size": 10,
+            "operations": len,
+        },
         "data": net.dataset(X, LABELS),
     }
     assert net.backend.runner(WeightedStep(**fields)) is not None
@@ -158,7 +187,9 @@ def test_a_batch_of_another_size_than_stated_is_refused(backend, gradient):
         for size in (11, 1000, 1):
             with pytest.raises(fastnn.InputError, match=f"batches of {size} rows for steps of 10"):
                 run(backend.asarray(np.zeros((2, size), np.int64)), backend.empty(2, "float64"))
-        assert all(np.array_equal(before[name], backend.to_numpy(p)) for name, p in net.params.items())
+        assert all(
+            np.array_equal(before[name], backend.to_numpy(p)) for name, p in net.params.items()
+        )
 
 
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
@@ -208,7 +239,9 @@ def test_a_signal_ends_a_long_call_with_its_steps_made():
 def test_a_full_batch_sets_up_once_for_many_steps(monkeypatch):
     backend = NumbaBackend(1)
     entered, enter = [], backend.kernels.panels.enter
-    monkeypatch.setattr(backend.kernels.panels, "enter", lambda *arguments: entered.append(1) or enter(*arguments))
+    monkeypatch.setattr(
+        backend.kernels.panels, "enter", lambda *arguments: entered.append(1) or enter(*arguments)
+    )
     net = fastnn.TwoLayerNet(12, 8, 3, backend=backend, rng=0)
     fastnn.train(net, X, LABELS, iterations=320, batch_size=60, evaluate_every=0, rng=0)
     assert len(entered) <= 1 + 10
@@ -224,16 +257,29 @@ def test_strided_parameters_are_trained_in_place(backend, gradient):
     assigned = dict(nets[1].params)
     for _ in range(2):  # the second time with parameters that have changed
         losses = [
-            fastnn.train(net, X, LABELS, iterations=20, batch_size=10, learning_rate=0.5, gradient=gradient, rng=1).loss
+            fastnn.train(
+                net,
+                X,
+                LABELS,
+                iterations=20,
+                batch_size=10,
+                learning_rate=0.5,
+                gradient=gradient,
+                rng=1,
+            ).loss
             for net in nets
         ]
         np.testing.assert_allclose(losses[1], losses[0], rtol=1e-10)
     for name, parameter in nets[0].params.items():
         assert nets[1].params[name] is assigned[name]
-        np.testing.assert_allclose(backend.to_numpy(assigned[name]), backend.to_numpy(parameter), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            backend.to_numpy(assigned[name]), backend.to_numpy(parameter), rtol=1e-9, atol=1e-12
+        )
     gradients = [net.numerical_gradient(X, LABELS) for net in nets]
     for name, expected in gradients[0].items():
-        np.testing.assert_allclose(backend.to_numpy(gradients[1][name]), backend.to_numpy(expected), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            backend.to_numpy(gradients[1][name]), backend.to_numpy(expected), rtol=0, atol=1e-12
+        )
 
 
 def test_parameters_that_are_assigned_between_calls_are_the_ones_trained(backend):
@@ -247,7 +293,11 @@ def test_parameters_that_are_assigned_between_calls_are_the_ones_trained(backend
         run(rows, losses)
     expected = backend.empty(3, "float64")
     with backend.current():
-        runner(other, other.dataset(X, LABELS), gradient="backprop", batch_size=10, learning_rate=0.5)(rows, expected)
+        runner(
+            other, other.dataset(X, LABELS), gradient="backprop", batch_size=10, learning_rate=0.5
+        )(rows, expected)
     np.testing.assert_allclose(backend.to_numpy(losses), backend.to_numpy(expected), rtol=1e-12)
     for name, parameter in other.params.items():
-        np.testing.assert_allclose(backend.to_numpy(net.params[name]), backend.to_numpy(parameter), rtol=1e-12)
+        np.testing.assert_allclose(
+            backend.to_numpy(net.params[name]), backend.to_numpy(parameter), rtol=1e-12
+        )

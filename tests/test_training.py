@@ -58,7 +58,9 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "identity"])
-@pytest.mark.parametrize(("loss", "learning_rate"), [("cross_entropy", 0.5), ("mean_squared_error", 0.02)])
+@pytest.mark.parametrize(
+    ("loss", "learning_rate"), [("cross_entropy", 0.5), ("mean_squared_error", 0.02)]
+)
 def test_training_is_the_loop_of_the_book(backend, activation, loss, learning_rate):
     recorder = RecordingBackend()
     options = {"iterations": 60, "batch_size": 8, "learning_rate": learning_rate, "rng": 1}
@@ -67,7 +69,9 @@ def test_training_is_the_loop_of_the_book(backend, activation, loss, learning_ra
     net = small(backend, activation=activation, loss=loss)
     parameters = {name: p.astype(np.longdouble) for name, p in host(net).items()}
     history = train(net, X, T, **options)
-    expected = book.train(parameters, X, T, recorder.rows, learning_rate, activation=activation, loss=loss)
+    expected = book.train(
+        parameters, X, T, recorder.rows, learning_rate, activation=activation, loss=loss
+    )
     np.testing.assert_allclose(history.loss, expected.astype(float), rtol=1e-10)
     for name, parameter in host(net).items():
         np.testing.assert_allclose(parameter, parameters[name].astype(float), rtol=1e-9, atol=1e-12)
@@ -88,7 +92,10 @@ def test_simple_net_trains_as_the_book_would(backend):
 def test_labels_and_one_hot_targets_train_the_same(backend, dtype):
     nets = [small(backend, dtype=dtype) for _ in range(3)]
     targets = (LABELS, T, LABELS.astype(np.uint8))
-    losses = [train(net, X, t, iterations=30, batch_size=7, rng=2).loss for net, t in zip(nets, targets, strict=True)]
+    losses = [
+        train(net, X, t, iterations=30, batch_size=7, rng=2).loss
+        for net, t in zip(nets, targets, strict=True)
+    ]
     for net, loss in zip(nets, losses, strict=True):
         assert loss.dtype == dtype
         assert loss.tobytes() == losses[0].tobytes()
@@ -116,7 +123,15 @@ def test_the_batches_of_a_seed_do_not_depend_on_length_or_evaluations():
     runs = []
     for iterations, evaluate_every in [(100, None), (30, 0), (77, 3)]:
         recorder = RecordingBackend()
-        train(small(recorder), X, T, iterations=iterations, batch_size=8, evaluate_every=evaluate_every, rng=1)
+        train(
+            small(recorder),
+            X,
+            T,
+            iterations=iterations,
+            batch_size=8,
+            evaluate_every=evaluate_every,
+            rng=1,
+        )
         runs.append(np.array(recorder.rows))
     for rows in runs[1:]:
         np.testing.assert_array_equal(rows, runs[0][: len(rows)])
@@ -136,13 +151,17 @@ def test_a_generator_goes_on_where_it_was():
     first, second, rng = small("numpy"), small("numpy"), np.random.default_rng(3)
     losses = [train(first, X, T, iterations=12, batch_size=8, rng=rng).loss for _ in range(2)]
     assert (losses[0] != losses[1]).all()
-    np.testing.assert_array_equal(losses[0], train(second, X, T, iterations=12, batch_size=8, rng=3).loss)
+    np.testing.assert_array_equal(
+        losses[0], train(second, X, T, iterations=12, batch_size=8, rng=3).loss
+    )
 
 
 def test_a_backend_serves_several_threads(backend):
     def run(seed):
         net = small(backend, rng=seed)
-        return train(net, X, T, iterations=100, batch_size=8, rng=seed, evaluate_every=0).loss.tobytes()
+        return train(
+            net, X, T, iterations=100, batch_size=8, rng=seed, evaluate_every=0
+        ).loss.tobytes()
 
     alone = [run(seed) for seed in range(4)]
     with ThreadPoolExecutor(2) as pool:
@@ -165,7 +184,9 @@ def test_numpy_and_numba_agree_on_mnist(mnist):
 
 def test_an_epoch_of_mnist_learns(backend, mnist):
     if isinstance(backend, CupyOnCpuBackend):
-        pytest.skip("kernels that the CPU runs thread by thread take a minute; test_cupy_backend.py makes the first steps")
+        pytest.skip(
+            "kernels that the CPU runs thread by thread take a minute; test_cupy_backend.py makes the first steps"
+        )
     (x, t), (x_test, t_test) = mnist
     net = TwoLayerNet(784, 50, 10, backend=backend, dtype="float32", rng=0)
     history = train(net, x, t, x_test=x_test, t_test=t_test, iterations=601, rng=0)
@@ -208,12 +229,20 @@ def test_the_book_evaluates_seventeen_times(backend):
 )
 def test_evaluations_come_when_they_should(backend, batch_size, evaluate_every, expected):
     net = small(backend)
-    options = {"iterations": 12, "batch_size": batch_size, "evaluate_every": evaluate_every, "rng": 0}
+    options = {
+        "iterations": 12,
+        "batch_size": batch_size,
+        "evaluate_every": evaluate_every,
+        "rng": 0,
+    }
     history = train(net, X, T, x_test=X[:7], t_test=LABELS[:7], **options)
     assert isinstance(history, History)
     assert history.iterations == expected
     assert len(history.train_accuracy) == len(history.test_accuracy) == len(expected)
-    assert all(type(value) is float and 0 <= value <= 1 for value in history.train_accuracy + history.test_accuracy)
+    assert all(
+        type(value) is float and 0 <= value <= 1
+        for value in history.train_accuracy + history.test_accuracy
+    )
     assert history.loss.shape == (12,)
     assert isinstance(history.loss, np.ndarray)
     without_test = train(small(backend), X, T, **options)
@@ -225,10 +254,30 @@ def test_evaluations_come_when_they_should(backend, batch_size, evaluate_every, 
 def test_accuracies_are_those_after_the_update(backend):
     """Of all samples, also when they are more than are evaluated at a time."""
     x, t = np.tile(X, (90, 1)), np.tile(LABELS, 90)  # 4500 samples
-    history = train(small(backend), x, t, x_test=X, t_test=T, iterations=6, batch_size=8, learning_rate=2, evaluate_every=1, rng=0)
+    history = train(
+        small(backend),
+        x,
+        t,
+        x_test=X,
+        t_test=T,
+        iterations=6,
+        batch_size=8,
+        learning_rate=2,
+        evaluate_every=1,
+        rng=0,
+    )
     for iteration in range(6):
         net = small(backend)
-        train(net, x, t, iterations=iteration + 1, batch_size=8, learning_rate=2, evaluate_every=0, rng=0)
+        train(
+            net,
+            x,
+            t,
+            iterations=iteration + 1,
+            batch_size=8,
+            learning_rate=2,
+            evaluate_every=0,
+            rng=0,
+        )
         assert history.train_accuracy[iteration] == pytest.approx(net.accuracy(x, t), abs=1e-15)
         assert history.test_accuracy[iteration] == net.accuracy(X, T)
 
@@ -251,7 +300,10 @@ def test_no_iterations_change_nothing(backend):
 def test_a_learning_rate_of_zero_changes_nothing(backend):
     net = small(backend)
     before = host(net)
-    assert len({*train(net, X, T, iterations=5, batch_size=50, learning_rate=0, rng=0).loss.tolist()}) > 1
+    assert (
+        len({*train(net, X, T, iterations=5, batch_size=50, learning_rate=0, rng=0).loss.tolist()})
+        > 1
+    )
     assert same(host(net), before)
 
 
@@ -286,9 +338,30 @@ def test_progress_goes_to_standard_error_and_only_if_asked_for(capfd):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("evaluate_every", [None, 0])
 def test_divergence_is_an_error_and_no_flood_of_warnings(backend, dtype, evaluate_every):
-    net = TwoLayerNet(6, 5, 4, 0.5, activation="identity", loss="mean_squared_error", backend=backend, dtype=dtype, rng=0)
-    with pytest.raises(DivergenceError, match=r"iteration \d+.*learning_rate smaller than 1000") as caught:
-        train(net, X, T, iterations=200, batch_size=8, learning_rate=1000, evaluate_every=evaluate_every, rng=0)
+    net = TwoLayerNet(
+        6,
+        5,
+        4,
+        0.5,
+        activation="identity",
+        loss="mean_squared_error",
+        backend=backend,
+        dtype=dtype,
+        rng=0,
+    )
+    with pytest.raises(
+        DivergenceError, match=r"iteration \d+.*learning_rate smaller than 1000"
+    ) as caught:
+        train(
+            net,
+            X,
+            T,
+            iterations=200,
+            batch_size=8,
+            learning_rate=1000,
+            evaluate_every=evaluate_every,
+            rng=0,
+        )
     assert isinstance(caught.value, ArithmeticError)
 
 
@@ -323,7 +396,11 @@ def test_divergence_names_the_first_iteration_that_is_not_finite():
         ({"x_test": X, "t_test": T[:9]}, InputError, r"t_test has shape \(9, 4\)"),
         ({"x_test": X, "t_test": LABELS + 1}, InputError, "t_test holds the label 4"),
         ({"x_train": X[:, :5]}, InputError, "x_train has 5 features.*takes 6"),
-        ({"x_train": X.reshape(50, 2, 3)}, InputError, r"x_train has shape \(50, 2, 3\).*x_train.reshape"),
+        (
+            {"x_train": X.reshape(50, 2, 3)},
+            InputError,
+            r"x_train has shape \(50, 2, 3\).*x_train.reshape",
+        ),
         ({"x_train": X[:49]}, InputError, r"t_train has shape \(50, 4\)"),
         ({"x_train": X[:0], "t_train": T[:0]}, InputError, "x_train.*holds nothing"),
         ({"x_train": np.where(X > 0.9, np.nan, X)}, InputError, r"x_train\[\d+, \d\] is nan"),

@@ -1,8 +1,8 @@
 """The peers: other ways to train the same network and to differentiate the same loss, on the same data.
 
-Each is a class that is given a :class:`benchmarks.problems.Problem`, trains from its initial weights with its batches, and
-raises ImportError where the library or the device that it needs is missing. `PEERS` names those that run on the CPU,
-`GPU_PEERS` those on a GPU.
+Each is a class that is given a :class:`benchmarks.problems.Problem`, trains from its initial
+weights with its batches, and raises ImportError where the library or the device that it needs is
+missing. `PEERS` names those that run on the CPU, `GPU_PEERS` those on a GPU.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from fastnn.bench.timing import Contestant, blas_threads
 from .. import plain
 from ..problems import Problem, assert_close, tolerance
 
-#: name → (where it is, the numbers of threads to try; None leaves the library its own choice). Small matrices are often
-#: faster with one thread than with two.
+#: name → (where it is, the numbers of threads to try; None leaves the library its own choice).
+#: Small matrices are often faster with one thread than with two.
 PEERS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "book's loop": ("numpy_by_hand:Book", (1, 2)),
     "NumPy by hand": ("numpy_by_hand:Lean", (1, 2)),
@@ -52,7 +52,9 @@ class Peer(Protocol):
         """The parameters now, under the book's names."""
 
 
-def contestants(problem: Problem, iterations: int, names: tuple[str, ...] = tuple(PEERS)) -> dict[str, Contestant | str]:
+def contestants(
+    problem: Problem, iterations: int, names: tuple[str, ...] = tuple(PEERS)
+) -> dict[str, Contestant | str]:
     """Each peer as a contestant, with each number of threads, or the reason why it cannot take part.
 
     Raises

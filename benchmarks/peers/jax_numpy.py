@@ -1,7 +1,8 @@
 """JAX: the step compiled and called from Python, all steps in one `lax.scan`, and central differences in batches by `vmap`.
 
-On the CPU it divides its work over a thread pool of its own, of the size of the machine. Where there is a GPU, too, JAX would use
-that by itself, all of its memory, and products of reduced precision.
+On the CPU it divides its work over a thread pool of its own, of the size of the machine. Where
+there is a GPU, too, JAX would use that by itself, all of its memory, and products of reduced
+precision.
 """
 
 from __future__ import annotations
@@ -71,13 +72,17 @@ class Scan(Step):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
 
-        def loop(params: Params, x: jax.Array, t: jax.Array, rows: jax.Array) -> tuple[Params, jax.Array]:
+        def loop(
+            params: Params, x: jax.Array, t: jax.Array, rows: jax.Array
+        ) -> tuple[Params, jax.Array]:
             return jax.lax.scan(lambda p, batch: _step(p, x, t, batch), params, rows)
 
         self._loop = jax.jit(loop, donate_argnums=0)
 
     def run(self, rows: np.ndarray) -> None:
-        self._params, losses = self._loop(self._params, self._x, self._t, jax.device_put(rows, self._device))
+        self._params, losses = self._loop(
+            self._params, self._x, self._t, jax.device_put(rows, self._device)
+        )
         jax.block_until_ready((self._params, losses))
 
 
@@ -88,7 +93,12 @@ class ScanOnGpu(Scan):
 
 
 def central_differences(
-    params: dict[str, np.ndarray], x: np.ndarray, t: np.ndarray, indices: list[tuple[int, ...]], h: float, at_once: int = 50
+    params: dict[str, np.ndarray],
+    x: np.ndarray,
+    t: np.ndarray,
+    indices: list[tuple[int, ...]],
+    h: float,
+    at_once: int = 50,
 ) -> Callable[[], np.ndarray]:
     """A compiled function that differentiates the loss for these entries of W1, so many at once."""
     there = {name: jnp.asarray(value) for name, value in params.items()}
@@ -97,7 +107,10 @@ def central_differences(
     @jax.jit
     def differentiate(params: Params, x: jax.Array, t: jax.Array, places: jax.Array) -> Any:
         def one(place: jax.Array) -> jax.Array:
-            above, below = (params | {"W1": params["W1"].at[place[0], place[1]].add(sign * h)} for sign in (1, -1))
+            above, below = (
+                params | {"W1": params["W1"].at[place[0], place[1]].add(sign * h)}
+                for sign in (1, -1)
+            )
             return (_loss(above, x, t) - _loss(below, x, t)) / (2 * h)
 
         return jax.lax.map(one, places, batch_size=min(at_once, len(indices)))

@@ -32,7 +32,13 @@ class Lean:
         batch, i, j = problem.size.batch, problem.size.inputs, problem.size.hidden
         k = self._params["b2"].size
         self._range = np.arange(batch)
-        shapes = {"x": (batch, i), "z1": (batch, j), "y": (batch, k), "delta1": (batch, j), "slope": (batch, j)}
+        shapes = {
+            "x": (batch, i),
+            "z1": (batch, j),
+            "y": (batch, k),
+            "delta1": (batch, j),
+            "slope": (batch, j),
+        }
         shapes |= {"row": (batch, 1), "dW1": (i, j), "db1": (j,), "dW2": (j, k), "db2": (k,)}
         self._buffers = {name: np.empty(shape, problem.dtype) for name, shape in shapes.items()}
 
@@ -61,7 +67,10 @@ class Lean:
             delta1 *= z1
             np.subtract(1, z1, out=slope)
             delta1 *= slope
-            for W, b, entering, delta, dW, db in ((W1, b1, x, delta1, dW1, db1), (W2, b2, z1, y, dW2, db2)):
+            for W, b, entering, delta, dW, db in (
+                (W1, b1, x, delta1, dW1, db1),
+                (W2, b2, z1, y, dW2, db2),
+            ):
                 np.matmul(entering.T, delta, out=dW)
                 dW *= LEARNING_RATE
                 W -= dW

@@ -14,9 +14,14 @@ class Eager:
     def __init__(self, problem: Problem) -> None:
         self._x, self._t = torch.from_numpy(problem.x), torch.from_numpy(problem.t)
         size, params = problem.size, problem.params
-        layers = torch.nn.Linear(size.inputs, size.hidden), torch.nn.Linear(size.hidden, params["b2"].size)
+        layers = (
+            torch.nn.Linear(size.inputs, size.hidden),
+            torch.nn.Linear(size.hidden, params["b2"].size),
+        )
         self._layers = layers
-        self._model = torch.nn.Sequential(layers[0], torch.nn.Sigmoid(), layers[1]).to(getattr(torch, problem.dtype))
+        self._model = torch.nn.Sequential(layers[0], torch.nn.Sigmoid(), layers[1]).to(
+            getattr(torch, problem.dtype)
+        )
         with torch.no_grad():
             for number, layer in enumerate(layers, 1):
                 layer.weight.copy_(torch.from_numpy(params[f"W{number}"].T))
@@ -68,14 +73,22 @@ class ByHand:
     device = "cpu"
 
     def __init__(self, problem: Problem) -> None:
-        self._x, self._t = torch.from_numpy(problem.x).to(self.device), torch.from_numpy(problem.t).to(self.device)
-        self._params = {name: torch.from_numpy(value).to(self.device) for name, value in problem.params.items()}
+        self._x, self._t = (
+            torch.from_numpy(problem.x).to(self.device),
+            torch.from_numpy(problem.t).to(self.device),
+        )
+        self._params = {
+            name: torch.from_numpy(value).to(self.device) for name, value in problem.params.items()
+        }
         self._step = _step
 
     def run(self, rows: np.ndarray) -> None:
         losses: list[torch.Tensor] = []
         with torch.no_grad():
-            losses.extend(self._step(self._x, self._t, batch, *self._params.values()) for batch in torch.from_numpy(rows))
+            losses.extend(
+                self._step(self._x, self._t, batch, *self._params.values())
+                for batch in torch.from_numpy(rows)
+            )
 
     def params(self) -> dict[str, np.ndarray]:
         return {name: value.cpu().numpy() for name, value in self._params.items()}
@@ -90,9 +103,16 @@ class Compiled(ByHand):
         self._step = torch.compile(_step, dynamic=False)
         try:
             with torch.no_grad():
-                self._step(self._x, self._t, torch.from_numpy(problem.rows(1)[0]), *(p.clone() for p in self._params.values()))
+                self._step(
+                    self._x,
+                    self._t,
+                    torch.from_numpy(problem.rows(1)[0]),
+                    *(p.clone() for p in self._params.values()),
+                )
         except Exception as error:
-            raise ImportError(f"torch.compile does not work here: {str(error).strip().splitlines()[0]}") from error
+            raise ImportError(
+                f"torch.compile does not work here: {str(error).strip().splitlines()[0]}"
+            ) from error
 
 
 class CudaGraph(ByHand):
@@ -110,7 +130,9 @@ class CudaGraph(ByHand):
         with torch.no_grad():
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):  # libraries allocate their workspaces outside the recording
+            with torch.cuda.stream(
+                stream
+            ):  # libraries allocate their workspaces outside the recording
                 _step(self._x, self._t, self._batch, *self._params.values())
             torch.cuda.current_stream().wait_stream(stream)
             with torch.cuda.graph(self._graph):

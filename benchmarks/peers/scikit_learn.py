@@ -28,11 +28,14 @@ class PartialFit:
             shuffle=False,
             max_iter=1,
         )
-        # One call on something makes it allocate everything; then its weights become those that all contestants start from.
+        # One call on something makes it allocate everything; then its weights become those that all
+        # contestants start from.
         first = slice(problem.size.batch)
         self._model.partial_fit(self._x[first], self._t[first], classes=np.arange(OUTPUTS))
         params = problem.params
-        for own, name in zip(self._model.coefs_ + self._model.intercepts_, ("W1", "W2", "b1", "b2"), strict=True):
+        for own, name in zip(
+            self._model.coefs_ + self._model.intercepts_, ("W1", "W2", "b1", "b2"), strict=True
+        ):
             own[...] = params[name]
 
     def run(self, rows: np.ndarray) -> None:
@@ -40,7 +43,9 @@ class PartialFit:
             self._model.partial_fit(self._x[batch], self._t[batch])
 
     def params(self) -> dict[str, np.ndarray]:
-        return dict(zip(("W1", "W2", "b1", "b2"), self._model.coefs_ + self._model.intercepts_, strict=True))
+        return dict(
+            zip(("W1", "W2", "b1", "b2"), self._model.coefs_ + self._model.intercepts_, strict=True)
+        )
 
 
 class Fit(PartialFit):
@@ -48,7 +53,9 @@ class Fit(PartialFit):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self._model.set_params(warm_start=True)  # go on from the weights that are there; every call must see every label
+        self._model.set_params(
+            warm_start=True
+        )  # go on from the weights that are there; every call must see every label
 
     def run(self, rows: np.ndarray) -> None:
         samples = rows.ravel()

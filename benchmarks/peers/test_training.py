@@ -20,7 +20,9 @@ RIVALS = ("PyTorch", "JAX")
     ("size", "data", "bound", "iterations"),
     [("book", "mnist", 0.5, 100), ("book", "dense", 0.9, 100), ("wide", "mnist", 1.0, 6)],
 )
-def test_training_step(size: str, data: str, bound: float, iterations: int, dtype: str, record: Record, problem: Any) -> None:
+def test_training_step(
+    size: str, data: str, bound: float, iterations: int, dtype: str, record: Record, problem: Any
+) -> None:
     p = problem(size, dtype, data)
     iterations = 3 if record.quick else iterations
     peers = contestants(p, iterations)

@@ -1,13 +1,13 @@
 """The registry: which backends there are, whether they can run here, and how a name becomes an instance.
 
-To add a backend, subclass :class:`fastnn.backends.base.Backend` in one module and register it: one line
-in `_BUILTIN` here, or, from another package, an entry point ::
+To add a backend, subclass :class:`fastnn.backends.base.Backend` in one module and register it: one
+line in `_BUILTIN` here, or, from another package, an entry point ::
 
     [project.entry-points."fastnn.backends"]
     mine = "my_package.my_module:MyBackend"
 
-``python -m pytest --pyargs fastnn.backends.conformance --backend mine`` then shows whether it keeps to
-the contract.
+``python -m pytest --pyargs fastnn.backends.conformance --backend mine`` then shows whether it keeps
+to the contract.
 
 Nothing is imported before it is asked for. A backend that is asked for by name is used or refused,
 never replaced; only ``"auto"`` chooses, and it logs what it chose and why.
@@ -48,11 +48,15 @@ _AUTO_ORDER = ("cupy", "numba", "numpy")
 @cache
 def _registered() -> dict[str, str]:
     """Every name and where its class is: fastnn's own, then those of installed packages, which cannot replace ours."""
-    from importlib.metadata import entry_points  # slow to import, and only needed once somebody asks for a backend
+    from importlib.metadata import (
+        entry_points,
+    )  # slow to import, and only needed once somebody asks for a backend
 
     plugins = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
     for name in plugins.keys() & {*_BUILTIN, "auto"}:
-        _logger().warning("the backend %r of %s is ignored: fastnn has one of that name", name, plugins.pop(name))
+        _logger().warning(
+            "the backend %r of %s is ignored: fastnn has one of that name", name, plugins.pop(name)
+        )
     return _BUILTIN | plugins
 
 
@@ -75,7 +79,9 @@ def _backend_class(name: str) -> type[Backend]:
 
 def _refuse_incomplete(name: str, lacking: list[str]) -> None:
     if lacking:
-        raise BackendImportError(f"the backend {name!r} of {_registered()[name]} is incomplete: {'. '.join(lacking)}")
+        raise BackendImportError(
+            f"the backend {name!r} of {_registered()[name]} is incomplete: {'. '.join(lacking)}"
+        )
 
 
 @cache
@@ -84,7 +90,9 @@ def availability(name: str) -> Availability:
     try:
         cls = _backend_class(name)
     except BackendImportError as error:
-        return Availability(False, "", str(error), "reinstall or remove the package that registers it", error)
+        return Availability(
+            False, "", str(error), "reinstall or remove the package that registers it", error
+        )
     try:
         return cls.probe()
     except Exception as error:
@@ -111,7 +119,10 @@ def available_backends() -> dict[str, Availability]:
 
 
 def get_backend(
-    backend: str | Backend = "auto", *, multiplications: int | None = None, threads: int | None = None
+    backend: str | Backend = "auto",
+    *,
+    multiplications: int | None = None,
+    threads: int | None = None,
 ) -> Backend:
     """The backend of this name; an instance is returned as it is.
 
@@ -119,15 +130,16 @@ def get_backend(
     ----------
     backend : str or Backend
         ``"numpy"``, ``"numba"``, ``"cupy"``, ``"torch"``, a name that another package registers, or
-        ``"auto"`` for the first of cupy, numba and numpy that can run here and is worth it for this much
-        work. A device may follow a colon where the backend has several: ``"cupy:1"``, ``"torch:cuda"``.
+        ``"auto"`` for the first of cupy, numba and numpy that can run here and is worth it for this
+        much work. A device may follow a colon where the backend has several: ``"cupy:1"``,
+        ``"torch:cuda"``.
     multiplications : int, optional
-        How much work ``"auto"`` chooses for: how many multiplications a step takes on its way forward,
-        which is the number of parameters times the batch size. A network says it for the book's batches
-        of 100. By default as much as any.
+        How much work ``"auto"`` chooses for: how many multiplications a step takes on its way
+        forward, which is the number of parameters times the batch size. A network says it for the
+        book's batches of 100. By default as much as any.
     threads : int, optional
-        How many threads the backend uses at most, where it has any to choose: numpy's BLAS while a network
-        is trained, and numba's kernels. By default as many as pay.
+        How many threads the backend uses at most, where it has any to choose: numpy's BLAS while a
+        network is trained, and numba's kernels. By default as many as pay.
 
     Returns
     -------
@@ -141,8 +153,8 @@ def get_backend(
     BackendNotInstalledError
         If the library that it needs is missing; the message names the extra to install.
     BackendImportError
-        If that library is there but does not import; the cause is chained. Or if the class that a package
-        registers lacks a part of the contract.
+        If that library is there but does not import; the cause is chained. Or if the class that a
+        package registers lacks a part of the contract.
     DeviceError
         If there is no such device.
     InputError
@@ -159,22 +171,30 @@ def get_backend(
         threads = positive_int(threads, "threads")
     if isinstance(backend, Backend):
         if threads is not None:
-            raise DtypeError(f"threads={threads} goes with a backend's name, not with an instance; write {backend.name!r}")
+            raise DtypeError(
+                f"threads={threads} goes with a backend's name, not with an instance; write {backend.name!r}"
+            )
         return backend
     if not isinstance(backend, str):
-        raise DtypeError(f"backend={backend!r} is neither a name nor an instance of fastnn.backends.base.Backend")
+        raise DtypeError(
+            f"backend={backend!r} is neither a name nor an instance of fastnn.backends.base.Backend"
+        )
     name, colon, device = backend.partition(":")
     if name == "auto" and not colon:
         return _choose(multiplications, threads)
     if name not in _registered():
-        raise UnknownBackendError(f"there is no backend {backend!r}; choose one of {', '.join(['auto', *_registered()])}")
+        raise UnknownBackendError(
+            f"there is no backend {backend!r}; choose one of {', '.join(['auto', *_registered()])}"
+        )
     return _instance(name, device if colon else None, threads)
 
 
 def _instance(name: str, device: str | None, threads: int | None) -> Backend:
     found = availability(name)
     if not found.available:
-        error = found.error or DeviceError(f"the backend {name!r} cannot run here: {found.reason}; {found.remedy}")
+        error = found.error or DeviceError(
+            f"the backend {name!r} cannot run here: {found.reason}; {found.remedy}"
+        )
         raise error.with_traceback(None)
     cls = _backend_class(name)
     backend = cls.create(device, threads)
@@ -194,7 +214,9 @@ def _choose(multiplications: int | None, threads: int | None) -> Backend:
         found = availability(name)
         if not found.available:
             reason = found.reason
-        elif multiplications is not None and multiplications < (least := _backend_class(name).least_work):
+        elif multiplications is not None and multiplications < (
+            least := _backend_class(name).least_work
+        ):
             reason = f"it pays from {least:,} multiplications a step on, and here are {multiplications:,}"
         else:
             try:
@@ -208,4 +230,11 @@ def _choose(multiplications: int | None, threads: int | None) -> Backend:
     raise BackendError("no backend can run here, not even NumPy")  # pragma: no cover
 
 
-__all__ = ["ENTRY_POINT_GROUP", "Availability", "Backend", "availability", "available_backends", "get_backend"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "Availability",
+    "Backend",
+    "availability",
+    "available_backends",
+    "get_backend",
+]

@@ -1,7 +1,7 @@
 """Any library that keeps the array API standard and whose arrays can be changed in place: PyTorch, array-api-strict, ...
 
-Nothing is overridden but where arrays are: all work is the reference's. PyTorch brings GPUs of Apple
-(``"torch:mps"``), AMD and NVIDIA (``"torch:cuda"``) and Intel (``"torch:xpu"``).
+Nothing is overridden but where arrays are: all work is the reference's. PyTorch brings GPUs of
+Apple (``"torch:mps"``), AMD and NVIDIA (``"torch:cuda"``) and Intel (``"torch:xpu"``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class ArrayApiBackend(Backend):
     Parameters
     ----------
     xp : namespace
-        Of the array API standard, such as the module ``array_api_strict`` or ``array_api_compat.torch``.
+        Of the array API standard, such as the module ``array_api_strict`` or
+        ``array_api_compat.torch``.
     device : optional
         As the library names it; by default the one that it takes by itself.
 
@@ -55,7 +56,9 @@ class ArrayApiBackend(Backend):
 
     def __reduce__(self) -> Any:
         arguments, options = self._made_with
-        if arguments and isinstance(arguments[0], ModuleType):  # which is found by its name in another process
+        if arguments and isinstance(
+            arguments[0], ModuleType
+        ):  # which is found by its name in another process
             return _with_module, (type(self), arguments[0].__name__, arguments[1:], options)
         return super().__reduce__()
 
@@ -78,7 +81,9 @@ class ArrayApiBackend(Backend):
 
     def from_numpy(self, host: np.ndarray) -> Array:
         if host.dtype.kind == "f" and host.dtype.itemsize > 4 and not self._has_float64:
-            host = host.astype(np.float32)  # all that the device can hold, and what its networks compute in
+            host = host.astype(
+                np.float32
+            )  # all that the device can hold, and what its networks compute in
         kind = host.dtype.newbyteorder("=")
         if not hasattr(self.xp, kind.name):
             kind = np.dtype(np.float64 if kind.kind == "f" else np.int64)
@@ -109,7 +114,8 @@ class TorchBackend(ArrayApiBackend):
     Parameters
     ----------
     device : str, optional
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"xpu"``, ...: by default what PyTorch takes by itself.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"xpu"``, ...: by default what PyTorch
+        takes by itself.
     """
 
     name = "torch"
@@ -126,7 +132,9 @@ class TorchBackend(ArrayApiBackend):
             return super().create(None, threads)
         try:
             return shared(cls, device)
-        except Exception as error:  # PyTorch has several for a device that it does not know, or that is not there
+        except (
+            Exception
+        ) as error:  # PyTorch has several for a device that it does not know, or that is not there
             reason = str(error).strip().partition("\n")[0]
             raise DeviceError(
                 f"PyTorch cannot use the device {device!r} here ({reason}); write {cls.name!r} or {f'{cls.name}:cpu'!r}"
@@ -136,14 +144,18 @@ class TorchBackend(ArrayApiBackend):
     def probe(cls) -> Availability:
         for module in ("torch", "array_api_compat"):
             if importlib.util.find_spec(module) is None:
-                return Availability.refused(BackendNotInstalledError, f"{module} is not installed", cls._INSTALL)
+                return Availability.refused(
+                    BackendNotInstalledError, f"{module} is not installed", cls._INSTALL
+                )
         try:
             import array_api_compat.torch as torch
 
             where = torch.asarray(0.0).device
         except Exception as error:  # a library of its own is missing, say
             reason = f"PyTorch is installed but does not work ({type(error).__name__}: {error})"
-            return Availability.refused(BackendImportError, reason, f"reinstall it: {cls._INSTALL}", error)
+            return Availability.refused(
+                BackendImportError, reason, f"reinstall it: {cls._INSTALL}", error
+            )
         return Availability(True, f"{where}" if where.type != "cpu" else processor.cpu_name())
 
     @property
@@ -151,5 +163,7 @@ class TorchBackend(ArrayApiBackend):
         return processor.cpu_name() if self._where.type == "cpu" else str(self._where)
 
 
-def _with_module(cls: type[ArrayApiBackend], xp: str, rest: tuple[Any, ...], options: dict[str, Any]) -> ArrayApiBackend:
+def _with_module(
+    cls: type[ArrayApiBackend], xp: str, rest: tuple[Any, ...], options: dict[str, Any]
+) -> ArrayApiBackend:
     return recreated(cls, (importlib.import_module(xp), *rest), options)

@@ -1,17 +1,18 @@
 """The contract of a backend, and its complete reference in array operations.
 
-:class:`Backend` is all that a network and the training loop know of the hardware. It is written over
-``self.xp``, a namespace of the array API standard whose arrays can be changed in place, and over the
-formulas of :mod:`fastnn.functions`, so a subclass that sets ``name`` and ``xp`` is a working backend;
-it then overrides the operations that it can do faster, each with the signature that it has here
-(:mod:`fastnn.backends.support` has the tables of what an override can do).
+:class:`Backend` is all that a network and the training loop know of the hardware. It is written
+over ``self.xp``, a namespace of the array API standard whose arrays can be changed in place, and
+over the formulas of :mod:`fastnn.functions`, so a subclass that sets ``name`` and ``xp`` is a
+working backend; it then overrides the operations that it can do faster, each with the signature
+that it has here (:mod:`fastnn.backends.support` has the tables of what an override can do).
 
-What an operation may rely on, because the networks and :class:`Dataset` see to it: it is called inside
-``current()``; samples ``x`` are a 2-D array (samples, features) and targets ``t`` either 1-D integer
-labels within range or a 2-D array (samples, outputs), or both are whatever the backend's own
-``dataset`` hands out in their place; everything else is an array of this backend, and all floating
-arrays of a call share one dtype, float32 or float64. The result has that dtype too. ``out=`` names an
-array to write to and to return, of the right shape and dtype; it must not overlap the inputs.
+What an operation may rely on, because the networks and :class:`Dataset` see to it: it is called
+inside ``current()``; samples ``x`` are a 2-D array (samples, features) and targets ``t`` either 1-D
+integer labels within range or a 2-D array (samples, outputs), or both are whatever the backend's
+own ``dataset`` hands out in their place; everything else is an array of this backend, and all
+floating arrays of a call share one dtype, float32 or float64. The result has that dtype too.
+``out=`` names an array to write to and to return, of the right shape and dtype; it must not overlap
+the inputs.
 
 A backend holds no state of a computation: one instance serves any number of networks and threads, a
 copy of it is itself, and it is pickled as its class and the arguments that it was made with.
@@ -47,8 +48,9 @@ class Backend:
     array_type : type
         The arrays that the operations take; by default those that `xp` makes.
     least_work : int
-        From how many multiplications a step on ``"auto"`` chooses this backend, if it prefers it and it
-        can run here: for less, another one has done the step before the work has started here.
+        From how many multiplications a step on ``"auto"`` chooses this backend, if it prefers it
+        and it can run here: for less, another one has done the step before the work has started
+        here.
     """
 
     name: ClassVar[str]
@@ -79,9 +81,13 @@ class Backend:
         """
         if device is not None:
             cls.device_number(device)
-            raise DeviceError(f"the backend {cls.name!r} has no numbered devices; write {cls.name!r}")
+            raise DeviceError(
+                f"the backend {cls.name!r} has no numbered devices; write {cls.name!r}"
+            )
         if threads is not None:
-            raise InputError(f"threads={threads!r} is not for the backend {cls.name!r}, which has none to choose")
+            raise InputError(
+                f"threads={threads!r} is not for the backend {cls.name!r}, which has none to choose"
+            )
         return shared(cls)
 
     @classmethod
@@ -89,7 +95,9 @@ class Backend:
         """The number that names a device, for backends that number them."""
         if not device.isdecimal():
             name = cls.name
-            raise InputError(f"the device in {f'{name}:{device}'!r} is not a number; write for example {f'{name}:0'!r}")
+            raise InputError(
+                f"the device in {f'{name}:{device}'!r} is not a number; write for example {f'{name}:0'!r}"
+            )
         return int(device)
 
     @cached_property
@@ -106,9 +114,9 @@ class Backend:
     def current(self) -> AbstractContextManager[Any]:
         """What operations, and other work on arrays of this backend, are done in.
 
-        Until the context is left, array operations run on the backend's device, and NumPy does not warn
-        of an overflow or underflow: those of the formulas give the right result, as exp does in the
-        sigmoid of -1000.
+        Until the context is left, array operations run on the backend's device, and NumPy does not
+        warn of an overflow or underflow: those of the formulas give the right result, as exp does
+        in the sigmoid of -1000.
         """
         return np.errstate(over="ignore", under="ignore")
 
@@ -149,13 +157,14 @@ class Backend:
     def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
         """The public door in: an array_like from the user as an array of this backend, of `dtype`.
 
-        The array is C-contiguous, where the library knows the order of elements in memory. It is copied
-        only if it is not that already.
+        The array is C-contiguous, where the library knows the order of elements in memory. It is
+        copied only if it is not that already.
 
         Raises
         ------
         ForeignArrayError
-            For an array in the memory of a device: it is for the caller to say that it shall be copied.
+            For an array in the memory of a device: it is for the caller to say that it shall be
+            copied.
         DtypeError
             If it does not hold real numbers.
         """
@@ -208,7 +217,10 @@ class Backend:
     def computes_as(self, cls: type[Backend]) -> bool:
         """Whether every operation is that of `cls`: steps that a subclass changes must not be left to what `cls` has for them."""
         own = vars(self).keys()
-        return all(getattr(type(self), name) is getattr(cls, name) and name not in own for name in OPERATIONS)
+        return all(
+            getattr(type(self), name) is getattr(cls, name) and name not in own
+            for name in OPERATIONS
+        )
 
     # -- operations --------------------------------------------------------------------------------
 
@@ -217,12 +229,20 @@ class Backend:
         return self._written(self.xp.take(a, rows, axis=0), out)
 
     def dense(
-        self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None
+        self,
+        x: Array,
+        W: Array,
+        b: Array,
+        activation: str = "identity",
+        *,
+        out: Array | None = None,
     ) -> Array:
         """activation(x·W + b): shapes (n, i), (i, j), (j,) → (n, j)."""
         a = self.xp.matmul(x, W)
         a += b
-        return self._written(a if activation == "identity" else ACTIVATIONS[activation].function(self.xp, a), out)
+        return self._written(
+            a if activation == "identity" else ACTIVATIONS[activation].function(self.xp, a), out
+        )
 
     def output(self, logits: Array, loss: str, *, out: Array | None = None) -> Array:
         """What a network with this loss predicts: the softmax of its logits for the cross-entropy, else the logits."""
@@ -232,7 +252,9 @@ class Backend:
         """The loss of predictions `y` (n, k) against targets `t`: a scalar that stays with the backend."""
         return LOSSES[loss].value(self.xp, y, one_hot(self.xp, t, y))
 
-    def loss_gradient(self, logits: Array, t: Array, loss: str, *, out: Array | None = None) -> tuple[Array, Array]:
+    def loss_gradient(
+        self, logits: Array, t: Array, loss: str, *, out: Array | None = None
+    ) -> tuple[Array, Array]:
         """The loss of the logits (n, k) and its derivative with respect to them, in one pass."""
         output, value, gradient = LOSSES[loss]
         y = output(self.xp, logits)
@@ -250,8 +272,8 @@ class Backend:
     ) -> Array:
         """Carry the derivative with respect to a layer's result, `delta` (n, j), back through its weights `W` (i, j).
 
-        Returns the derivative with respect to the pre-activation of the layer below, whose output was
-        `z` (n, i): (delta·Wᵀ) ⊙ f′, with f′ taken from `z`.
+        Returns the derivative with respect to the pre-activation of the layer below, whose output
+        was `z` (n, i): (delta·Wᵀ) ⊙ f′, with f′ taken from `z`.
         """
         result = self.xp.matmul(delta, W.T)
         if activation != "identity":
@@ -263,12 +285,19 @@ class Backend:
         return self.xp.matmul(x.T, delta), self.xp.sum(delta, axis=0)
 
     def dense_descent(
-        self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None
+        self,
+        W: Array,
+        b: Array,
+        x: Array,
+        delta: Array,
+        learning_rate: float,
+        *,
+        out: Array | None = None,
     ) -> None:
         """One step of gradient descent on a layer's parameters, in place, against what `dense_gradient` gives.
 
-        `out`, like `W`, is space for the gradient, which may be used or not; `delta` is scratch space
-        afterwards.
+        `out`, like `W`, is space for the gradient, which may be used or not; `delta` is scratch
+        space afterwards.
         """
         delta *= learning_rate  # smaller than the gradient
         dW, db = self.dense_gradient(x, delta)
@@ -276,13 +305,22 @@ class Backend:
         b -= db
 
     def numerical_gradient(
-        self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
+        self,
+        x: Array,
+        t: Array,
+        W1: Array,
+        b1: Array,
+        W2: Array,
+        b2: Array,
+        activation: str,
+        loss: str,
+        h: float,
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
         """The loss of a two-layer network and its central differences (L(w + h) − L(w − h)) / 2h for every parameter w.
 
-        Shapes (n, i), (n,) or (n, k), (i, j), (j,), (j, k), (k,). Returns the loss and the gradients of W1,
-        b1, W2 and b2, exact to rounding: see :mod:`fastnn.backends.incremental` for how. The parameters
-        are not touched.
+        Shapes (n, i), (n,) or (n, k), (i, j), (j,), (j, k), (k,). Returns the loss and the
+        gradients of W1, b1, W2 and b2, exact to rounding: see :mod:`fastnn.backends.incremental`
+        for how. The parameters are not touched.
         """
         self.check_dtype(np.dtype(np.float64))
         return incremental.numerical_gradient(
@@ -309,8 +347,8 @@ class Backend:
         return out
 
 
-#: What a backend may override with a kernel of its own; the tests hold each override to the signature
-#: that it has here.
+#: What a backend may override with a kernel of its own; the tests hold each override to the
+#: signature that it has here.
 OPERATIONS = (
     "take",
     "dense",

@@ -10,8 +10,8 @@ from .base import Backend
 
 _KINDS = FunctionType | classmethod | staticmethod
 
-#: Every method of the contract, of the machine, of arrays and of the operations. An override has the
-#: same parameters, so that it can be called in the same ways.
+#: Every method of the contract, of the machine, of arrays and of the operations. An override has
+#: the same parameters, so that it can be called in the same ways.
 METHODS = tuple(
     name
     for name, member in vars(Backend).items()

@@ -1,13 +1,15 @@
 """The numerical gradient at the price of backpropagation: evaluate again only what a perturbed parameter changes.
 
-The book's loop evaluates the whole network twice for each parameter. But moving W1[i, j] by ±h moves the pre-activation of the one
-hidden unit j, in sample n by u = ±h·x[n, i], and so that unit's output by some Δz; this moves the logits by Δz·W2[j, :].
-From the unperturbed network, both losses follow in a few operations, and where x[n, i] = 0 nothing changes at all. What is
-computed is still (L(w + h) − L(w − h)) / 2h for each parameter w, both losses to working precision: no derivative of the loss
-and nothing of backpropagation enters, so that the result remains an independent check of it.
+The book's loop evaluates the whole network twice for each parameter. But moving W1[i, j] by ±h
+moves the pre-activation of the one hidden unit j, in sample n by u = ±h·x[n, i], and so that unit's
+output by some Δz; this moves the logits by Δz·W2[j, :]. From the unperturbed network, both losses
+follow in a few operations, and where x[n, i] = 0 nothing changes at all. What is computed is still
+(L(w + h) − L(w − h)) / 2h for each parameter w, both losses to working precision: no derivative of
+the loss and nothing of backpropagation enters, so that the result remains an independent check of
+it.
 
-Written naively the difference of two such losses would lose half its digits. Here it does not, as every step computes the change
-of a quantity instead of the changed quantity:
+Written naively the difference of two such losses would lose half its digits. Here it does not, as
+every step computes the change of a quantity instead of the changed quantity:
 
 * Δz = f(a + u) − f(a) for each activation, without subtraction of nearly equal numbers: :data:`fastnn.functions.ACTIVATIONS`.
 * For a target c with probability p_c, the softmax of the changed logits is p_c / D there, with D = Σₖ pₖ·exp(Δz·vₖ) and
@@ -15,15 +17,18 @@ of a quantity instead of the changed quantity:
 * The loss of this target is −log(p_c/D + ε), with ε = 1e-7 the book's guard, so
   L(+h) − L(−h) = log1p(ρ·(T₊ − T₋) / (D₋·(ρ + κ·D₊))) with ρ = p_c/(p_c + ε) and κ = ε/(p_c + ε).
 
-T is a power series in Δz whose coefficients Σₖ pₖ·vₖᵐ/m! do not depend on i: five terms are exact to rounding as long as
+T is a power series in Δz whose coefficients Σₖ pₖ·vₖᵐ/m! do not depend on i: five terms are exact
+to rounding as long as
 |Δz·v| ≤ :data:`SERIES_BOUND`, and make the cost of a perturbation independent of the number of outputs. Beyond that bound the
-exponentials are evaluated one by one. The squared error is closed form in Δz, and W2 and b2 move a single logit.
+exponentials are evaluated one by one. The squared error is closed form in Δz, and W2 and b2 move a
+single logit.
 
-Everything is computed in float64, whatever the dtype of the network: in float32 the coefficients alone would cost the digits that
-the form of the differences saves.
+Everything is computed in float64, whatever the dtype of the network: in float32 the coefficients
+alone would cost the digits that the form of the differences saves.
 
-A loss that has no such form yet (it is in :data:`fastnn.functions.LOSSES` and not in :data:`DIFFERENCES`) is evaluated at the two
-perturbed networks and subtracted, which costs the digits that cancel, as in the book's loop.
+A loss that has no such form yet (it is in :data:`fastnn.functions.LOSSES` and not in
+:data:`DIFFERENCES`) is evaluated at the two perturbed networks and subtracted, which costs the
+digits that cancel, as in the book's loop.
 """
 
 from __future__ import annotations
@@ -34,10 +39,12 @@ from typing import Any, NamedTuple
 from ..functions import ACTIVATIONS, LOG_GUARD, LOSSES, Activation, one_hot
 from ..validation import Array
 
-#: |Δz·v| up to which five terms of the series of T are enough: relative to the first, the sixth is (2e-3)⁵/720 = 4e-17.
+#: |Δz·v| up to which five terms of the series of T are enough: relative to the first, the sixth is
+#: (2e-3)⁵/720 = 4e-17.
 SERIES_BOUND = 2e-3
 
-#: What to index a row of samples and the rows of a result with, to leave out features that are zero.
+#: What to index a row of samples and the rows of a result with, to leave out features that are
+#: zero.
 Features = Callable[[Array], Any]
 
 
@@ -73,9 +80,10 @@ def numerical_gradient(
 ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
     """The loss, and its central differences with step `h` for W1, b1, W2 and b2, in the dtype of W1.
 
-    The reference: array operations on one sample at a time. Its memory is some arrays of (samples, hidden units), and for the
-    sample at hand of (features, hidden units). `features` gives the index of those features of a row that are not zero, where
-    the library can write to an array that is indexed so.
+    The reference: array operations on one sample at a time. Its memory is some arrays of (samples,
+    hidden units), and for the sample at hand of (features, hidden units). `features` gives the
+    index of those features of a row that are not zero, where the library can write to an array that
+    is indexed so.
     """
     dtype = W1.dtype
     x, W1, b1, W2, b2 = (xp.astype(array, xp.float64, copy=False) for array in (x, W1, b1, W2, b2))
@@ -90,9 +98,13 @@ def numerical_gradient(
     if differences is not None:
         hidden, result = differences(xp, network, f, h, features)
     else:
-        hidden, result = _by_evaluation(xp, network, f, lambda changed: value(xp, output(xp, changed), t), h)
+        hidden, result = _by_evaluation(
+            xp, network, f, lambda changed: value(xp, output(xp, changed), t), h
+        )
     gradients = hidden[:-1, ...], hidden[-1, ...], result[:-1, ...], result[-1, ...]
-    return xp.astype(value(xp, y, t), dtype), tuple(xp.astype(g / (2 * h), dtype) for g in gradients)
+    return xp.astype(value(xp, y, t), dtype), tuple(
+        xp.astype(g / (2 * h), dtype) for g in gradients
+    )
 
 
 def _with_ones(xp: Any, a: Array) -> Array:
@@ -102,10 +114,14 @@ def _with_ones(xp: Any, a: Array) -> Array:
 def _no_differences(xp: Any, network: Evaluated) -> tuple[Array, Array]:
     """Zeros for L(+h) − L(−h) of all weights of the two layers, the last row being the biases."""
     x, a, z, y = network.x, network.a, network.z, network.y
-    return xp.zeros_like(x[0, :, None] * a[0, None, :]), xp.zeros_like(z[0, :, None] * y[0, None, :])
+    return xp.zeros_like(x[0, :, None] * a[0, None, :]), xp.zeros_like(
+        z[0, :, None] * y[0, None, :]
+    )
 
 
-def _cross_entropy(xp: Any, network: Evaluated, f: Activation, h: float, features: Features) -> tuple[Array, Array]:
+def _cross_entropy(
+    xp: Any, network: Evaluated, f: Activation, h: float, features: Features
+) -> tuple[Array, Array]:
     """L(+h) − L(−h) of the cross-entropy, target by target."""
     x, t, a, z, _, p, W2 = network
     hidden, output = _no_differences(xp, network)
@@ -126,14 +142,19 @@ def _cross_entropy(xp: Any, network: Evaluated, f: Activation, h: float, feature
             hidden[some, :] += weight * _log_ratio(xp, *sums, *odds)
             # Moving the target's own logit is moving all the others the other way.
             own = numbers == target
-            share, rest = xp.where(own, others[n, ...], p[n, ...]), xp.where(own, p[n, ...], others[n, ...])
+            share, rest = (
+                xp.where(own, others[n, ...], p[n, ...]),
+                xp.where(own, p[n, ...], others[n, ...]),
+            )
             step = xp.where(own, -h * xp.ones_like(share), h) * z[n, :, None]
             above, below = ((share * xp.expm1(s), rest + share * xp.exp(s)) for s in (step, -step))
             output += weight * _log_ratio(xp, above, below, *odds)
     return hidden, output
 
 
-def _squared_error(xp: Any, network: Evaluated, f: Activation, h: float, features: Features) -> tuple[Array, Array]:
+def _squared_error(
+    xp: Any, network: Evaluated, f: Activation, h: float, features: Features
+) -> tuple[Array, Array]:
     """L(+h) − L(−h) of the squared error: (Δz₊ − Δz₋)·(G + Q/2·(Δz₊ + Δz₋)), with G = W2·(y − t) and Q = Σₖ W2[:, k]²."""
     x, t, a, z, _, y, W2 = network
     hidden, _ = _no_differences(xp, network)
@@ -157,7 +178,9 @@ def _by_evaluation(
         up, down = (f.change(xp, a, u) for u in (h * x[:, i, None], -h * x[:, i, None]))
         for j in range(hidden.shape[1]):
             w = W2[j, None, :]
-            hidden[i, j] = loss_of(logits + up[:, j, None] * w) - loss_of(logits + down[:, j, None] * w)
+            hidden[i, j] = loss_of(logits + up[:, j, None] * w) - loss_of(
+                logits + down[:, j, None] * w
+            )
     for k in range(output.shape[1]):
         direction = xp.zeros_like(logits)
         direction[:, k] = h
@@ -167,7 +190,8 @@ def _by_evaluation(
     return hidden, output
 
 
-#: L(+h) − L(−h) without cancellation, by loss: for all weights into hidden units, and for all into outputs.
+#: L(+h) − L(−h) without cancellation, by loss: for all weights into hidden units, and for all into
+#: outputs.
 DIFFERENCES = {"cross_entropy": _cross_entropy, "mean_squared_error": _squared_error}
 
 
@@ -204,7 +228,9 @@ def _polynomial(x: Array, coefficients: list[Array]) -> Array:
     return result
 
 
-def _log_ratio(xp: Any, up: tuple[Array, Array], down: tuple[Array, Array], kept: Array, guard: Array) -> Array:
+def _log_ratio(
+    xp: Any, up: tuple[Array, Array], down: tuple[Array, Array], kept: Array, guard: Array
+) -> Array:
     """L(+h) − L(−h) of a target, from T and D at +h and at −h, ρ and κ."""
     (T_up, D_up), (T_down, D_down) = up, down
     difference = T_up - T_down
@@ -222,4 +248,7 @@ def _log_ratio(xp: Any, up: tuple[Array, Array], down: tuple[Array, Array], kept
 
 def _sum_of_others(xp: Any, p: Array) -> Array:
     """1 − p without cancellation: for each output the sum of all the other probabilities."""
-    return xp.stack([xp.sum(p[:, :k], axis=1) + xp.sum(p[:, k + 1 :], axis=1) for k in range(p.shape[1])], axis=1)
+    return xp.stack(
+        [xp.sum(p[:, :k], axis=1) + xp.sum(p[:, k + 1 :], axis=1) for k in range(p.shape[1])],
+        axis=1,
+    )

@@ -20,11 +20,12 @@ from .availability import Availability
 from .base import Backend
 from .sharing import shared
 
-#: Bytes on which arrays begin. Weights that do not begin at half a line at least cost a product on two
-#: threads of OpenBLAS up to an eighth of its time.
+#: Bytes on which arrays begin. Weights that do not begin at half a line at least cost a product on
+#: two threads of OpenBLAS up to an eighth of its time.
 CACHE_LINE = 64
 
-#: How many rows are many, and of how many values a row is short, where it matters in which order NumPy takes them.
+#: How many rows are many, and of how many values a row is short, where it matters in which order
+#: NumPy takes them.
 MANY_ROWS, SHORT_ROW = 50, 20
 
 
@@ -39,8 +40,8 @@ def _sigmoid(a: Array) -> Array:
 
 
 def _softmax(logits: Array, out: Array | None) -> Array:
-    # NumPy reduces rows one by one, which takes longer than a short row itself; stored by columns, many
-    # are reduced at once.
+    # NumPy reduces rows one by one, which takes longer than a short row itself; stored by columns,
+    # many are reduced at once.
     by_columns = len(logits) >= MANY_ROWS and logits.shape[1] <= SHORT_ROW
     y = logits.copy(order="F") if by_columns else logits
     y = np.subtract(y, y.max(axis=1, keepdims=True), out=y if by_columns else out)
@@ -96,14 +97,22 @@ class NumpyBackend(Backend):
 
     @classmethod
     def create(cls, device: str | None = None, threads: int | None = None) -> Self:
-        return super().create(device) if threads is None or device is not None else shared(cls, threads=threads)
+        return (
+            super().create(device)
+            if threads is None or device is not None
+            else shared(cls, threads=threads)
+        )
 
     @classmethod
     def probe(cls) -> Availability:
         return Availability(True, processor.cpu_name())
 
     def __repr__(self) -> str:
-        chosen = "" if self.threads is None else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
+        chosen = (
+            ""
+            if self.threads is None
+            else f", {self.threads} thread{'s' if self.threads > 1 else ''}"
+        )
         return f"{super().__repr__()[:-1]}{chosen}>"
 
     def warm_up(self, dtype: Any = "float64") -> None:
@@ -125,10 +134,18 @@ class NumpyBackend(Backend):
     # -- operations --------------------------------------------------------------------------------
 
     def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
-        return a.take(rows, axis=0, out=out, mode="clip")  # any mode that can raise copies through a second buffer
+        return a.take(
+            rows, axis=0, out=out, mode="clip"
+        )  # any mode that can raise copies through a second buffer
 
     def dense(
-        self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None
+        self,
+        x: Array,
+        W: Array,
+        b: Array,
+        activation: str = "identity",
+        *,
+        out: Array | None = None,
     ) -> Array:
         activate = ACTIVATE.get(activation)
         if activate is None:
@@ -145,7 +162,9 @@ class NumpyBackend(Backend):
             return super().loss(y, t, loss)
         return _mean_surprisal(y[_numbers(len(t)), t])
 
-    def loss_gradient(self, logits: Array, t: Array, loss: str, *, out: Array | None = None) -> tuple[Array, Array]:
+    def loss_gradient(
+        self, logits: Array, t: Array, loss: str, *, out: Array | None = None
+    ) -> tuple[Array, Array]:
         if t.ndim != 1 or loss not in OF_LABELS:
             return super().loss_gradient(logits, t, loss, out=out)
         y = _softmax(logits, out)
@@ -169,7 +188,14 @@ class NumpyBackend(Backend):
         return _layer_gradient(x, delta)
 
     def dense_descent(
-        self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None
+        self,
+        W: Array,
+        b: Array,
+        x: Array,
+        delta: Array,
+        learning_rate: float,
+        *,
+        out: Array | None = None,
     ) -> None:
         delta *= learning_rate
         dW, db = _layer_gradient(x, delta, out=out)
@@ -183,9 +209,9 @@ class NumpyBackend(Backend):
 
 
 def _layer_gradient(x: Array, delta: Array, *, out: Array | None = None) -> tuple[Array, Array]:
-    # A column by a row, the gradient of a single sample, takes matmul six times as long; with more of
-    # them it is dot that loses time, because it clears `out` first. And BLAS adds up rows in a third of
-    # the time of sum.
+    # A column by a row, the gradient of a single sample, takes matmul six times as long; with more
+    # of them it is dot that loses time, because it clears `out` first. And BLAS adds up rows in a
+    # third of the time of sum.
     product = np.dot if len(x) == 1 else np.matmul
     return product(x.T, delta, out=out), _ones(len(delta), delta.dtype) @ delta
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-#: Below how many multiplications in its largest product a step runs on one BLAS thread, and from how
-#: many on all of them. In between it depends on the machine, and on what else that does, whether
-#: several threads are faster.
+#: Below how many multiplications in its largest product a step runs on one BLAS thread, and from
+#: how many on all of them. In between it depends on the machine, and on what else that does,
+#: whether several threads are faster.
 SMALL, LARGE = 500_000, 16_000_000
 
 
@@ -23,11 +23,15 @@ def cpu_name() -> str:
     """The processor and how many of its cores this process may use, such as ``"AMD EPYC, 2 cores"``."""
     name = platform.processor() or platform.machine() or "CPU"
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():  # Linux: platform.processor() is empty or only names the architecture there
+    if (
+        cpuinfo.is_file()
+    ):  # Linux: platform.processor() is empty or only names the architecture there
         lines = cpuinfo.read_text(errors="replace").splitlines()
         models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
         name = next(models, name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return f"{name}, {cores} core{'s' if cores != 1 else ''}"
 
 
@@ -37,7 +41,9 @@ def threads_that_pay(multiplications: int) -> AbstractContextManager[Any]:
         return nullcontext()
     blas = _blas()
     threads = max((library["num_threads"] for library in blas.info()), default=1)
-    if threads == 1 or (multiplications >= SMALL and _threads_pay(multiplications.bit_length(), threads)):
+    if threads == 1 or (
+        multiplications >= SMALL and _threads_pay(multiplications.bit_length(), threads)
+    ):
         return nullcontext()
     return blas.limit(limits=1)
 
@@ -48,7 +54,9 @@ def blas_threads(count: int) -> AbstractContextManager[Any]:
 
 
 def _blas() -> Any:
-    from threadpoolctl import ThreadpoolController  # looks at every library that is loaded, so only when needed
+    from threadpoolctl import (
+        ThreadpoolController,
+    )  # looks at every library that is loaded, so only when needed
 
     return ThreadpoolController().select(user_api="blas")
 
@@ -66,8 +74,8 @@ def _threads_pay(bits: int, threads: int) -> bool:
     """Whether products with numbers of multiplications of so many bits are faster on these BLAS threads than on one.
 
     Measured, in some hundredths of a second at most, once a process, or again after
-    :func:`forget_measurements`: the last bits of a product depend on the number of threads, and two runs
-    from the same seed shall agree exactly, also if the machine has become busy in between.
+    :func:`forget_measurements`: the last bits of a product depend on the number of threads, and two
+    runs from the same seed shall agree exactly, also if the machine has become busy in between.
     """
     pay = _measured.get((bits, threads))
     if pay is None:

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from ..validation import Array, numpy_dtype
 from .datasets import Dataset
 
-#: Makes a step with each of the batches `rows`, shape (steps, batch), in turn, and writes its loss to `losses`, shape (steps,).
+#: Makes a step with each of the batches `rows`, shape (steps, batch), in turn, and writes its loss
+#: to `losses`, shape (steps,).
 Runner = Callable[[Array, Array], None]
 
 
@@ -41,7 +42,8 @@ class TrainingStep:
         Of the backend; a batch is some of its rows, by number.
     batch_size : int
     operations : callable
-        The same step over the operations of the backend: row numbers, shape (batch,), to the loss, which stays with the backend.
+        The same step over the operations of the backend: row numbers, shape (batch,), to the loss,
+        which stays with the backend.
     """
 
     network: str
@@ -59,5 +61,12 @@ class TrainingStep:
     def choices(self) -> dict[str, Any]:
         """What there are several ways to do, as support tables list it; a field that is new here stands in none of them yet."""
         arrays = {"params", "data", "batch_size", "operations", "h"}
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in arrays}
-        return values | {"update": self.update.name, "dtype": numpy_dtype(next(iter(self.params.values()))).name}
+        values = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in arrays
+        }
+        return values | {
+            "update": self.update.name,
+            "dtype": numpy_dtype(next(iter(self.params.values()))).name,
+        }

@@ -1,7 +1,7 @@
 """Support tables: what an override of a backend can do. Whatever is not in its table goes to the reference.
 
-A table stands beside the overrides and is consulted here, in one place, so that no override asks for itself
-and none can forget to::
+A table stands beside the overrides and is consulted here, in one place, so that no override asks
+for itself and none can forget to::
 
     SUPPORT = {"dense": Support(activation=("sigmoid", "relu"), contiguous=("W",)), ...}
 
@@ -29,7 +29,8 @@ class Support:
     contiguous : tuple of str
         Which of its arrays have to be C-contiguous.
     sizes : tuple of (callable, int)
-        Sizes of a call, computed from all its arguments by name, and the largest that is taken of each.
+        Sizes of a call, computed from all its arguments by name, and the largest that is taken of
+        each.
     data : type, optional
         For training: the datasets that can be trained on.
     values : containers by the name of an argument, or of what a training step chooses
@@ -65,7 +66,9 @@ class Support:
         if not choices.keys() <= self.values.keys():
             return False
         others = {name: value for name, value in vars(step).items() if name not in step.choices}
-        return isinstance(step.data, self.data) and self.covers({**others, **step.params, **choices})
+        return isinstance(step.data, self.data) and self.covers(
+            {**others, **step.params, **choices}
+        )
 
 
 def supported(support: Support) -> Callable[[Callable], Any]:
@@ -87,7 +90,8 @@ class _Override:
         def run(backend: Any, *arguments: Any, **options: Any) -> Any:
             if covers(dict(zip(names, arguments, strict=False)) | options):
                 return method(backend, *arguments, **options)
-            # What only the override reads, such as compressed rows, becomes what the reference reads.
+            # What only the override reads, such as compressed rows, becomes what the reference
+            # reads.
             plain = [a.gathered() if hasattr(a, "gathered") else a for a in arguments]
             return getattr(super(owner, backend), name)(*plain, **options)
 

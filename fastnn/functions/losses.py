@@ -67,7 +67,8 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
 
 
 def _cross_entropy(xp: Any, y: Array, t: Array) -> Array:
-    # Row by row first: a one-hot row adds only zeros, so that it gives what its label's logarithm is.
+    # Row by row first: a one-hot row adds only zeros, so that it gives what its label's logarithm
+    # is.
     return -xp.sum(xp.sum(t * xp.log(y + LOG_GUARD), axis=1)) / y.shape[0]
 
 

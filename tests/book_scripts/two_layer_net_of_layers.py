@@ -30,7 +30,10 @@ class TwoLayerNet:
         return self.lastLayer.forward(self.predict(x), t)
 
     def numerical_gradient(self, x, t):
-        return {key: numerical_gradient(lambda W: self.loss(x, t), self.params[key]) for key in self.params}
+        return {
+            key: numerical_gradient(lambda W: self.loss(x, t), self.params[key])
+            for key in self.params
+        }
 
     def gradient(self, x, t):
         self.loss(x, t)

@@ -1,7 +1,8 @@
 """As much of CuPy as the backend uses, over NumPy arrays; kernels run on the CPU, and graphs are lists of their launches.
 
-Whatever moves data between host and device, or makes the host wait, is counted in `waits`. While a stream is captured
-everything but kernels and allocations is refused with the error that CuPy has for calls of cuBLAS.
+Whatever moves data between host and device, or makes the host wait, is counted in `waits`. While a
+stream is captured everything but kernels and allocations is refused with the error that CuPy has
+for calls of cuBLAS.
 """
 
 import contextlib
@@ -42,7 +43,9 @@ def _refuse_capture():
 
 def _refuse_another_device():
     if _thread.device != home:
-        raise ValueError(f"the device where the array resides ({home}) is different from the current device ({_thread.device})")
+        raise ValueError(
+            f"the device where the array resides ({home}) is different from the current device ({_thread.device})"
+        )
 
 
 class ndarray(np.ndarray):  # noqa: N801
@@ -150,7 +153,10 @@ def __getattr__(name):
         return function
 
     def of_arrays(*arguments, **options):
-        given = [*arguments, *(a for argument in arguments if isinstance(argument, list | tuple) for a in argument)]
+        given = [
+            *arguments,
+            *(a for argument in arguments if isinstance(argument, list | tuple) for a in argument),
+        ]
         if not any(isinstance(a, ndarray) for a in given):
             return function(*arguments, **options)
         _refuse_capture()
@@ -166,7 +172,9 @@ class RawModule(raw_module.RawModule):
 
         def launch(grid, block, args):
             _refuse_another_device()
-            assert all(not isinstance(a, np.ndarray) or isinstance(a, ndarray) for a in args), "a host array reached a kernel"
+            assert all(not isinstance(a, np.ndarray) or isinstance(a, ndarray) for a in args), (
+                "a host array reached a kernel"
+            )
             if _thread.captured is None:
                 kernel(grid, block, args)
             else:

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 
 HEADER = Path(__file__).with_name("cuda.h")
-FAULTS = ("", "too many threads in a block", "an empty grid or block", "too many blocks", "a barrier that not all threads reach")
+FAULTS = (
+    "",
+    "too many threads in a block",
+    "an empty grid or block",
+    "too many blocks",
+    "a barrier that not all threads reach",
+)
 
 
 def compiler():
@@ -36,12 +42,17 @@ class RawModule:
         if not path.is_file():
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 built = Path(folder) / "kernels.so"
-                done = subprocess.run([*command, "-o", str(built), "-"], input=source, text=True, capture_output=True)
+                done = subprocess.run(
+                    [*command, "-o", str(built), "-"], input=source, text=True, capture_output=True
+                )
                 assert done.returncode == 0, done.stderr
                 built.replace(path)
-        library = ctypes.PyDLL(str(path))  # keeps the interpreter's lock: there is one set of fibres
+        library = ctypes.PyDLL(
+            str(path)
+        )  # keeps the interpreter's lock: there is one set of fibres
         self._kernels = {
-            name: Kernel(name, library[f"launch_{i}"], library[f"kinds_{i}"]) for i, name in enumerate(name_expressions)
+            name: Kernel(name, library[f"launch_{i}"], library[f"kinds_{i}"])
+            for i, name in enumerate(name_expressions)
         }
 
     def get_function(self, name):

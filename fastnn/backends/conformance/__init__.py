@@ -2,7 +2,8 @@
 
 ``python -m pytest --pyargs fastnn.backends.conformance --backend mine`` runs them over a registered
 backend; ``--backend`` may be given several times, and without it they run over every registered
-backend that can run here. ``--examples 10`` draws fewer examples of each property than the usual 40.
+backend that can run here. ``--examples 10`` draws fewer examples of each property than the usual
+40.
 
 The operations are held against the formulas of the book in extended precision (``oracle``), within
 bounds of the rounding error of a plain evaluation: (operations) · eps · (magnitudes).

@@ -18,7 +18,8 @@ from .. import available_backends, get_backend  # noqa: E402
 
 
 def pytest_configure(config):
-    # What else the author has set, such as another database, stays. The first call of a kernel may compile.
+    # What else the author has set, such as another database, stays. The first call of a kernel may
+    # compile.
     examples = config.getoption("fastnn_examples", 40)
     settings.register_profile("fastnn", settings(deadline=None, max_examples=examples))
     settings.load_profile("fastnn")

@@ -1,7 +1,7 @@
 """The oracle: the formulas and loops of the book, written out plainly and slowly, sharing no code with fastnn.
 
-Everything keeps the dtype that it is given, so `numpy.longdouble` gives a reference beyond float64. Targets are one-hot
-or soft rows here, never labels.
+Everything keeps the dtype that it is given, so `numpy.longdouble` gives a reference beyond float64.
+Targets are one-hot or soft rows here, never labels.
 """
 
 import numpy as np
@@ -101,7 +101,8 @@ def numerical_gradient(f, x, h=1e-4, indices=None):
 def train(params, x, t, rows, learning_rate=0.1, h=None, **formulas):
     """The training loop on given row numbers, one row of them an iteration.
 
-    Against backpropagation or, with a step `h`, central differences. Updates `params`, returns the losses.
+    Against backpropagation or, with a step `h`, central differences. Updates `params`, returns the
+    losses.
     """
     losses = []
     for batch in rows:

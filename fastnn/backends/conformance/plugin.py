@@ -1,7 +1,7 @@
 """The options of these tests: pytest reads options of a package given by ``--pyargs`` only from a plugin.
 
-As every pytest where fastnn is installed loads this, it imports nothing, and adds no option unless the
-command line names these tests: projects may well have a ``--backend`` of their own.
+As every pytest where fastnn is installed loads this, it imports nothing, and adds no option unless
+the command line names these tests: projects may well have a ``--backend`` of their own.
 """
 
 from __future__ import annotations

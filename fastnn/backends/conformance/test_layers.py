@@ -36,7 +36,8 @@ def test_dense(backend, dtype, n, i, j, activation, seed, use_out):
     again = backend.dense(x, W, b, activation)
     assert out is None or result is out
     expected = oracle.ACTIVATIONS[activation][0](wide_x @ wide_W + wide_b)
-    # Every activation has a slope of at most 1, so the error of the pre-activation passes at most as it is.
+    # Every activation has a slope of at most 1, so the error of the pre-activation passes at most
+    # as it is.
     d.assert_close(
         result, expected, np.abs(wide_x) @ np.abs(wide_W) + np.abs(wide_b) + np.abs(expected), i + 8
     )

@@ -15,7 +15,8 @@ from . import oracle
 
 SAMPLES, FEATURES, UNITS, OUTPUTS = 60, 5, 3, 3
 
-#: How many batches the calls of one runner get: none, one, more than a backend may take at once, some.
+#: How many batches the calls of one runner get: none, one, more than a backend may take at once,
+#: some.
 CALLS = 0, 1, 70, 3
 
 RATES = {"cross_entropy": 0.5, "mean_squared_error": 0.01}

@@ -30,8 +30,13 @@ from .support import SUPPORT
 
 _INSTALL = "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', whichever CUDA the driver supports (nvidia-smi shows it)"
 
-#: What CUDA's libraries call it when there is no memory for what CuPy's pool does not hold: kernels, graphs, handles.
-_MEMORY_FAILURES = ("cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED")
+#: What CUDA's libraries call it when there is no memory for what CuPy's pool does not hold:
+#: kernels, graphs, handles.
+_MEMORY_FAILURES = (
+    "cudaErrorMemoryAllocation",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 #: What CuPy calls it when it is installed without CUDA's headers, which it needs to compile.
 _NO_HEADERS = "Failed to find CUDA headers"
 
@@ -86,7 +91,8 @@ class CupyBackend(Backend):
     """
 
     name = "cupy"
-    #: An estimate, not measured: launching the two kernels of a step takes about as long as Numba takes for so many on MNIST.
+    #: An estimate, not measured: launching the two kernels of a step takes about as long as Numba
+    #: takes for so many on MNIST.
     least_work = 400_000
 
     def __init__(self, number: int = 0) -> None:
@@ -110,10 +116,14 @@ class CupyBackend(Backend):
         try:
             import cupy
 
-            failure = cupy.cuda.runtime.CUDARuntimeError  # not there if some folder happens to be called cupy
+            failure = (
+                cupy.cuda.runtime.CUDARuntimeError
+            )  # not there if some folder happens to be called cupy
         except Exception as error:  # a CuPy without its CUDA libraries fails in many ways
             reason = f"CuPy is installed but does not import ({type(error).__name__}: {error})"
-            return Availability.refused(BackendImportError, reason, f"reinstall it: {_INSTALL}", error)
+            return Availability.refused(
+                BackendImportError, reason, f"reinstall it: {_INSTALL}", error
+            )
         try:
             count = cupy.cuda.runtime.getDeviceCount()
             name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode() if count else ""
@@ -122,7 +132,9 @@ class CupyBackend(Backend):
             remedy = "install an NVIDIA driver, or a newer one, or use backend='numba'"
             return Availability.refused(DeviceError, reason, remedy, error)
         if not count:
-            return Availability.refused(DeviceError, "there is no CUDA device", "use backend='numba'")
+            return Availability.refused(
+                DeviceError, "there is no CUDA device", "use backend='numba'"
+            )
         return Availability(True, name)
 
     @classmethod
@@ -132,7 +144,9 @@ class CupyBackend(Backend):
         number, count = cls.device_number(device), cls._import().cuda.runtime.getDeviceCount()
         if number >= count:
             known = "device 0" if count == 1 else f"devices 0 to {count - 1}"
-            raise DeviceError(f"there is no CUDA device {number}; this machine has {known}: write {f'{cls.name}:{count - 1}'!r}")
+            raise DeviceError(
+                f"there is no CUDA device {number}; this machine has {known}: write {f'{cls.name}:{count - 1}'!r}"
+            )
         return shared(cls, number)
 
     @cached_property
@@ -174,8 +188,11 @@ class CupyBackend(Backend):
                 raise BackendImportError(
                     f"{operation}: CuPy does not find a part of CUDA ({error}); reinstall it with CUDA's libraries: {_INSTALL}"
                 ) from error
-            # The runtime, the driver, cuBLAS and NVRTC have errors of their own, all of them RuntimeErrors.
-            if isinstance(error, cuda.memory.OutOfMemoryError) or any(name in str(error) for name in _MEMORY_FAILURES):
+            # The runtime, the driver, cuBLAS and NVRTC have errors of their own, all of them
+            # RuntimeErrors.
+            if isinstance(error, cuda.memory.OutOfMemoryError) or any(
+                name in str(error) for name in _MEMORY_FAILURES
+            ):
                 with self.current():
                     free, total = cuda.runtime.memGetInfo()
                 raise DeviceMemoryError(
@@ -223,7 +240,9 @@ class CupyBackend(Backend):
 
     def check(self, **arrays: Any) -> None:
         """The same for arrays and rows of them."""
-        self.check_arrays(**{name: a.whole if isinstance(a, Rows) else a for name, a in arrays.items()})
+        self.check_arrays(
+            **{name: a.whole if isinstance(a, Rows) else a for name, a in arrays.items()}
+        )
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         return RowsDataset(self, x, t)
@@ -241,14 +260,22 @@ class CupyBackend(Backend):
 
     @supported(SUPPORT["dense"])
     def dense(
-        self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None
+        self,
+        x: Array,
+        W: Array,
+        b: Array,
+        activation: str = "identity",
+        *,
+        out: Array | None = None,
     ) -> Array:
         out = self.xp.empty((len(x), W.shape[1]), W.dtype) if out is None else out
         self.kernels.dense(x, W, b, activation, out)
         return out
 
     @supported(SUPPORT["loss_gradient"])
-    def loss_gradient(self, logits: Array, t: Array, loss: str, *, out: Array | None = None) -> tuple[Array, Array]:
+    def loss_gradient(
+        self, logits: Array, t: Array, loss: str, *, out: Array | None = None
+    ) -> tuple[Array, Array]:
         out = self.xp.empty(logits.shape, logits.dtype) if out is None else out
         return self.kernels.loss_gradient(logits, t, loss, out), out
 
@@ -262,13 +289,23 @@ class CupyBackend(Backend):
 
     @supported(SUPPORT["dense_gradient"])
     def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
-        dW, db = self.xp.empty((x.shape[1], delta.shape[1]), delta.dtype), self.xp.empty(delta.shape[1], delta.dtype)
+        dW, db = (
+            self.xp.empty((x.shape[1], delta.shape[1]), delta.dtype),
+            self.xp.empty(delta.shape[1], delta.dtype),
+        )
         self.kernels.dense_gradient(x, delta, dW, db)
         return dW, db
 
     @supported(SUPPORT["dense_descent"])
     def dense_descent(
-        self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None
+        self,
+        W: Array,
+        b: Array,
+        x: Array,
+        delta: Array,
+        learning_rate: float,
+        *,
+        out: Array | None = None,
     ) -> None:
         self.kernels.dense_descent(W, b, x, delta, learning_rate)
 
@@ -278,9 +315,20 @@ class CupyBackend(Backend):
 
     @supported(SUPPORT["numerical_gradient"])
     def numerical_gradient(
-        self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
+        self,
+        x: Array,
+        t: Array,
+        W1: Array,
+        b1: Array,
+        W2: Array,
+        b2: Array,
+        activation: str,
+        loss: str,
+        h: float,
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        return differences.numerical_gradient(self.kernels, x, t, W1, b1, W2, b2, activation, loss, float(h))
+        return differences.numerical_gradient(
+            self.kernels, x, t, W1, b1, W2, b2, activation, loss, float(h)
+        )
 
 
 for _name in OPERATIONS:

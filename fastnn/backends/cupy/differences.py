@@ -10,12 +10,22 @@ from ...validation import Array
 from .kernels import TYPES, Kernels, blocks, power_of_two
 from .support import ACTIVATION_CODES
 
-#: How much memory the numerical gradient may use beside its results; of more samples than that allows, it takes some at a time.
+#: How much memory the numerical gradient may use beside its results; of more samples than that
+#: allows, it takes some at a time.
 WORKSPACE_BYTES = 1 << 28
 
 
 def numerical_gradient(
-    kernels: Kernels, x: Any, t: Any, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
+    kernels: Kernels,
+    x: Any,
+    t: Any,
+    W1: Array,
+    b1: Array,
+    W2: Array,
+    b2: Array,
+    activation: str,
+    loss: str,
+    h: float,
 ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
     """The loss, and its central differences: see :mod:`fastnn.backends.incremental`."""
     xp = kernels.xp
@@ -27,10 +37,13 @@ def numerical_gradient(
     chunk = max(WORKSPACE_BYTES // sample_bytes, 1)
     for first in range(0, len(x), chunk):
         some = slice(first, first + chunk)
-        _differences(kernels, x, t, some, W1, b1, W2, b2, activation, loss, h, pairs, losses, gradients)
+        _differences(
+            kernels, x, t, some, W1, b1, W2, b2, activation, loss, h, pairs, losses, gradients
+        )
     value = xp.empty((), W1.dtype)
     kernels.sum(losses, value, len(x) if loss == "cross_entropy" else 1)
     return value, gradients
+
 
 def _differences(
     kernels: Kernels,
@@ -68,7 +81,20 @@ def _differences(
         f"network<{real}>",
         (samples,),
         (power_of_two(max(outputs, units), 256),),
-        (a, W2, b2, *kernels.targets(t), z, y, others, exponentials, *outcome, units, outputs, *modes),
+        (
+            a,
+            W2,
+            b2,
+            *kernels.targets(t),
+            z,
+            y,
+            others,
+            exponentials,
+            *outcome,
+            units,
+            outputs,
+            *modes,
+        ),
     )
     kernels.launch(
         f"coefficients<{real}>",
@@ -82,11 +108,40 @@ def _differences(
         f"hidden_differences<{real}>",
         (features + 1, blocks(units, width)),
         (width, power_of_two(blocks(samples, 4), 512 // width)),
-        (*kernels.samples(x), a, y, W2, *outcome[1:], coefficients, dW1, db1, *sizes, *modes, h, scale, more),
+        (
+            *kernels.samples(x),
+            a,
+            y,
+            W2,
+            *outcome[1:],
+            coefficients,
+            dW1,
+            db1,
+            *sizes,
+            *modes,
+            h,
+            scale,
+            more,
+        ),
     )
     kernels.launch(
         f"output_differences<{real}>",
         ((units + 1) * outputs,),
         (power_of_two(samples, 128),),
-        (z, y, others, *outcome[1:], dW2, db2, samples, units, outputs, pairs, cross_entropy, h, scale, more),
+        (
+            z,
+            y,
+            others,
+            *outcome[1:],
+            dW2,
+            db2,
+            samples,
+            units,
+            outputs,
+            pairs,
+            cross_entropy,
+            h,
+            scale,
+            more,
+        ),
     )

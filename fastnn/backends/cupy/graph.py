@@ -1,9 +1,10 @@
 """A step of training as a CUDA graph: recorded once, then replayed without Python, and without the host waiting.
 
-A graph fixes the addresses of everything that its kernels read and write. So each graph holds row numbers of its own, which its
-first kernel fetches from those of the loop, at a position that is kept on the device and moved on by its last kernel, and whatever
-the recorded steps allocate comes from a pool that lives as long as the graph. One graph makes many steps; a second one, of a
-single step, makes what is left over.
+A graph fixes the addresses of everything that its kernels read and write. So each graph holds row
+numbers of its own, which its first kernel fetches from those of the loop, at a position that is
+kept on the device and moved on by its last kernel, and whatever the recorded steps allocate comes
+from a pool that lives as long as the graph. One graph makes many steps; a second one, of a single
+step, makes what is left over.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class RecordedLoop:
     backend : CupyBackend
     kernels : Kernels
     step : callable
-        Row numbers, shape (batch,), to the loss, a single number of the dtype of the losses. It launches kernels and allocates, and
-        does nothing else.
+        Row numbers, shape (batch,), to the loss, a single number of the dtype of the losses. It
+        launches kernels and allocates, and does nothing else.
     """
 
     def __init__(self, backend: Backend, kernels: Kernels, step: Callable[[Array], Array]) -> None:
@@ -45,7 +46,9 @@ class RecordedLoop:
         self._recordings: dict[tuple[int, int], Recording | None] = {}
 
     def __call__(self, rows: Array, losses: Array) -> None:
-        if not (rows.flags.c_contiguous and losses.flags.c_contiguous):  # the graphs go by their addresses
+        if not (
+            rows.flags.c_contiguous and losses.flags.c_contiguous
+        ):  # the graphs go by their addresses
             self._unrecorded(rows, losses)
             return
         done = 0
@@ -81,11 +84,14 @@ class RecordedLoop:
         try:
             recording = Recording(self._backend, all_steps)
         except RuntimeError as error:
-            # What CUDA says of a capture that something else broke off, such as another thread's end.
+            # What CUDA says of a capture that something else broke off, such as another thread's
+            # end.
             if any(words in str(error) for words in _NOT_CAPTURED):
                 return None
             raise
-        addresses[...] = xp.asarray(np.array([value.data.ptr for value in recording.results], np.uint64))
+        addresses[...] = xp.asarray(
+            np.array([value.data.ptr for value in recording.results], np.uint64)
+        )
         recording.inputs = rows, addresses
         return recording
 
@@ -107,8 +113,8 @@ class Recording:
     def __init__(self, backend: Backend, function: Callable[[], Any]) -> None:
         xp: Any = backend.xp
         self._current = backend.current
-        # CuPy's own pool stands behind this one: it says so if there is no memory left, before this one would give away, to find
-        # some, what has been recorded already.
+        # CuPy's own pool stands behind this one: it says so if there is no memory left, before this
+        # one would give away, to find some, what has been recorded already.
         self._pool = xp.cuda.MemoryPool(xp.get_default_memory_pool().malloc)
         stream = xp.cuda.Stream(non_blocking=True)
         with xp.cuda.using_allocator(self._pool.malloc), stream:
@@ -122,7 +128,8 @@ class Recording:
             self.graph = stream.end_capture()
 
     def __del__(self) -> None:
-        # A pool that is gone does not return what it held, and it can only return it whole: its arrays have to go first.
+        # A pool that is gone does not return what it held, and it can only return it whole: its
+        # arrays have to go first.
         self.results = self.graph = None
         with suppress(Exception), self._current():
             self._pool.free_all_blocks()

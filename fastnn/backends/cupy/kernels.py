@@ -1,7 +1,8 @@
 """The CUDA kernels as Python functions: what is compiled, and with how many threads each kernel is launched.
 
-Arrays are CuPy arrays of one dtype. Inputs may have any strides; what is written must be C-contiguous. Where a kernel takes
-samples or targets, they may be :class:`Rows` of a data set, which are then gathered by the kernel itself.
+Arrays are CuPy arrays of one dtype. Inputs may have any strides; what is written must be
+C-contiguous. Where a kernel takes samples or targets, they may be :class:`Rows` of a data set,
+which are then gathered by the kernel itself.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ _TEMPLATES = (
     "update<T>",
 )
 
-NAME_EXPRESSIONS = sorted({template.replace("T", name) for template in _TEMPLATES for name in TYPES.values()})
+NAME_EXPRESSIONS = sorted(
+    {template.replace("T", name) for template in _TEMPLATES for name in TYPES.values()}
+)
 OPTIONS = ("-std=c++17", f"-DLOG_GUARD={LOG_GUARD!r}", f"-DSERIES_BOUND={SERIES_BOUND!r}")
 
 _NULL = np.uint64(0)
@@ -97,12 +100,19 @@ class Kernels:
     def dense_descent(self, W: Array, b: Array, x: Any, delta: Array, learning_rate: float) -> None:
         self._parameter_gradient("true", x, delta, W, b, learning_rate)
 
-    def _parameter_gradient(self, descent: str, x: Any, delta: Array, W: Array, b: Array, learning_rate: float) -> None:
+    def _parameter_gradient(
+        self, descent: str, x: Any, delta: Array, W: Array, b: Array, learning_rate: float
+    ) -> None:
         samples, units = delta.shape
         features = W.shape[0]
         block = self._tile(samples, units)
         arguments = (*self.samples(x), delta, W, b, samples, features, units, float(learning_rate))
-        self.launch(f"dense_gradient<{TYPES[W.dtype]}, {descent}>", (self._tiles(W, block),), block, arguments)
+        self.launch(
+            f"dense_gradient<{TYPES[W.dtype]}, {descent}>",
+            (self._tiles(W, block),),
+            block,
+            arguments,
+        )
 
     @staticmethod
     def _tile(samples: int, units: int) -> tuple[int, int, int]:
@@ -116,7 +126,9 @@ class Kernels:
         features, units = W.shape
         return blocks(features + 1, block[1]) * blocks(units, block[0])
 
-    def step(self, x: Rows, t: Rows, step: TrainingStep, between: tuple[Array, Array, Array]) -> Array:
+    def step(
+        self, x: Rows, t: Rows, step: TrainingStep, between: tuple[Array, Array, Array]
+    ) -> Array:
         """Make a stated step with this batch, and return the loss; `between` are arrays for z1, delta1 and delta2."""
         W1, b1, W2, b2 = (step.params[name] for name in ("W1", "b1", "W2", "b2"))
         z1, delta1, delta2 = between
@@ -132,7 +144,10 @@ class Kernels:
         modes = lanes, ACTIVATION_CODES[step.activation], cross_entropy
         network = W1, b1, W2, b2, labels, targets
         self.launch(
-            f"pass<{real}>", (samples,), (width, parts), (x.whole, x.numbers, *network, z1, delta1, delta2, losses, *sizes, *modes)
+            f"pass<{real}>",
+            (samples,),
+            (width, parts),
+            (x.whole, x.numbers, *network, z1, delta1, delta2, losses, *sizes, *modes),
         )
         block = self._tile(samples, max(units, outputs))
         layers = x.whole, x.numbers, delta1, W1, b1, z1, delta2, W2, b2
@@ -146,7 +161,9 @@ class Kernels:
 
     def descent(self, parameter: Array, gradient: Array, learning_rate: float) -> None:
         arguments = (parameter, gradient, parameter.size, float(learning_rate))
-        self.launch(f"descent<{TYPES[parameter.dtype]}>", *self._one_each(parameter.size), arguments)
+        self.launch(
+            f"descent<{TYPES[parameter.dtype]}>", *self._one_each(parameter.size), arguments
+        )
 
     def loss_gradient(self, logits: Array, t: Any, loss: str, gradient: Array) -> Array:
         """Write the derivative with respect to the logits to `gradient`; returns the loss."""
@@ -154,12 +171,22 @@ class Kernels:
         cross_entropy = loss == "cross_entropy"
         value = self.xp.empty((), logits.dtype)
         lanes = power_of_two(outputs, 32)
-        # One block, for as long as its threads have a handful of outputs each, saves the second kernel.
+        # One block, for as long as its threads have a handful of outputs each, saves the second
+        # kernel.
         alone = samples * outputs <= 8192
         height = power_of_two(samples, (1024 if alone else 256) // lanes)
         count = 1 if alone else min(blocks(samples, height), 1024)
         partial = self.xp.empty(count, np.float64)
-        arguments = (logits, *self.targets(t), gradient, partial, value, samples, outputs, int(cross_entropy))
+        arguments = (
+            logits,
+            *self.targets(t),
+            gradient,
+            partial,
+            value,
+            samples,
+            outputs,
+            int(cross_entropy),
+        )
         self.launch(f"loss_gradient<{TYPES[logits.dtype]}>", (count,), (lanes, height), arguments)
         if not alone:
             self.sum(partial, value, samples if cross_entropy else 1)
@@ -167,7 +194,10 @@ class Kernels:
 
     def sum(self, partial: Array, value: Array, divisor: int) -> None:
         self.launch(
-            f"sum<{TYPES[value.dtype]}>", (1,), (power_of_two(partial.size, 256),), (partial, value, partial.size, divisor)
+            f"sum<{TYPES[value.dtype]}>",
+            (1,),
+            (power_of_two(partial.size, 256),),
+            (partial, value, partial.size, divisor),
         )
 
     # -- steps that are replayed ---------------------------------------------------------------------------------------
@@ -205,7 +235,9 @@ class Kernels:
         block = power_of_two(size, 128)
         return (blocks(size, block),), (block,)
 
-    def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+    def launch(
+        self, name: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]
+    ) -> None:
         self._function(name)(grid, block, tuple([self._contiguous(a) for a in arguments]))
 
     def _contiguous(self, argument: Any) -> Any:
@@ -217,7 +249,11 @@ class Kernels:
         function = self._functions.get(name)
         if function is None:
             if not self._functions:
-                module = self.xp.RawModule(code=source(), options=OPTIONS, name_expressions=NAME_EXPRESSIONS)
-                self._functions = {expression: module.get_function(expression) for expression in NAME_EXPRESSIONS}
+                module = self.xp.RawModule(
+                    code=source(), options=OPTIONS, name_expressions=NAME_EXPRESSIONS
+                )
+                self._functions = {
+                    expression: module.get_function(expression) for expression in NAME_EXPRESSIONS
+                }
             function = self._functions[name]
         return function

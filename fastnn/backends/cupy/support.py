@@ -11,8 +11,8 @@ from ..support import Support
 #: what follows it takes longer.
 LARGE_PRODUCT = 1 << 25
 
-#: The largest hidden layer and the largest output layer that a step of two kernels takes: MOST_UNITS
-#: and MOST_OUTPUTS of the kernels.
+#: The largest hidden layer and the largest output layer that a step of two kernels takes:
+#: MOST_UNITS and MOST_OUTPUTS of the kernels.
 LARGEST_FUSED = 1024, 64
 
 #: The activations as the kernels know them.

@@ -23,7 +23,8 @@ def runner(backend: CupyBackend, step: TrainingStep) -> Runner | None:
     """What replays these steps as a graph, if they are kernels only."""
     if _recorded(backend, step) is None:
         return None
-    # A graph goes by the addresses of the parameters: they are kept, and of others another one is made.
+    # A graph goes by the addresses of the parameters: they are kept, and of others another one is
+    # made.
     parameters: tuple[Array, ...] = ()
     loop: RecordedLoop | None = None
 
@@ -36,7 +37,9 @@ def runner(backend: CupyBackend, step: TrainingStep) -> Runner | None:
             current = tuple(step.params.values())
             if loop is None or any(a is not b for a, b in zip(current, parameters, strict=True)):
                 made = _recorded(backend, step)
-                loop = RecordedLoop(backend, backend.kernels, step.operations if made is None else made)
+                loop = RecordedLoop(
+                    backend, backend.kernels, step.operations if made is None else made
+                )
                 parameters = current
             loop(rows, losses)
 

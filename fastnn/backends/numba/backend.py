@@ -54,12 +54,16 @@ class NumbaBackend(NumpyBackend):
     @classmethod
     def probe(cls) -> Availability:
         if importlib.util.find_spec("numba") is None:
-            return Availability.refused(BackendNotInstalledError, "Numba is not installed", "pip install numba")
+            return Availability.refused(
+                BackendNotInstalledError, "Numba is not installed", "pip install numba"
+            )
         try:
             import numba  # noqa: F401
         except Exception as error:  # for example a NumPy newer than this Numba knows
             reason = f"Numba is installed but does not import ({type(error).__name__}: {error})"
-            return Availability.refused(BackendImportError, reason, "pip install --upgrade numba", error)
+            return Availability.refused(
+                BackendImportError, reason, "pip install --upgrade numba", error
+            )
         return Availability(True, processor.cpu_name())
 
     def warm_up(self, dtype: Any = "float64") -> None:
@@ -74,12 +78,16 @@ class NumbaBackend(NumpyBackend):
                 x, _ = data.batch(rows[0])
                 z = self.dense(x, W, b, "sigmoid")
                 self.loss(self.output(z, "cross_entropy"), t, "cross_entropy")
-                delta = self.dense_backward(self.loss_gradient(z, t, "cross_entropy")[1], W, z, "sigmoid")
+                delta = self.dense_backward(
+                    self.loss_gradient(z, t, "cross_entropy")[1], W, z, "sigmoid"
+                )
                 self.dense_descent(W, b, x, delta, 0.0)
                 self.numerical_gradient(x, t, *params.values(), *formulas, 1e-4)
                 for gradient in ("backprop", "numerical"):
                     update = GradientDescent(0.0)
-                    step = TrainingStep("two_layer", params, *formulas, gradient, 1e-4, update, data, 2, len)
+                    step = TrainingStep(
+                        "two_layer", params, *formulas, gradient, 1e-4, update, data, 2, len
+                    )
                     if run := self.runner(step):
                         run(rows, np.empty(1, dtype))
 
@@ -102,7 +110,11 @@ class NumbaBackend(NumpyBackend):
     def _compress(self, x: Array, count: int) -> tuple[Array, Array, Array]:
         """The values of x that are not zero, of which there are at most `count`."""
         # Indices are unsigned: a signed one might be negative, and the kernels would have to ask.
-        samples = np.empty(len(x) + 1, np.intp), np.empty(count + 1, np.uint32), np.empty(count + 1, x.dtype)
+        samples = (
+            np.empty(len(x) + 1, np.intp),
+            np.empty(count + 1, np.uint32),
+            np.empty(count + 1, x.dtype),
+        )
         self.kernels.compression.compress(x, *samples)
         indptr, indices, values = samples
         return indptr, indices[: indptr[-1]], values[: indptr[-1]]
@@ -111,7 +123,13 @@ class NumbaBackend(NumpyBackend):
 
     @supported(SUPPORT["dense"])
     def dense(
-        self, x: Array, W: Array, b: Array, activation: str = "identity", *, out: Array | None = None
+        self,
+        x: Array,
+        W: Array,
+        b: Array,
+        activation: str = "identity",
+        *,
+        out: Array | None = None,
     ) -> Array:
         code = self._codes[activation]
         if not isinstance(x, SparseRows):
@@ -131,15 +149,23 @@ class NumbaBackend(NumpyBackend):
     @supported(SUPPORT["loss"])
     def loss(self, y: Array, t: Array, loss: str) -> Array:
         softmax = self.kernels.softmax
-        kernel = softmax.cross_entropy_of_labels if t.ndim == 1 else softmax.cross_entropy_of_targets
+        kernel = (
+            softmax.cross_entropy_of_labels if t.ndim == 1 else softmax.cross_entropy_of_targets
+        )
         return y.dtype.type(kernel(y, t))
 
     @supported(SUPPORT["loss_gradient"])
-    def loss_gradient(self, logits: Array, t: Array, loss: str, *, out: Array | None = None) -> tuple[Array, Array]:
+    def loss_gradient(
+        self, logits: Array, t: Array, loss: str, *, out: Array | None = None
+    ) -> tuple[Array, Array]:
         out = np.empty_like(logits, order="C") if out is None else out
         softmax = self.kernels.softmax
         labels = t.ndim == 1
-        kernel = softmax.softmax_cross_entropy_of_labels if labels else softmax.softmax_cross_entropy_of_targets
+        kernel = (
+            softmax.softmax_cross_entropy_of_labels
+            if labels
+            else softmax.softmax_cross_entropy_of_targets
+        )
         return logits.dtype.type(kernel(logits, t, out)), out
 
     @supported(SUPPORT["dense_backward"])
@@ -155,13 +181,23 @@ class NumbaBackend(NumpyBackend):
     def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
         if not isinstance(x, SparseRows):
             return super().dense_gradient(x, delta)
-        dW, db = np.zeros((x.features, delta.shape[1]), delta.dtype), np.zeros(delta.shape[1], delta.dtype)
+        dW, db = (
+            np.zeros((x.features, delta.shape[1]), delta.dtype),
+            np.zeros(delta.shape[1], delta.dtype),
+        )
         self.dense_descent(dW, db, x, delta, -1.0)
         return dW, db
 
     @supported(SUPPORT["dense_descent"])
     def dense_descent(
-        self, W: Array, b: Array, x: Array, delta: Array, learning_rate: float, *, out: Array | None = None
+        self,
+        W: Array,
+        b: Array,
+        x: Array,
+        delta: Array,
+        learning_rate: float,
+        *,
+        out: Array | None = None,
     ) -> None:
         if not isinstance(x, SparseRows):
             super().dense_descent(W, b, x, delta, learning_rate, out=out)
@@ -172,9 +208,22 @@ class NumbaBackend(NumpyBackend):
 
     @supported(SUPPORT["numerical_gradient"])
     def numerical_gradient(
-        self, x: Array, t: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str, h: float
+        self,
+        x: Array,
+        t: Array,
+        W1: Array,
+        b1: Array,
+        W2: Array,
+        b2: Array,
+        activation: str,
+        loss: str,
+        h: float,
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        x = x if isinstance(x, SparseRows) else SparseRows(self._compress(x, x.size), np.arange(len(x)), x.shape[1])
+        x = (
+            x
+            if isinstance(x, SparseRows)
+            else SparseRows(self._compress(x, x.size), np.arange(len(x)), x.shape[1])
+        )
         cross_entropy = loss == "cross_entropy"
         targets, residuals = _targets(t, W2.shape[1], cross_entropy)
         parameters = [np.ascontiguousarray(p) for p in (W1, b1, W2, b2)]
@@ -183,7 +232,9 @@ class NumbaBackend(NumpyBackend):
         modes = self._codes[activation], cross_entropy
         work = multiplications(x, W1.shape[1])
         parts = self.parts(work, PERTURBATION_GRAIN, self.pool.size)
-        memory = self.kernels.workspace.workspace(len(x.rows), *W1.shape, W2.shape[1], W1.dtype, parts)
+        memory = self.kernels.workspace.workspace(
+            len(x.rows), *W1.shape, W2.shape[1], W1.dtype, parts
+        )
         data = x.samples, x.rows, *parameters, targets, residuals
         arguments = np.zeros((3, 2), np.int64), parts, *data, h, modes, memory, gradients
         self.pool.run(lambda: self.kernels.numerical_gradient.differences(*arguments), parts)
@@ -214,15 +265,25 @@ _KERNELS = (
 @cache
 def _kernels() -> SimpleNamespace:
     """The modules of compiled code, by name."""
-    return SimpleNamespace(**{name: import_module(f".kernels.{name}", __package__) for name in _KERNELS})
+    return SimpleNamespace(
+        **{name: import_module(f".kernels.{name}", __package__) for name in _KERNELS}
+    )
 
 
-def _targets(t: Array, outputs: int, cross_entropy: bool) -> tuple[tuple[Array, Array, Array], Array]:
+def _targets(
+    t: Array, outputs: int, cross_entropy: bool
+) -> tuple[tuple[Array, Array, Array], Array]:
     """The non-zero targets sample by sample, (start, classes, weights), and for the squared error all of them."""
     none = np.empty((0, 0))
     if not cross_entropy:
-        return _targets(np.zeros(0, np.intp), outputs, True)[0], one_hot(np, t, np.empty((1, outputs))).astype(np.float64)
+        return _targets(np.zeros(0, np.intp), outputs, True)[0], one_hot(
+            np, t, np.empty((1, outputs))
+        ).astype(np.float64)
     if t.ndim == 1:
         return (np.arange(len(t) + 1), t, np.ones(len(t))), none
     rows, classes = np.nonzero(t)
-    return (np.searchsorted(rows, np.arange(len(t) + 1)), classes, t[rows, classes].astype(np.float64)), none
+    return (
+        np.searchsorted(rows, np.arange(len(t) + 1)),
+        classes,
+        t[rows, classes].astype(np.float64),
+    ), none

@@ -48,7 +48,11 @@ def step_multiplications(data: Dataset, batch_size: int, units: int) -> int:
 
 
 def _dense_product(*, data: Dataset, batch_size: int, W1: Array, **_: Any) -> int:
-    return 0 if isinstance(data, SparseDataset) else step_multiplications(data, batch_size, W1.shape[1])
+    return (
+        0
+        if isinstance(data, SparseDataset)
+        else step_multiplications(data, batch_size, W1.shape[1])
+    )
 
 
 #: The activations that compiled code has: see `kernels.activations`.

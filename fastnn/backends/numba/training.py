@@ -44,7 +44,9 @@ class _Steps:
 
     def __call__(self, rows: Array, losses: Array) -> None:
         if rows.shape[1] != self._step.batch_size:  # the memory is for batches of this size
-            raise InputError(f"batches of {rows.shape[1]} rows for steps of {self._step.batch_size}")
+            raise InputError(
+                f"batches of {rows.shape[1]} rows for steps of {self._step.batch_size}"
+            )
         parameters = tuple(self._step.params[name] for name in ("W1", "b1", "W2", "b2"))
         working = self._enter(parameters)
         try:
@@ -75,9 +77,13 @@ class BackpropSteps(_Steps):
         self._kernels = backend.kernels
         self._samples, self._targets = data.x, data.t
         work = support.step_multiplications(data, step.batch_size, W1.shape[1])
-        threads = max(1, min(backend.pool.size, work // support.FUSED_GRAIN, W1.shape[1], step.batch_size))
+        threads = max(
+            1, min(backend.pool.size, work // support.FUSED_GRAIN, W1.shape[1], step.batch_size)
+        )
         super().__init__(backend, step, threads, work)
-        self._panels = self._kernels.panels.allocate(threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype)
+        self._panels = self._kernels.panels.allocate(
+            threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype
+        )
 
     def _enter(self, parameters: tuple[Array, ...]) -> Any:
         self._kernels.panels.enter(self._panels, *parameters)
@@ -105,13 +111,17 @@ class NumericalSteps(_Steps):
         work = support.step_multiplications(data, batch_size, W1.shape[1])
         parts = backend.parts(work, support.PERTURBATION_GRAIN, backend.pool.size)
         super().__init__(backend, step, parts, 8 * work)
-        self._memory = self._kernels.workspace.workspace(batch_size, *W1.shape, W2.shape[1], W1.dtype, parts)
+        self._memory = self._kernels.workspace.workspace(
+            batch_size, *W1.shape, W2.shape[1], W1.dtype, parts
+        )
         self._gradients = tuple(np.empty(p.shape, p.dtype) for p in step.params.values())
         most = batch_size * (1 if data.t.ndim == 1 else data.t.shape[1])
         self._of_batch = np.zeros(batch_size + 1, np.intp), np.empty(most, np.intp), np.empty(most)
 
     def _enter(self, parameters: tuple[Array, ...]) -> Any:
-        return tuple(np.ascontiguousarray(p) for p in parameters)  # themselves, unless they are strided
+        return tuple(
+            np.ascontiguousarray(p) for p in parameters
+        )  # themselves, unless they are strided
 
     def _leave(self, working: Any, parameters: tuple[Array, ...]) -> None:
         for parameter, current in zip(parameters, working, strict=True):
