@@ -102,7 +102,7 @@ class NumbaBackend(NumpyBackend):
         """The values of x that are not zero, of which there are at most `count`."""
         # Indices are unsigned: a signed one might be negative, and the kernels would have to ask.
         samples = np.empty(len(x) + 1, np.intp), np.empty(count + 1, np.uint32), np.empty(count + 1, x.dtype)
-        self.kernels.compression.compress(x, *samples)
+        self.kernels.compression.compress(np.ascontiguousarray(x), *samples)
         indptr, indices, values = samples
         return indptr, indices[: indptr[-1]], values[: indptr[-1]]
 
