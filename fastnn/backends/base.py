@@ -11,8 +11,8 @@ inside ``current()``; samples ``x`` are a 2-D array (samples, features) and targ
 integer labels within range or a 2-D array (samples, outputs), or both are whatever the backend's
 own ``dataset`` hands out in their place; everything else is an array of this backend, and all
 floating arrays of a call share one dtype, float32 or float64. The result has that dtype too.
-``out=`` names an array to write to and to return, of the right shape and dtype; it must not overlap
-the inputs.
+``out=`` names an array to write to and to return, of the right shape and dtype and as ``empty``
+gives it; it must not overlap the inputs, which may lie in memory in any way.
 
 A backend holds no state of a computation: one instance serves any number of networks and threads, a
 copy of it is itself, and it is pickled as its class and the arguments that it was made with.
@@ -210,7 +210,10 @@ class Backend:
     def runner(self, step: TrainingStep) -> Runner | None:
         """What makes many such steps in the backend's own way, such as one compiled kernel; None if there is no such way.
 
-        None means that the training loop makes them one by one over the operations below.
+        None means that the training loop makes them one by one over the operations below. What it
+        gives is called inside ``current()``, with any number of batches, also none, as often as the
+        loop likes. The parameters are those after these steps when it returns, however they lie in
+        memory; batches of another size than stated are refused with InputError before anything changes.
         """
         return None
 

@@ -42,9 +42,24 @@ class Drawn:
         )
 
     def enter(self, host):
-        device = self.backend.asarray(host.copy())
+        device = self._laid_out(self.backend.asarray(host.copy()))
         self.kept.append((device, host))
         return device, host.astype(np.longdouble)
+
+    def _laid_out(self, array):
+        """The same elements, row by row, column by column or with gaps, where a library has views."""
+        layout = self.rng.choice(["rows", "columns", "gaps"])
+        if layout == "rows" or 0 in array.shape:
+            return array
+        dtype = self.backend.dtype_of(array)
+        if layout == "gaps":
+            wide = self.backend.empty(tuple(2 * size for size in array.shape), dtype)
+            laid_out = wide[(slice(None, None, 2),) * array.ndim]
+        else:
+            laid_out = self.backend.empty(array.shape[::-1], dtype)
+            laid_out = laid_out.T if array.ndim == 2 else laid_out
+        laid_out[...] = array
+        return laid_out
 
     def out(self, *shape):
         return self.backend.asarray(np.full(shape, np.nan, self.dtype))

@@ -16,7 +16,6 @@ def pytest_addoption(parser: Any, pluginmanager: Any) -> None:
     arguments = pluginmanager.get_plugin("pytestconfig").invocation_params.args
     if not any(_TESTS.search(str(argument)) for argument in arguments):
         return
-    group = parser.getgroup("fastnn", "the tests of fastnn's backends")
     backends: dict[str, Any] = {
         "action": "append",
         "metavar": "NAME",
@@ -24,10 +23,10 @@ def pytest_addoption(parser: Any, pluginmanager: Any) -> None:
         "help": "a registered backend to test, such as numpy or torch:cuda; may be given several times",
     }
     try:
-        group.addoption("--fastnn-backend", "--backend", **backends)
-    except ValueError:  # another plugin has --backend
-        group.addoption("--fastnn-backend", **backends)
-    group.addoption(
+        parser.addoption("--fastnn-backend", "--backend", **backends)
+    except ValueError:  # another plugin has --backend, too
+        parser.addoption("--fastnn-backend", **backends)
+    parser.addoption(
         "--examples",
         type=int,
         default=40,

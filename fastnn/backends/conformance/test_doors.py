@@ -23,6 +23,15 @@ def test_arrays_survive_the_doors(backend, dtype, seed):
         np.testing.assert_array_equal(backend.to_numpy(device), np.asarray(array, d.dtype))
 
 
+def test_an_array_of_the_backend_enters_row_by_row(backend, dtype):
+    """Where the library knows the order of elements in memory."""
+    host = np.arange(6, dtype=dtype).reshape(2, 3)
+    turned = backend.asarray(host.copy()).T
+    for entered in (backend.asarray(turned), backend.asarray(turned, dtype)):
+        assert is_c_contiguous(entered)
+        np.testing.assert_array_equal(backend.to_numpy(entered), host.T)
+
+
 @pytest.mark.parametrize("kind", ["u1", "i4", "?", "f2", ">f8", ">i2"])
 def test_any_real_dtype_enters(backend, dtype, kind):
     entered = backend.asarray(np.array([0, 1, 1], kind), dtype)

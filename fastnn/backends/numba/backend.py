@@ -115,7 +115,7 @@ class NumbaBackend(NumpyBackend):
             np.empty(count + 1, np.uint32),
             np.empty(count + 1, x.dtype),
         )
-        self.kernels.compression.compress(x, *samples)
+        self.kernels.compression.compress(np.ascontiguousarray(x), *samples)
         indptr, indices, values = samples
         return indptr, indices[: indptr[-1]], values[: indptr[-1]]
 
