@@ -105,7 +105,7 @@ def test_a_constant_of_another_module_has_changed_whatever_the_time_of_the_file(
         os.utime(functions, (moved, moved))
     if time == "same":  # Python itself then goes on with the old bytecode
         assert python("-c", LOSS, path=[package.parent]).out == "1e-07\n"
-        for bytecode in package.rglob("functions.*.pyc"):
+        for bytecode in package.rglob(f"{functions.stem}.*.pyc"):
             bytecode.unlink()
     assert python("-c", LOSS, path=[package.parent]).out == "1e-02\n"
 
