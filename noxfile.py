@@ -1,4 +1,7 @@
-"""Everything that is run over the project: ``nox -l`` lists it. Each session sets up its own environment."""
+"""Everything that is run over the project: ``nox -l`` lists it.
+
+Each session sets up its own environment.
+"""
 
 import nox
 
@@ -25,7 +28,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """Run the tests that need an NVIDIA GPU; with CUDA 13: nox -s gpu -- cuda13. Other arguments go to pytest."""
+    """Run the tests that need an NVIDIA GPU; with CUDA 13: nox -s gpu -- cuda13.
+
+    Other arguments go to pytest.
+    """
     extras = _cuda(session) or ["cuda12"]
     session.install("-e", f".[{','.join(extras)}]", *dependency_group("test-beside-cupy"))
     session.run("python", "-m", "pytest", "-m", "gpu", *_others(session))
@@ -33,7 +39,7 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def torch(session: nox.Session) -> None:
-    """Run the tests over PyTorch, and show what the generic path costs on it and on array-api-strict."""
+    """Run the tests over PyTorch, and time the generic path on it and on array-api-strict."""
     session.install("-e", ".[plot,torch]", *dependency_group("test-beside-cupy"))
     session.run("python", "-m", "pytest", "-m", "torch", *session.posargs)
     session.run("python", "-m", "pytest", "-q", "benchmarks/test_generic.py", env=OWN_BLAS)
@@ -50,20 +56,23 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time every operation and path on every backend that can run here; see _benchmarks for the arguments."""
+    """Time every operation and path on every backend that runs here; see _benchmarks."""
     _benchmarks(session, "fastnn", "benchmarks", "--ignore=benchmarks/peers")
 
 
 @nox.session(name="bench-peers")
 def bench_peers(session: nox.Session) -> None:
-    """Time fastnn beside other libraries, which are installed into an environment of this session's own."""
+    """Time fastnn beside other libraries, installed into an environment of this session."""
     session.install(*dependency_group("peers"), *(f"jax[{cuda}]" for cuda in _cuda(session)))
     _benchmarks(session, "peers", "benchmarks/peers")
 
 
 @nox.session(name="bench-check")
 def bench_check(session: nox.Session) -> None:
-    """Compare the ratios to plain NumPy with the committed ones; fail where one has become more than twice as large."""
+    """Compare the ratios to plain NumPy with the committed ones.
+
+    Fail where one has become more than twice as large.
+    """
     session.install("-e", ".", *dependency_group("test"))
     session.run("python", "-m", "benchmarks.check", env=OWN_BLAS)
 
@@ -84,7 +93,7 @@ def _others(session: nox.Session) -> list[str]:
 
 
 def _benchmarks(session: nox.Session, name: str, *arguments: str) -> None:
-    """Run benchmarks; of the arguments after --, cuda12 and cuda13 install CuPy, and the others go to pytest.
+    """Run benchmarks; of the arguments, cuda12 and cuda13 install CuPy, the others go to pytest.
 
     --record writes what was measured to benchmarks/results, and draws the pictures and writes the
     README's tables anew.

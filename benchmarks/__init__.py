@@ -1,1 +1,1 @@
-"""Benchmarks of fastnn (``nox -s bench``), beside its peers (``bench-peers``), and a regression guard (``bench-check``)."""
+"""Benchmarks (``nox -s bench``), those of peers (``bench-peers``), and a guard, ``bench-check``."""

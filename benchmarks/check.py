@@ -33,7 +33,7 @@ def ratios(results: Results) -> dict[str, float]:
 def regressions(
     committed: dict[str, float], measured: dict[str, float], tolerance: float = TOLERANCE
 ) -> dict[str, float]:
-    """By how many times each ratio has become worse, for those where it is more than `tolerance`."""
+    """By how many times each ratio has become worse, where it is more than `tolerance`."""
     changes = {
         name: ratio / committed[name] for name, ratio in measured.items() if name in committed
     }
@@ -41,7 +41,7 @@ def regressions(
 
 
 def measure(*selection: str) -> dict[str, float]:
-    """Run the tests that these arguments of pytest select, in a process of their own, and return their ratios."""
+    """Run the tests that these arguments of pytest select in a process, and return their ratios."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.json"
         command = [
@@ -64,14 +64,16 @@ def main() -> int:
         committed |= ratios(load(kind, "fastnn") or {"benchmarks": []})
     if not committed:
         raise SystemExit(
-            "there is nothing to compare with: nox -s bench -- --record writes it to benchmarks/results"
+            "there is nothing to compare with: "
+            "nox -s bench -- --record writes it to benchmarks/results"
         )
     selection = ["test_operations.py", "test_network.py", "-k", "not wide and not tiny"]
     for attempt in range(1, ATTEMPTS + 1):
         measured = measure(*selection)
         worse = regressions(committed, measured)
         print(
-            f"attempt {attempt}: {len(worse)} of {len(measured)} ratios are more than {TOLERANCE:g} times the committed ones"
+            f"attempt {attempt}: {len(worse)} of {len(measured)} ratios are more than "
+            f"{TOLERANCE:g} times the committed ones"
         )
         for name, change in sorted(worse.items(), key=lambda item: -item[1]):
             print(f"  {change:6.2f} times: {name}")

@@ -104,7 +104,10 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def one_blas_thread() -> Iterator[None]:
-    """What is called outside the training loop, which sets the number itself, and what it is compared with, runs with one."""
+    """What sets no number of threads itself, and what it is compared with, runs with one.
+
+    The training loop sets the number; what is called outside it does not.
+    """
     with blas_threads(1):
         yield
 

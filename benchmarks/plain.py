@@ -1,4 +1,4 @@
-"""The same mathematics written plainly in NumPy: what the results are checked against, and the reference kernels.
+"""The same mathematics in plain NumPy: what results are checked against, and reference kernels.
 
 A benchmark's ratio is its time over that of the function here that does the same, both on one
 thread and in the same rounds. These functions are not to be made faster: the ratios that were

@@ -1,4 +1,7 @@
-"""The problems that everything is timed on: sizes, data, initial weights and batches, the same for every contestant."""
+"""The problems that everything is timed on, the same for every contestant.
+
+A problem is sizes, data, initial weights and batches.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +44,12 @@ class Size:
         return (self.inputs + 1) * self.hidden + (self.hidden + 1) * OUTPUTS
 
     def iterations(self, work: float) -> int:
-        """How many training steps come to so many floating-point operations: at least 3, at most 1000."""
+        """The number of training steps for so many floating-point operations: 3 to 1000."""
         # Two for each parameter and sample on the way forward, four on the way back.
         return int(min(1000, max(3, work / (6 * self.parameters * self.batch))))
 
     def shrunk(self) -> Size:
-        """A size for running a benchmark once without timing it; a few batches still hold every label."""
+        """A size for running a benchmark once, untimed; a few batches hold every label."""
         return Size(min(self.inputs, 30), min(self.hidden, 6), min(self.batch, 50))
 
 
@@ -64,7 +67,7 @@ def _samples(data: str, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Problem:
-    """Training data of a network in one dtype, with initial weights and batches that every contestant shares."""
+    """Data of a network in one dtype, with the initial weights and batches that all share."""
 
     size: Size
     dtype: str
@@ -73,7 +76,10 @@ class Problem:
 
     @cached_property
     def x(self) -> np.ndarray:
-        """Samples (rows, inputs): all of them, or a few when quick; of fewer inputs, the pixels from the middle on."""
+        """Samples (rows, inputs): all of them, or a few when quick.
+
+        Of fewer inputs than there are pixels, those from the middle on.
+        """
         x = _samples(self.data, self.dtype)[0]
         x = x[:200] if self.quick else x
         middle = x.shape[1] // 2
@@ -98,7 +104,10 @@ class Problem:
         return np.random.default_rng(2).integers(len(self.x), size=(iterations, self.size.batch))
 
     def network(self, backend: str | Backend = "numpy") -> TwoLayerNet:
-        """A new network on this backend, which "auto" chooses for this batch; always with the same initial weights."""
+        """A new network on this backend, always with the same initial weights.
+
+        "auto" chooses the backend for this batch.
+        """
         backend = get_backend(backend, multiplications=self.size.batch * self.size.parameters)
         return TwoLayerNet(
             self.size.inputs, self.size.hidden, OUTPUTS, backend=backend, dtype=self.dtype, rng=3
@@ -115,12 +124,15 @@ class Problem:
 
 
 def tolerance(dtype: str) -> float:
-    """How far a result may be from the reference, relative to its largest entry, before it is not worth timing."""
+    """How far a result may be from the reference before it is not worth timing.
+
+    Relative to the largest entry of the reference.
+    """
     return 1e-9 if dtype == "float64" else 1e-4
 
 
 def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
-    """Raise unless the largest difference is at most `tolerance` times the largest expected entry."""
+    """Raise unless the largest difference is at most `tolerance` times the largest expected."""
     scale = max(float(np.abs(expected).max()), 1e-30)
     error = float(np.abs(np.asarray(found, np.float64) - expected).max()) / scale
     assert error <= tolerance, (

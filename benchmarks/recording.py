@@ -1,4 +1,7 @@
-"""What a run of the benchmarks finds out: kept as plain data, shown at its end, written with ``--results FILE``."""
+"""What a run of the benchmarks finds out, as plain data.
+
+It is shown at the end of the run, and written with ``--results FILE``.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ BUDGET = 0.15
 
 @dataclass(frozen=True)
 class Claim:
-    """That one contestant takes at most so much of the time of the fastest of some others, or is so many times faster.
+    """That one contestant takes at most so much of the time of the fastest of some others.
+
+    Or that it is so many times faster.
 
     Attributes
     ----------
@@ -108,7 +113,7 @@ class Record:
         fresh: Callable[[], tuple] = tuple,
         **labels: str,
     ) -> None:
-        """Time ``call(*fresh())`` with pytest-benchmark, and the reference once before each of its rounds.
+        """Time ``call(*fresh())`` with pytest-benchmark, and before each round the reference once.
 
         Parameters
         ----------
@@ -202,7 +207,10 @@ class Record:
     def curve(
         self, name: str, x_label: str, y_label: str, points: Iterable[Mapping[str, Any]]
     ) -> None:
-        """Keep how something grows: each point has ``contestant``, ``x``, and a time or whatever else was measured."""
+        """Keep how something grows.
+
+        Each point has ``contestant``, ``x``, and a time or whatever else was measured.
+        """
         self.curves.append(
             {"name": name, "x_label": x_label, "y_label": y_label, "points": list(points)}
         )
@@ -230,7 +238,8 @@ class Record:
             for name, t in comparison["timings"].items():
                 spread = f"[{format_seconds(t['low'])}, {format_seconds(t['high'])}]"
                 lines.append(
-                    f"    {name:<34} {format_seconds(t['median']):>9} {spread:<22} {t['rounds']} rounds"
+                    f"    {name:<34} {format_seconds(t['median']):>9} "
+                    f"{spread:<22} {t['rounds']} rounds"
                 )
             lines += [
                 f"    {name:<34} skipped: {reason}"
@@ -244,7 +253,8 @@ class Record:
                     else ""
                 )
                 lines.append(
-                    f"  {verdict}: {claim['text']}; measured {format_number(claim['measured'])}{limit}"
+                    f"  {verdict}: {claim['text']}; "
+                    f"measured {format_number(claim['measured'])}{limit}"
                 )
         for curve in self.curves:
             lines += ["", f"{curve['name']}: {curve['y_label']} by {curve['x_label']}"]
@@ -256,7 +266,7 @@ class Record:
 
 
 def extra_memory(call: Callable[[], Any]) -> float | None:
-    """By how many megabytes the memory in use grew at its peak during the call; None where there is no Linux to tell."""
+    """By how many megabytes the memory in use grew at its peak; None where there is no Linux."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None

@@ -1,4 +1,4 @@
-"""From ``benchmarks/results`` to pictures and to the tables in the README: ``python -m benchmarks.report``.
+"""From ``benchmarks/results`` to pictures and the README's tables: ``python -m benchmarks.report``.
 
 ``nox -s bench bench-peers -- --record`` measures, writes the results and then runs this.
 """
@@ -33,7 +33,7 @@ COLOURS = {
 
 
 def best_threads(timings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Of each contestant that was timed with several numbers of threads, the faster one, under the name without it."""
+    """Of each contestant with several numbers of threads, the fastest, named without them."""
     best: dict[str, dict[str, float]] = {}
     for label, timing in timings.items():
         name = re.sub(r", \d+ threads?$", "", label)
@@ -43,7 +43,7 @@ def best_threads(timings: dict[str, dict[str, float]]) -> dict[str, dict[str, fl
 
 
 def comparisons(results: Results, start: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Those whose names start so: the rest of the name → contestant → its time with its best number of threads."""
+    """Those whose names start so: the rest → contestant → its time with the best of its threads."""
     return {
         found["name"].removeprefix(start): best_threads(found["timings"])
         for found in results["comparisons"]
@@ -54,7 +54,10 @@ def comparisons(results: Results, start: str) -> dict[str, dict[str, dict[str, f
 def curve(
     results: Results, name: str, x: str = "x", **fixed: Any
 ) -> dict[str, list[tuple[float, float]]]:
-    """One line a contestant: the points (x, median) of a curve where other entries have these values, the best of threads."""
+    """The lines of a curve, one a contestant: points (x, median), the best of threads.
+
+    Only of the points whose other entries have these values.
+    """
     points = next(c["points"] for c in results["curves"] if c["name"] == name)
     lines: dict[str, dict[float, float]] = {}
     for p in points:
@@ -64,7 +67,7 @@ def curve(
     return {name: sorted(line.items()) for name, line in lines.items()}
 
 
-# -- pictures ----------------------------------------------------------------------------------------------------------
+# -- pictures --------------------------------------------------------------------------------------
 
 
 def draw(kind: str, ours: Results, peers: Results | None, folder: Path = FOLDER) -> None:
@@ -155,7 +158,7 @@ def _draw_peers(path: Path, peers: Results) -> None:
     figure.savefig(path, dpi=120)
 
 
-# -- tables ------------------------------------------------------------------------------------------------------------
+# -- tables ----------------------------------------------------------------------------------------
 
 
 def markdown(folder: Path = FOLDER) -> str:
@@ -176,10 +179,13 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
     }
     if machine.get("nvidia_driver"):
         versions["NVIDIA driver"] = machine["nvidia_driver"]
+    devices = "; ".join(dict.fromkeys([machine["cpu"], *machine["devices"].values()]))
+    libraries = ", ".join(f"{name} {v}" for name, v in versions.items())
     yield (
-        f"Measured {ours['date'][:10]} on {'; '.join(dict.fromkeys([machine['cpu'], *machine['devices'].values()]))}, "
-        f"{machine['memory_gb']} GB, {machine['system']}, with {', '.join(f'{name} {v}' for name, v in versions.items())}. "
-        "Medians of interleaved rounds in one process; quartiles, threads and everything else are in `benchmarks/results`.\n"
+        f"Measured {ours['date'][:10]} on {devices}, "
+        f"{machine['memory_gb']} GB, {machine['system']}, with {libraries}. "
+        "Medians of interleaved rounds in one process; "
+        "quartiles, threads and everything else are in `benchmarks/results`.\n"
     )
     if peers:
         problems = comparisons(peers, "training step beside the peers, ")
@@ -190,7 +196,10 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
             yield "**On the GPU**, 10,000 of them at a time:\n"
             yield from _table("", on_gpu)
             yield ""
-        yield "**Time of a numerical gradient** of all 39,760 parameters, 784-50-10, batch 100, MNIST:\n"
+        yield (
+            "**Time of a numerical gradient** of all 39,760 parameters, "
+            "784-50-10, batch 100, MNIST:\n"
+        )
         yield from _table(
             "",
             comparisons(

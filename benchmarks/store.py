@@ -1,4 +1,4 @@
-"""The files of results: one for each device and day, ``benchmarks/results/<device>-<date>.json``, with a part for each session.
+"""The files of results, ``benchmarks/results/<device>-<date>.json``, with a part for each session.
 
 A session, ``fastnn`` or ``peers``, replaces its own part of the day's file and leaves the other's.
 """
@@ -54,7 +54,7 @@ def _all(of_kind: str, session: str, folder: Path) -> Iterator[Results]:
 
 
 def text(results: Mapping[str, Any]) -> str:
-    """Results as JSON with one line for each entry of a list, so that two files can be compared line by line."""
+    """Results as JSON, a line for each entry of a list: two files can be compared line by line."""
     parts = []
     for key, value in results.items():
         entries = (

@@ -58,7 +58,9 @@ def compare(
     seconds: float = 1,
     **options: Any,
 ) -> None:
-    """Check `ours` against the book's loop on `theirs`, over `count` elements, and time both; the loop is scaled to all.
+    """Check `ours` against the book's loop on `theirs`, over `count` elements, and time both.
+
+    The loop's time is scaled to all elements.
 
     The claim is that ours is so many times faster.
     """
@@ -176,7 +178,7 @@ def logistic_map(x: np.ndarray) -> Any:
 
 
 def heat(x: np.ndarray) -> Any:
-    """How uneven a temperature is after a hundred explicit steps of the heat equation, from the initial temperature."""
+    """How uneven a temperature is after a hundred explicit steps of the heat equation."""
     x = x.copy()
     for _ in range(100):
         x[..., 1:-1] += 0.25 * (x[..., 2:] - 2 * x[..., 1:-1] + x[..., :-2])

@@ -1,4 +1,4 @@
-"""What the generic path costs: the reference over any array library, beside NumPy's own backend on the same work."""
+"""What the generic path costs: the reference over any library, beside NumPy's own backend."""
 
 from __future__ import annotations
 

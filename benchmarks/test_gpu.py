@@ -23,7 +23,10 @@ MOST = {("backprop", "float32"): 15, ("numerical", "float64"): 60}
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
 def test_training(gradient: str, dtype: str, gpu: Backend, record: Record, problem: Any) -> None:
-    """10,000 iterations of the book's network, with the recording of a step; the parameters are finished when they end."""
+    """10,000 iterations of the book's network, with the recording of a step.
+
+    The parameters are finished when they end.
+    """
     p = problem("book", dtype)
     iterations = 3 if record.quick else 10_000
     name = f"training on the GPU, {gradient}, {p.size}, mnist, {dtype}"

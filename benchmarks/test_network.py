@@ -1,4 +1,4 @@
-"""The paths through a network, by backend and dtype: gradient, training step, epoch, and the numerical gradients."""
+"""The paths through a network by backend and dtype: gradients, training step and epoch."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_training_step(
 
 
 def test_epoch(backend: Backend, dtype: str, benchmark: Any, record: Any, problem: Any) -> None:
-    """A whole call of `train` for one epoch: data checked and kept, every step, both accuracies once."""
+    """A call of `train` for one epoch: data checked and kept, all steps, both accuracies once."""
     p = problem("book", dtype)
     iterations = len(p.x) // p.size.batch
     network, params = p.network(backend), p.params
@@ -152,7 +152,7 @@ def _numerical_gradient(
 def test_numerical_gradient_generic(
     backend: Backend, dtype: str, benchmark: Any, record: Any
 ) -> None:
-    """Of a function of 1000 variables that is nothing to do with networks; the reference is the function's own cost."""
+    """Of a function of 1000 variables, no network; the reference is the function's own cost."""
     size = 10 if record.quick else 1000
     host = np.random.default_rng(5).normal(size=size).astype(dtype)
     x = backend.asarray(host)

@@ -25,7 +25,7 @@ NUMPY_LIMIT = 10_000_000
 
 
 def fastnn_gradients(problem: Problem) -> dict[str, Contestant | str]:
-    """A contestant for each backend: the numerical gradient of every parameter, checked, or why it cannot run here."""
+    """A contestant for each backend: the numerical gradient, checked, or why it cannot run."""
     rows = problem.rows(1)[0]
     result: dict[str, Contestant | str] = {}
     double = {name: value.astype(np.float64) for name, value in problem.params.items()}
@@ -83,7 +83,7 @@ def test_against_the_book(data: str, dtype: str, record: Record, problem: Any) -
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_against_backpropagation(dtype: str, record: Record, problem: Any) -> None:
-    """A step by numerical gradient, against one by backpropagation and against the book's by backpropagation."""
+    """A step by numerical gradient, against ours and the book's by backpropagation."""
     p = problem("book", dtype)
     iterations = 3 if record.quick else 200
     ours = {
@@ -104,7 +104,7 @@ def test_against_backpropagation(dtype: str, record: Record, problem: Any) -> No
 
 
 def test_whole_training(record: Record, problem: Any) -> None:
-    """10,000 iterations by numerical gradient alone, and the book's own loop by backpropagation, one after the other."""
+    """10,000 iterations by numerical gradient, then the book's own loop by backpropagation."""
     p = problem("book", "float64")
     iterations = 10 if record.quick else 10_000
     network, book = p.network("numba"), BookNet(p.params)
@@ -139,7 +139,10 @@ def test_whole_training(record: Record, problem: Any) -> None:
     if not record.quick:
         _, (x_test, t_test) = load_mnist()
         error = 1 - network.accuracy(x_test, t_test)
-        text = "after training by numerical gradient alone, at most 0.06 of the test images are misclassified"
+        text = (
+            "after training by numerical gradient alone, "
+            "at most 0.06 of the test images are misclassified"
+        )
         record.statement("10,000 iterations, 784-50-10, float64", text, error, 0.06)
 
 

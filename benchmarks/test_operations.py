@@ -28,7 +28,7 @@ from .problems import (
 
 @dataclass
 class Arrays:
-    """What the operations of a training step work on: the batch, the parameters, and what lies between."""
+    """What the operations of a training step work on: batch, parameters, and what lies between."""
 
     x: Any
     t: Any
@@ -51,7 +51,7 @@ class Arrays:
 
     @classmethod
     def of(cls, problem: Problem, rows: np.ndarray) -> Arrays:
-        """On the host, computed plainly, from weights large enough that nothing is nearly constant."""
+        """Computed plainly on the host, from weights so large that nothing is nearly constant."""
         x, t = problem.x[rows], problem.t[rows]
         rng = np.random.default_rng(4)
         W1, b1, W2, b2 = (
@@ -68,7 +68,7 @@ class Arrays:
         )
 
     def on(self, backend: Backend, data: Any, rows: np.ndarray) -> Arrays:
-        """New copies of these arrays on a backend, with the batch as its own data set hands it out."""
+        """New copies of these arrays on a backend, with the batch as its own data set has it."""
         copies = {
             name: backend.asarray(a.copy())
             for name, a in vars(self).items()

@@ -1,4 +1,4 @@
-"""Scale: time and memory as the batch, the hidden layer and the data grow, and time as threads are added."""
+"""Time and memory as the batch, the hidden layer and the data grow, and time by threads."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_training_step(grows: str, sizes: list[Size], dtype: str, record: Record
 
 
 def test_rows(record: Record) -> None:
-    """Up to a million samples, MNIST tiled: entering them once, and then an iteration of the book's size."""
+    """Up to a million samples, MNIST tiled: entering them, and an iteration of the book's size."""
     points = []
     for copies in (1,) if record.quick else (1, 4, 17):  # the last is a million rows
         p = Problem(Size(784, 50, 100), "float32", quick=record.quick)

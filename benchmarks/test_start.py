@@ -47,7 +47,7 @@ def test_import(record: Record) -> None:
 
 
 def test_first_iteration(record: Record) -> None:
-    """From the import to the end of the first iteration, with Numba's code in its cache on disk, data apart."""
+    """From the import to the end of the first iteration, with Numba's cache on disk, data apart."""
     code = """
 import time
 import numpy as np

@@ -1,4 +1,4 @@
-"""Training: fastnn against NumPy by hand, what the dispatch layer costs, and what `auto` chooses."""
+"""Training: fastnn against NumPy by hand, what the dispatch costs, and what `auto` chooses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def steps(problem: Problem, backend: str | Backend, iterations: int, **options: 
 def fastnn_steps(
     problem: Problem, iterations: int, backends: tuple[str, ...] = (), **options: Any
 ) -> dict[str, Contestant | str]:
-    """A contestant for each of these backends, by default for all: its training loop, or why it cannot run here."""
+    """A contestant for each of these backends, or all: its training loop, or why it cannot run."""
     result: dict[str, Contestant | str] = {}
     for name in backends or available_backends():
         found = available_backends().get(name)
@@ -134,7 +134,10 @@ def test_dispatch(dtype: str, record: Record, problem: Any) -> None:
 
 
 def _array_calls(problem: Problem) -> Any:
-    """A training step by the array calls that the NumPy backend makes, without networks, backends or tables of functions."""
+    """A training step by the array calls that the NumPy backend makes, and by nothing else.
+
+    There are no networks, backends or tables of functions.
+    """
     W1, b1, W2, b2 = problem.params.values()
     size, x, t = problem.size, problem.x, problem.t
     x_batch, z1, delta1 = (

@@ -1,4 +1,4 @@
-"""fastnn: the two-layer network of "Deep Learning from Scratch", trained fast on the hardware at hand.
+"""fastnn: the two-layer network of "Deep Learning from Scratch", fast on the hardware at hand.
 
 Importing it loads NumPy and nothing heavier: Numba and CuPy are imported when a backend needs them,
 and the tools of differentiation when one of them is first used.

@@ -51,7 +51,7 @@ _NO_PART_OF_A_STEP = {
 
 
 class Network(Doors):
-    """A network by its formulas, :meth:`_logits` and :meth:`_backward`, and what the book does with one.
+    """A network: its formulas, :meth:`_logits` and :meth:`_backward`, and what the book does.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Network(Doors):
         self.loss_name = choice(loss, "loss", LOSSES)
         super().__init__(shapes, backend, dtype)
 
-    # -- formulas that each network gives ------------------------------------------------------------------------------
+    # -- formulas that each network gives ----------------------------------------------------------
 
     def _logits(self, x: Array) -> Array:
         """The last layer's pre-activations."""
@@ -78,17 +78,17 @@ class Network(Doors):
     def _backward(
         self, x: Array, t: Array, out: dict[str, Array]
     ) -> tuple[Array, list[LayerDelta]]:
-        """Forward and backward pass: the loss, and what the parameter gradients of each layer follow from.
+        """Forward and backward pass: the loss, and what each layer's gradients follow from.
 
         `out` holds arrays to write intermediate results to, by name; with an empty dict they are
         new.
         """
         raise NotImplementedError
 
-    # -- the book's methods --------------------------------------------------------------------------------------------
+    # -- the book's methods ------------------------------------------------------------------------
 
     def predict(self, x: Any) -> Array:
-        """What the network makes of samples: class probabilities; with the squared error, its plain outputs.
+        """What the network makes of samples: class probabilities; with the squared error, outputs.
 
         Parameters
         ----------
@@ -104,7 +104,7 @@ class Network(Doors):
             return y[0, ...] if single else y
 
     def loss(self, x: Any, t: Any) -> float:
-        """The loss on samples `x` against `t`: labels of shape (samples,), or targets of shape (samples, outputs).
+        """The loss on samples `x` against `t`: labels (samples,) or targets (samples, outputs).
 
         For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the squared error
         the book's ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar
@@ -115,7 +115,7 @@ class Network(Doors):
             return float(self.backend.to_numpy(self._loss(x, t)))
 
     def accuracy(self, x: Any, t: Any) -> float:
-        """The fraction of samples whose largest output is where the target has its largest value."""
+        """The fraction of samples whose largest output is where the target's largest value is."""
         x, t = self._enter_pair(x, t)
         with self.backend.current():
             return (
@@ -150,7 +150,9 @@ class Network(Doors):
     def numerical_gradient(
         self, x: Any, t: Any, h: float | str = DEFAULT_STEP, method: str | None = None
     ) -> dict[str, Array]:
-        """The gradient of the loss by central differences with step `h`, (L(w + h) − L(w − h)) / 2h for each parameter w.
+        """The gradient of the loss by central differences with step `h`.
+
+        For each parameter w that is (L(w + h) − L(w − h)) / 2h.
 
         Parameters
         ----------
@@ -209,7 +211,8 @@ class Network(Doors):
         w = dtype.type(largest)
         if not isinstance(h, str) and w + h == w:
             raise InputError(
-                f"h={h:g} is too small: there is an entry w of {name} for which w + h == w in {dtype}"
+                f"h={h:g} is too small: "
+                f"there is an entry w of {name} for which w + h == w in {dtype}"
             )
 
     #: The methods of the numerical gradient by name, fastest last: (x, t, h) → the loss and its
@@ -224,7 +227,10 @@ class Network(Doors):
     def _full_differences(
         self, x: Array, t: Array, h: float | str
     ) -> tuple[Array, dict[str, Array]]:
-        """The loss and its central differences by the book's loop; the parameters are restored whatever happens."""
+        """The loss and its central differences by the book's loop.
+
+        The parameters are restored whatever happens.
+        """
         from .differentiation.gradient import (
             of_loss,
         )  # a fifth of the time that `import fastnn` would take
@@ -248,14 +254,17 @@ class Network(Doors):
         """The fastest of them."""
         return self.methods[-1]
 
-    # -- for the training loop, which has checked its data once --------------------------------------------------------
+    # -- for the training loop, which has checked its data once ------------------------------------
 
     def buffers(self, batch_size: int) -> dict[str, Array]:
-        """Arrays for the intermediate results of a step on `batch_size` samples, for :meth:`descend`."""
+        """Arrays for the intermediate results of a step on so many samples, for :meth:`descend`."""
         return {}
 
     def descend(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
-        """One step of gradient descent on a batch of this network's dataset, by backpropagation; the loss before it."""
+        """A step by backpropagation on a batch of this network's dataset; the loss before it.
+
+        It is one step of gradient descent.
+        """
         value, layers = self._backward(x, t, out)
         for W, b, entering, delta in layers:
             self.backend.dense_descent(
@@ -275,7 +284,10 @@ class Network(Doors):
 
     @property
     def _training_h(self) -> float | str:
-        """The step of the numerical gradient in training: the book's, unless rounding of the loss would drown what it gives."""
+        """The step of the numerical gradient in training: the book's, or "auto".
+
+        It is "auto" where rounding of the loss would drown what the book's gives.
+        """
         return (
             "auto" if self.default_method == "full" and self.dtype != np.float64 else DEFAULT_STEP
         )
@@ -289,7 +301,9 @@ class Network(Doors):
         update: GradientDescent,
         batch_size: int,
     ) -> TrainingStep | None:
-        """What a step of training does, as data; None for a network whose step can only be made over the operations.
+        """What a step of training does, as data, or None.
+
+        None is for a network whose step can only be made over the operations.
 
         Parameters
         ----------
@@ -308,7 +322,10 @@ class Network(Doors):
         return TrainingStep(self.architecture, *formulas, update, data, batch_size, operations)
 
     def _differs_from(self, cls: type[Network]) -> bool:
-        """Whether a class derived from `cls`, or this object, has something of its own that may change what a step does."""
+        """Whether a class derived from `cls`, or this object, may change what a step does.
+
+        It may where it has something of its own in place of what `cls` has.
+        """
         ours = {
             name for ancestor in cls.__mro__[:-1] for name in vars(ancestor)
         } - _NO_PART_OF_A_STEP
@@ -316,11 +333,11 @@ class Network(Doors):
         return bool(ours & (vars(self).keys() | {name for c in derived for name in vars(c)}))
 
     def count_correct(self, x: Array, t: Array) -> Array:
-        """How many of these samples of this network's dataset are classified right; stays with the backend."""
+        """How many of these samples of its dataset are classified right; stays with the backend."""
         return self.backend.count_correct(self._logits(x), t)
 
     def dataset(self, x: Any, t: Any, name: str = "") -> Dataset:
-        """Samples and targets, checked once and kept the way the backend likes them; `name` is for error messages."""
+        """Samples and targets, checked once and kept as the backend likes; messages say `name`."""
         x, t = self._enter_pair(x, t, name, allow_single=False)
         return self.backend.dataset(x, t)
 

@@ -1,4 +1,4 @@
-"""The doors of a network: what a user hands in, and what a network is made of, as arrays of its backend.
+"""The doors of a network: what it is handed, and what it is made of, as arrays of its backend.
 
 Behind the doors nothing is converted or copied between devices any more.
 """
@@ -67,7 +67,7 @@ class Doors:
         return moved
 
     def __getstate__(self) -> dict[str, Any]:
-        """Names, and the parameters on the host: what another process can take whatever hardware it has."""
+        """Names, and the parameters on the host: another process can take them on any hardware."""
         host = {name: self.backend.to_numpy(p).copy() for name, p in self.params.items()}
         return self.__dict__ | {"params": host}
 
@@ -78,7 +78,7 @@ class Doors:
     # -- what enters -------------------------------------------------------------------------------
 
     def _enter(self, x: Any, name: str = "x") -> tuple[Array, bool]:
-        """Samples as a checked 2-D array of the backend and dtype, and whether they were a single sample."""
+        """Samples as a checked 2-D array of the backend and dtype, and whether it was just one."""
         self._check_params()
         with self.backend.current():
             x = self.backend.asarray(x, name=name)
@@ -93,7 +93,8 @@ class Doors:
             converted = self.backend.asarray(a, self.dtype)
         if not all_finite(converted, self.backend.xp):
             raise InputError(
-                f"{name} holds values beyond the range of {self.dtype}; scale them, or use a network of dtype 'float64'"
+                f"{name} holds values beyond the range of {self.dtype}; "
+                "scale them, or use a network of dtype 'float64'"
             )
         return converted
 
@@ -119,11 +120,15 @@ class Doors:
         return parameter
 
     def _check_params(self) -> None:
-        """Raise unless every parameter is an array of this backend, dtype and network: a user may have assigned it."""
+        """Raise unless every parameter is an array of this backend, dtype and network.
+
+        A user may have assigned it.
+        """
         self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
         if self.params.keys() != self._shapes.keys():
             raise InputError(
-                f"params has the entries {list(self.params)}; a {type(self).__name__} has {list(self._shapes)}"
+                f"params has the entries {list(self.params)}; "
+                f"a {type(self).__name__} has {list(self._shapes)}"
             )
         for name, shape in self._shapes.items():
             parameter = self.params[name]
@@ -132,7 +137,8 @@ class Doors:
                 raise DtypeError(f"params[{name!r}] is of dtype {found}; {fix}")
             if tuple(parameter.shape) != shape:
                 raise InputError(
-                    f"params[{name!r}] has shape {tuple(parameter.shape)}; in this network it is {shape}"
+                    f"params[{name!r}] has shape {tuple(parameter.shape)}; "
+                    f"in this network it is {shape}"
                 )
             if not getattr(getattr(parameter, "flags", None), "writeable", True):
                 raise InputError(

@@ -39,7 +39,10 @@ class BackendNotInstalledError(BackendError, ImportError):
 
 
 class BackendImportError(BackendError, ImportError):
-    """The library that the backend needs is installed, but importing it failed; the cause is chained."""
+    """The library that the backend needs is installed, but importing it failed.
+
+    The cause is chained.
+    """
 
 
 class DeviceError(BackendError, RuntimeError):

@@ -74,7 +74,7 @@ class SimpleNet(Network):
         self.params["W"] = value
 
     def predict(self, x: Any) -> Array:
-        """The logits x·W, as the book's ``simpleNet`` returns them: the softmax is part of its loss."""
+        """The logits x·W, as the book's ``simpleNet`` has it: the softmax is part of its loss."""
         x, single = self._enter(x)
         logits = self._logits(x)
         return logits[0, ...] if single else logits

@@ -93,8 +93,9 @@ def train(
     >>> from fastnn import TwoLayerNet
     >>> x = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
     >>> net = TwoLayerNet(2, 8, 2, weight_init_std=1.0, rng=1)
-    >>> history = train(net, x, [0, 1, 1, 0], iterations=3000, batch_size=4, learning_rate=1.0, rng=1)
-    >>> net.accuracy(x, [0, 1, 1, 0])
+    >>> t = [0, 1, 1, 0]
+    >>> history = train(net, x, t, iterations=3000, batch_size=4, learning_rate=1.0, rng=1)
+    >>> net.accuracy(x, t)
     1.0
     """
     iterations = positive_int(iterations, "iterations", 0)
@@ -169,7 +170,7 @@ def train(
 def runner(
     network: Network, data: Dataset, *, gradient: str, batch_size: int, learning_rate: float
 ) -> Runner:
-    """What makes steps of training: the backend's own way for the step that the network states, or one by one."""
+    """What makes steps: the backend's own way for the stated step, or one by one."""
     step = sgd_step(network, data, gradient, batch_size, learning_rate)
     stated = network.training_step(
         data, step, gradient=gradient, update=GradientDescent(learning_rate), batch_size=batch_size
@@ -186,7 +187,7 @@ def runner(
 def sgd_step(
     network: Network, data: Dataset, gradient: str, batch_size: int, learning_rate: float
 ) -> Any:
-    """A function of row numbers that does one iteration over the operations and returns the loss."""
+    """A function of row numbers that does an iteration over the operations; it returns the loss."""
     descend = getattr(network, GRADIENTS[gradient])
     buffers: dict[str, Array] = {}
 
@@ -200,7 +201,7 @@ def sgd_step(
 
 
 def count_correct(network: Network, data: Dataset) -> Array:
-    """How many samples of a dataset the network classifies right: a scalar that stays with the backend."""
+    """How many samples of a dataset are classified right: a scalar that stays with the backend."""
     return sum(network.count_correct(x, t) for x, t in data.chunks(EVALUATION_CHUNK))
 
 
@@ -209,7 +210,8 @@ def _check_finite(loss: np.ndarray, first: int, last: int, learning_rate: float)
     if not finite.all():
         i = first + int(finite.argmin())
         raise DivergenceError(
-            f"the loss is {loss[i]} at iteration {i}: training diverged, and the parameters are of no use any more; "
+            f"the loss is {loss[i]} at iteration {i}: training diverged, "
+            "and the parameters are of no use any more; "
             f"start again with a learning_rate smaller than {learning_rate:g}"
         )
 

@@ -1,4 +1,4 @@
-"""The public doors: what a user hands in becomes a canonical array, or a clear error before anything has changed.
+"""The public doors: input becomes a canonical array, or a clear error before anything changes.
 
 Canonical inside fastnn are: samples as a 2-D array (samples, features) of the network's dtype;
 targets either as a 1-D array of ``intp`` labels or as a 2-D array (samples, classes) of the
@@ -22,7 +22,7 @@ Array: TypeAlias = Any
 
 
 def array_namespace(*arrays: Any) -> Any:
-    """The array API namespace that the arrays belong to: NumPy's, unless one of them says otherwise.
+    """The array API namespace of the arrays: NumPy's, unless one of them says otherwise.
 
     An array says so with ``__array_namespace__``, as the standard has it, or by its type's coming
     from a library that is such a namespace itself. Nothing is imported, and no library is known by
@@ -45,8 +45,8 @@ def array_namespace(*arrays: Any) -> Any:
             continue
         if found is not None:
             raise ForeignArrayError(
-                f"arrays of {found.__name__} and of {xp.__name__} are mixed in one call; convert one of them yourself, so that "
-                "all are of one library"
+                f"arrays of {found.__name__} and of {xp.__name__} are mixed in one call; "
+                "convert one of them yourself, so that all are of one library"
             )
         found = xp
     return np if found is None else found
@@ -82,7 +82,7 @@ _HOST_DEVICES = (1, 3, 11)
 
 
 def refuse_device_array(a: Any, name: str) -> None:
-    """Raise ForeignArrayError if `a` is an array in the memory of a device: copying it to the host is the caller's to ask for."""
+    """Raise ForeignArrayError for an array on a device: copying it is the caller's to ask for."""
     if type(a) is np.ndarray:
         return
     try:
@@ -97,8 +97,9 @@ def refuse_device_array(a: Any, name: str) -> None:
     if on_device:
         kind = f"{type(a).__module__}.{type(a).__qualname__}"
         raise ForeignArrayError(
-            f"{name} is a {kind} in the memory of a device, and is needed on the host; copy it there yourself, with what {kind} "
-            "has for that, or use the backend of that library"
+            f"{name} is a {kind} in the memory of a device, and is needed on the host; "
+            f"copy it there yourself, with what {kind} has for that, "
+            "or use the backend of that library"
         )
 
 
@@ -163,7 +164,7 @@ def choice(value: Any, name: str, choices: Any) -> str:
 
 
 def generator(rng: Any) -> np.random.Generator:
-    """A NumPy Generator from None (fresh entropy), a seed, or a Generator, which is used as it is."""
+    """A NumPy Generator from None (fresh entropy), a seed, or a Generator, used as it is."""
     if isinstance(rng, np.random.Generator):
         return rng
     if rng is None or (
@@ -176,7 +177,7 @@ def generator(rng: Any) -> np.random.Generator:
 
 
 def real_array(a: Array, name: str) -> Array:
-    """`a` as an array of real numbers (any integer, float or bool dtype), not copied if it is one already.
+    """`a` as an array of real numbers (integers, floats or bools), not copied if it is one.
 
     Arrays of other libraries stay what they are; what is no array becomes one of NumPy.
     """
@@ -223,18 +224,20 @@ def check_finite(a: Array, name: str, xp: Any = None) -> None:
 
 
 def check_samples(x: Array, features: int | None, name: str = "x", *, xp: Any = None) -> Array:
-    """`x` as a real 2-D array (samples, features); a 1-D array is one sample. Values are checked, dtype is kept."""
+    """`x` as a real, checked 2-D array (samples, features) of its dtype; 1-D is one sample."""
     x = real_array(x, name) if xp is None else x
     xp = array_namespace(x) if xp is None else xp
     if x.ndim not in (1, 2):
         hint = f"; flatten each sample first: {name}.reshape(len({name}), -1)" if x.ndim > 2 else ""
         raise InputError(
-            f"{name} has shape {tuple(x.shape)}; give (samples, features), or (features,) for a single sample{hint}"
+            f"{name} has shape {tuple(x.shape)}; "
+            f"give (samples, features), or (features,) for a single sample{hint}"
         )
     x = xp.reshape(x, (1, -1)) if x.ndim == 1 else x
     if x.shape[0] == 0 or x.shape[1] == 0:
         raise InputError(
-            f"{name} has shape {tuple(x.shape)} and so holds nothing; give at least one sample with one feature"
+            f"{name} has shape {tuple(x.shape)} and so holds nothing; "
+            "give at least one sample with one feature"
         )
     if features is not None and x.shape[1] != features:
         raise InputError(f"{name} has {x.shape[1]} features, but the network takes {features}")
@@ -271,15 +274,15 @@ def check_targets(
         return check_labels(t, classes, name, xp=xp)
     if t.shape != (samples, classes):
         raise InputError(
-            f"{name} has shape {tuple(t.shape)}; give labels of shape ({samples},), or one-hot or soft targets of shape "
-            f"({samples}, {classes})"
+            f"{name} has shape {tuple(t.shape)}; give labels of shape ({samples},), "
+            f"or one-hot or soft targets of shape ({samples}, {classes})"
         )
     check_finite(t, name, xp)
     return t
 
 
 def check_labels(t: Array, classes: int, name: str = "t", *, xp: Any = None) -> Array:
-    """1-D labels as integers that index; refused unless of an integer dtype and within 0 … classes - 1."""
+    """1-D labels as integers that index; refused unless integers from 0 to classes - 1."""
     xp = array_namespace(t) if xp is None else xp
     dtype = numpy_dtype(t)
     if dtype.kind not in "iu":
@@ -295,6 +298,7 @@ def check_labels(t: Array, classes: int, name: str = "t", *, xp: Any = None) -> 
     if low < 0 or high >= classes:
         bad = low if low < 0 else high
         raise InputError(
-            f"{name} holds the label {bad}, but the labels of {classes} classes are 0 to {classes - 1}"
+            f"{name} holds the label {bad}, "
+            f"but the labels of {classes} classes are 0 to {classes - 1}"
         )
     return xp.astype(t, xp.int64, copy=False)

@@ -1,4 +1,4 @@
-"""The formulas and loops of the book: the oracle that ships with the tests of a backend, and what only we need."""
+"""The formulas and loops of the book: the oracle that ships, and what only we need."""
 
 import numpy as np
 

@@ -69,7 +69,10 @@ def cupy_on_the_cpu():
     ids=lambda name: name,
 )
 def backend(request):
-    """Each backend, and the reference that all of them start from. Only those for GPUs and PyTorch may be missing."""
+    """Each backend, and the reference that all start from.
+
+    Only those for GPUs and PyTorch may be missing.
+    """
     if request.param == "reference":
         return ReferenceBackend()
     if request.param == "array-api-strict":
@@ -100,7 +103,10 @@ class Finished(NamedTuple):
 
 @pytest.fixture
 def python(tmp_path):
-    """Run Python in a fresh process, with directories to put before its path, and return exit code and output."""
+    """Run Python in a fresh process, and return exit code and output.
+
+    `path` are directories to put before its path.
+    """
 
     def run(*arguments, path=(), stdout=subprocess.PIPE):
         paths = [str(entry) for entry in path] + os.environ.get("PYTHONPATH", "").split(os.pathsep)

@@ -1,4 +1,7 @@
-"""NVRTC, NVIDIA's run-time compiler, as it comes from PyPI (``nvidia-cuda-nvrtc``): it needs neither a driver nor a GPU."""
+"""NVRTC, NVIDIA's run-time compiler, as PyPI has it (``nvidia-cuda-nvrtc``).
+
+It needs neither a driver nor a GPU.
+"""
 
 import ctypes
 from importlib.metadata import files
@@ -24,7 +27,10 @@ def supported_architectures():
 
 
 def compile_for(architecture, source, options, name_expressions):
-    """The machine code for an architecture, and the compiler's log; an AssertionError with the log if it does not compile."""
+    """The machine code for an architecture, and the compiler's log.
+
+    An AssertionError with the log if it does not compile.
+    """
     program = ctypes.c_void_p()
     assert (
         nvrtc.nvrtcCreateProgram(

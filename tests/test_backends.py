@@ -69,7 +69,7 @@ def script(body):
     return "import json, sys\nimport fastnn\n" + dedent(body)
 
 
-# -- names -------------------------------------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------
 
 
 def test_the_three_backends_are_registered():
@@ -116,7 +116,7 @@ def test_a_subclass_that_sets_name_and_xp_is_a_working_backend():
     assert fastnn.TwoLayerNet(2, 3, 4, backend=backend).predict([0.0, 1.0]).shape == (4,)
 
 
-# -- refused by name ---------------------------------------------------------------------------------------------------
+# -- refused by name -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba"])
@@ -170,7 +170,8 @@ REFUSED = """
         print(json.dumps({
             "kind": type(error).__name__, "message": str(error), "cause": repr(error.__cause__),
             "available": found.available, "reason": found.reason, "remedy": found.remedy,
-            "auto": fastnn.get_backend("auto").name, "softmax": fastnn.functions.softmax([0.0]).tolist(),
+            "auto": fastnn.get_backend("auto").name,
+            "softmax": fastnn.functions.softmax([0.0]).tolist(),
         }))
 """
 
@@ -246,7 +247,7 @@ def test_an_error_is_the_same_the_second_time(python, fake_cupy):
     assert done.code == 0, done.err
 
 
-# -- auto --------------------------------------------------------------------------------------------------------------
+# -- auto ------------------------------------------------------------------------------------------
 
 
 def test_auto_chooses_what_can_run_and_logs_it(caplog):
@@ -293,7 +294,7 @@ def test_auto_is_the_default_of_get_backend():
     assert fastnn.get_backend() is fastnn.get_backend("auto")
 
 
-# -- imports -----------------------------------------------------------------------------------------------------------
+# -- imports ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -322,7 +323,8 @@ def test_import_loads_nothing_heavy(python, fake_cupy, extra):
 def test_the_modules_that_the_readme_names_are_there(python):
     done = python(
         "-c",
-        "import fastnn; print(fastnn.plotting.plot_gradient_field.__name__); print('matplotlib' in dir())",
+        "import fastnn; print(fastnn.plotting.plot_gradient_field.__name__); "
+        "print('matplotlib' in dir())",
     )
     assert done.out == "plot_gradient_field\nFalse\n", done.err
 
@@ -333,7 +335,7 @@ def test_the_public_names_are_there():
     assert sorted(fastnn.__all__) == fastnn.__all__
 
 
-# -- plug-ins ----------------------------------------------------------------------------------------------------------
+# -- plug-ins --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -372,7 +374,8 @@ def test_a_plug_in_trains_and_is_pickled(python, plugin):
         assert "mirror" in fastnn.available_backends()
         x, t = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), [0, 1, 1, 0]
         options = {"activation": "relu", "rng": 1}
-        nets = [fastnn.TwoLayerNet(2, 8, 2, 1.0, backend=name, **options) for name in ("mirror", "numpy")]
+        names = "mirror", "numpy"
+        nets = [fastnn.TwoLayerNet(2, 8, 2, 1.0, backend=name, **options) for name in names]
         losses = [fastnn.train(net, x, t, iterations=50, batch_size=4, rng=1).loss for net in nets]
         assert nets[0].backend.name == "mirror" and nets[0].backend is fastnn.get_backend("mirror")
         assert np.allclose(losses[0], losses[1], rtol=1e-12, atol=0)
@@ -452,10 +455,12 @@ def test_a_backend_that_cannot_be_tested_says_why(python, wheel):
 
 def test_the_options_of_the_contract_are_in_nobodys_way(python, wheel, tmp_path):
     (tmp_path / "conftest.py").write_text(
-        'def pytest_addoption(parser):\n    parser.addoption("--backend")\n    parser.addoption("--examples")\n'
+        'def pytest_addoption(parser):\n    parser.addoption("--backend")\n'
+        '    parser.addoption("--examples")\n'
     )
     (tmp_path / "test_own.py").write_text(
-        'import sys\n\n\ndef test(pytestconfig):\n    assert pytestconfig.getoption("--backend") == "agg"\n'
+        "import sys\n\n\ndef test(pytestconfig):\n"
+        '    assert pytestconfig.getoption("--backend") == "agg"\n'
     )
     done = python("-m", "pytest", "-q", "--backend", "agg", path=[wheel])
     assert done.code == 0, done.out + done.err
@@ -477,7 +482,8 @@ def test_the_options_of_the_contract_are_in_nobodys_way(python, wheel, tmp_path)
                 "take is a NoneType; make it a method",
                 "dense takes (self, x, weights, bias, activation='identity', out=None); "
                 "let it take (self, x, W, b, activation='identity', *, out=None)",
-                "descent takes (self, parameter, gradient); let it take (self, parameter, gradient, learning_rate)",
+                "descent takes (self, parameter, gradient); "
+                "let it take (self, parameter, gradient, learning_rate)",
             ],
         ),
     ],
@@ -534,7 +540,7 @@ def test_an_unknown_name_lists_plug_ins(python, plugin):
     assert "mirror" in done.out
 
 
-# -- what the house is built on --------------------------------------------------------------------------------------------
+# -- what the house is built on --------------------------------------------------------------------
 
 
 PACKAGE = Path(fastnn.__file__).parent
@@ -560,7 +566,7 @@ def test_no_library_is_known_by_name_outside_its_own_backend():
 
 
 def test_imports_run_downward_only():
-    """A room imports those below it when it is imported; what it needs of others it imports where it uses it."""
+    """A room imports those below it when imported; what it needs of others, where it uses it."""
     floors = [
         "errors",
         "validation",

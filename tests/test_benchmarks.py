@@ -39,7 +39,7 @@ PATHS = (
 
 @pytest.fixture(scope="module")
 def outcomes():
-    """Every benchmark run once in a fresh process, without timing, on small data: test → outcome."""
+    """Every benchmark run once in a fresh process, untimed, on small data: test → outcome."""
     command = [
         sys.executable,
         "-m",

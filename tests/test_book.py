@@ -65,7 +65,8 @@ def test_training_loop(run, backend, mnist):
 def test_gradient_check(backend, run):
     if backend.name == "torch":
         pytest.skip(
-            "NumPy's functions, which the script calls on the gradients, do not take PyTorch's tensors"
+            "NumPy's functions, which the script calls on the gradients, "
+            "do not take PyTorch's tensors"
         )
     differences = run("gradient_check.py")["differences"]
     assert list(differences) == ["W1", "b1", "W2", "b2"]
@@ -101,7 +102,10 @@ def test_network_of_layers(run):
 
 
 def test_weights_are_those_of_the_book(run_text, backend):
-    text = "import numpy as np\nfrom two_layer_net import TwoLayerNet\nnp.random.seed(5)\nnet = TwoLayerNet(4, 3, 2, 0.1)\n"
+    text = (
+        "import numpy as np\nfrom two_layer_net import TwoLayerNet\n"
+        "np.random.seed(5)\nnet = TwoLayerNet(4, 3, 2, 0.1)\n"
+    )
     params = run_text(text, backend=backend)["net"].params
     np.random.seed(5)
     W1 = 0.1 * np.random.randn(4, 3)
@@ -200,7 +204,7 @@ def test_everything_is_as_before_afterwards(run_text):
         assert not {"common", "common.functions", "dataset", "dataset.mnist"} & sys.modules.keys()
 
 
-# -- the command -------------------------------------------------------------------------------------------------------
+# -- the command -----------------------------------------------------------------------------------
 
 
 def test_command(python):
@@ -217,7 +221,8 @@ def test_show_without_a_display_saves_a_picture(python, tmp_path, monkeypatch):
     script = tmp_path / "curves.py"
     script.write_text(
         "import matplotlib.pyplot as plt\n"
-        "for y in ([1, 2], [3, 1]):\n    plt.figure()\n    plt.plot(y)\nplt.show()\nplt.plot([2, 2])\nplt.show()\n"
+        "for y in ([1, 2], [3, 1]):\n    plt.figure()\n    plt.plot(y)\n"
+        "plt.show()\nplt.plot([2, 2])\nplt.show()\n"
     )
     code, out, err = python("-m", "fastnn.book", script)
     assert (code, out) == (0, "")

@@ -40,7 +40,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def run(capfd):
-    """Call the program in this process; returns the exit code, standard output and standard error."""
+    """Call the program in this process: exit code, standard output and standard error."""
 
     def call(*arguments):
         with pytest.raises(SystemExit) as exited:
@@ -73,7 +73,7 @@ def assert_one_line(code, out, err, *named):
         assert text in err
 
 
-# -- train -------------------------------------------------------------------------------------------------------------
+# -- train -----------------------------------------------------------------------------------------
 
 
 def test_json_is_one_object_with_the_agreed_keys(train_json):
@@ -235,7 +235,7 @@ def test_progress_is_shown_in_a_terminal(data):
     assert list(json.loads(done.stdout)) == KEYS
 
 
-# -- threads -----------------------------------------------------------------------------------------------------------
+# -- threads ---------------------------------------------------------------------------------------
 
 #: get_backend learns to take threads elsewhere at this time; delete the mark once it does.
 needs_threads = pytest.mark.skipif(
@@ -246,7 +246,7 @@ needs_threads = pytest.mark.skipif(
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the command line asks get_backend for, by keyword, in place of how many threads there are."""
+    """What the command line asks get_backend for, by keyword, not how many threads there are."""
     keywords = []
 
     def get_backend(name, **options):
@@ -285,7 +285,7 @@ def test_an_impossible_number_of_threads(run, data, threads):
     assert_one_line(*run("train", "--data", data, "--threads", threads), "threads")
 
 
-# -- backends, and the program itself ----------------------------------------------------------------------------------
+# -- backends, and the program itself --------------------------------------------------------------
 
 
 def test_backends_shows_what_can_run_and_why_the_rest_cannot(run):
@@ -315,7 +315,7 @@ def test_help_and_version(run):
         assert "backends" in out
 
 
-# -- errors ------------------------------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Training in several threads and processes at once: the same losses, whatever threads Numba would use."""
+"""Training in several threads and processes at once: the same losses on any threads."""
 
 import errno
 import gc
@@ -29,7 +29,8 @@ from fastnn.backends.numba.backend import NumbaBackend
 def losses(seed, gradient="numerical"):
     (x, t), _ = fastnn.load_mnist()
     net = fastnn.TwoLayerNet(784, 50, 10, backend=NumbaBackend(2), rng=0)
-    return fastnn.train(net, x[:500], t[:500], iterations=5, gradient=gradient, evaluate_every=0, rng=seed).loss
+    options = dict(iterations=5, gradient=gradient, evaluate_every=0, rng=seed)
+    return fastnn.train(net, x[:500], t[:500], **options).loss
 
 if __name__ == "__main__":
     expected = [losses(seed) for seed in range(4)]
@@ -52,7 +53,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue", "tbb"])
 def test_threads_and_processes_give_the_same_losses(python, tmp_path, monkeypatch, layer):
-    """After training in this process, in threads at the same time, and in forked and spawned children."""
+    """After training here, in threads at the same time, and in forked and spawned children."""
     monkeypatch.setenv("NUMBA_THREADING_LAYER", layer)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -80,7 +81,7 @@ def test_joblib(name):
         assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
 
 
-# -- the pool of workers itself ----------------------------------------------------------------------------------------
+# -- the pool of workers itself --------------------------------------------------------------------
 
 
 @njit(nogil=True)
@@ -175,7 +176,8 @@ handlers = []
 os.register_at_fork = lambda **functions: handlers.extend(functions.values())
 from fastnn.backends.numba.threads import WorkerPool
 pools = [WorkerPool(2) for _ in range(10)]
-assert [f.__module__ for f in handlers if f.__module__.startswith("fastnn.")] == [WorkerPool.__module__]
+ours = [f.__module__ for f in handlers if f.__module__.startswith("fastnn.")]
+assert ours == [WorkerPool.__module__]
 """
     done = python("-c", code)
     assert done.code == 0, done.err

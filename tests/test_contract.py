@@ -44,6 +44,9 @@ def test_the_comparison_sees_each_kind_of_difference():
 
 
 def test_the_classes_load_no_library(python):
-    body = "import sys; from fastnn.backends import _BUILTIN, _backend_class; [_backend_class(n) for n in _BUILTIN]; "
+    body = (
+        "import sys; from fastnn.backends import _BUILTIN, _backend_class; "
+        "[_backend_class(n) for n in _BUILTIN]; "
+    )
     done = python("-c", body + "print('numba' in sys.modules, 'cupy' in sys.modules)")
     assert done.out == "False False\n", done.err

@@ -1,4 +1,4 @@
-"""Backends, networks, histories and errors are names and arrays: they can be copied, pickled and sent."""
+"""Backends, networks, histories and errors can be copied, pickled and sent: names and arrays."""
 
 import copy
 import inspect
@@ -118,7 +118,7 @@ def test_a_network_works_in_a_spawned_process(name):
                 )
 
 
-# -- one instance --------------------------------------------------------------------------------------------------------
+# -- one instance ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [{}, {"threads": 3}], ids=repr)
@@ -197,7 +197,7 @@ def test_auto_takes_threads():
     assert "2 threads>" in repr(fastnn.get_backend("auto", threads=2)) or not _BUILTIN
 
 
-# -- devices -------------------------------------------------------------------------------------------------------------
+# -- devices ---------------------------------------------------------------------------------------
 
 
 def test_what_a_device_lacks_is_refused_with_the_reason():

@@ -1,4 +1,7 @@
-"""The CuPy backend beyond the contract: shapes around its blocks, several blocks and chunks, its loop on the device, its errors."""
+"""The CuPy backend beyond the contract: odd shapes, its loop on the device, its errors.
+
+Odd are shapes around its blocks, and of several blocks and chunks.
+"""
 
 import gc
 import itertools
@@ -47,7 +50,7 @@ def host(backend, gradients):
     return {name: backend.to_numpy(g).astype(float) for name, g in gradients.items()}
 
 
-# -- shapes --------------------------------------------------------------------------------------------------------------
+# -- shapes ----------------------------------------------------------------------------------------
 
 SHAPES = list(itertools.product((1, 7, 50, 129), (1, 3, 100, 1000), (2, 10, 1000)))
 
@@ -84,7 +87,7 @@ def test_more_features_or_samples_than_a_block_holds(backend, features, batch):
 @pytest.mark.parametrize("scale", [0.01, 1, 50])
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_increments_of_any_size(backend, activation, scale, h):
-    """Within the bounds of the series, beyond that of the exponentials, beyond that of the activation, and beyond all."""
+    """Within the bounds of the series; beyond those of the exponentials, the activation, or all."""
     x, t = problem(7, 5, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, activation=activation, backend=backend, rng=0)
     rng = np.random.default_rng(1)
@@ -152,7 +155,7 @@ def test_large_products_are_left_to_cublas(backend, monkeypatch):
     assert all((before[name] != p).any() for name, p in host(backend, net.params).items())
 
 
-# -- the loop on the device ----------------------------------------------------------------------------------------------
+# -- the loop on the device ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
@@ -413,7 +416,7 @@ def test_a_batch_of_another_size_is_recorded_anew(backend):
         np.testing.assert_allclose(backend.to_numpy(losses), ((x - 1) ** 2).sum(axis=1) / 2)
 
 
-# -- errors --------------------------------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
 def operations(backend, W):

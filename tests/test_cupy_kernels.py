@@ -1,4 +1,7 @@
-"""The CUDA kernels without a GPU: NVRTC compiles them for every kind, and the harness that runs them on the CPU is tested."""
+"""The CUDA kernels without a GPU: NVRTC compiles them for every kind.
+
+The harness that runs them on the CPU is tested here, too.
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +9,7 @@ from cuda_on_cpu import raw_module
 
 from fastnn.backends.cupy import kernels as cupy_kernels
 
-# -- NVRTC ---------------------------------------------------------------------------------------------------------------
+# -- NVRTC -----------------------------------------------------------------------------------------
 
 
 #: What CuPy adds to the options.
@@ -35,11 +38,12 @@ def test_a_kernel_that_is_wrong_does_not_compile():
         )
 
 
-# -- the harness ---------------------------------------------------------------------------------------------------------
+# -- the harness -----------------------------------------------------------------------------------
 
 KERNELS = """
 __global__ void geometry(long long* out, long long size) {
-    const long long place = ((long long)blockIdx.x * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+    const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
+    const long long place = row * blockDim.x + threadIdx.x;
     if (place < size) out[place] = 1000 * blockIdx.x + 10 * threadIdx.y + threadIdx.x;
 }
 

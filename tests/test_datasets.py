@@ -16,7 +16,7 @@ import fastnn
 from fastnn import DataFileError, load_idx, load_mnist
 from fastnn.data import digits
 
-# -- MNIST -------------------------------------------------------------------------------------------------------------
+# -- MNIST -----------------------------------------------------------------------------------------
 
 
 def test_mnist_as_the_book_loads_it(mnist):
@@ -165,7 +165,7 @@ def test_images_that_are_not_bytes_cannot_be_normalized(tmp_path):
     assert load_mnist(False, directory=tmp_path)[0][0].dtype == np.float32
 
 
-# -- IDX ---------------------------------------------------------------------------------------------------------------
+# -- IDX -------------------------------------------------------------------------------------------
 
 
 @given(

@@ -1,4 +1,4 @@
-"""An activation or a loss that somebody adds to the tables of fastnn.functions works on every backend at once."""
+"""An activation or a loss that is added to fastnn.functions works on every backend at once."""
 
 import book
 import numpy as np

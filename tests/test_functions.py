@@ -52,7 +52,7 @@ def probabilities_and_labels(draw, dtypes=float_dtypes):
     return book.softmax(logits).astype(draw(dtypes)), labels
 
 
-# -- known values ------------------------------------------------------------------------------------------------------
+# -- known values ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_maxout():
     assert maxout(x.astype(np.float32), 2).dtype == np.float32
 
 
-# -- against SciPy and extended precision ------------------------------------------------------------------------------
+# -- against SciPy and extended precision ----------------------------------------------------------
 
 
 @given(arrays())
@@ -181,7 +181,7 @@ def test_gradients_take_the_pre_activation():
         )
 
 
-# -- properties --------------------------------------------------------------------------------------------------------
+# -- properties ------------------------------------------------------------------------------------
 
 
 @given(arrays())
@@ -250,7 +250,7 @@ def test_many_rows_of_softmax_are_as_one(columns, kind):
     )
 
 
-# -- dtypes, shapes, warnings ------------------------------------------------------------------------------------------
+# -- dtypes, shapes, warnings ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.longdouble])
@@ -326,7 +326,7 @@ def test_out_is_written_and_returned(function, dtype):
     np.testing.assert_array_equal(x, expected)
 
 
-# -- bad input ---------------------------------------------------------------------------------------------------------
+# -- bad input -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("function", [*ELEMENTWISE, softmax, maxout], ids=lambda f: f.__name__)
@@ -349,7 +349,7 @@ def test_a_ragged_list_is_refused(function):
 )
 def test_an_array_of_another_library_is_converted_or_refused(function):
     class Tensor:
-        """Like the tensors of other libraries on the host: a shape, a dtype of their own, and a way to NumPy."""
+        """Like tensors of other libraries on the host: a shape, its own dtype, a way to NumPy."""
 
         shape = (2,)
         dtype = "float64"

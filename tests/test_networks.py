@@ -61,7 +61,7 @@ def predicted(net, x):
     return book.logits(wide(host(net)), x) if isinstance(net, SimpleNet) else found
 
 
-# -- construction ------------------------------------------------------------------------------------------------------
+# -- construction ----------------------------------------------------------------------------------
 
 
 def test_the_constructor_of_the_book(backend):
@@ -174,7 +174,7 @@ def test_options_are_by_keyword_only():
         TwoLayerNet(5, 4, 3, 0.01, "relu")
 
 
-# -- forward -----------------------------------------------------------------------------------------------------------
+# -- forward ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("activation", "loss"), list(itertools.product(ACTIVATIONS, LOSSES)))
@@ -291,7 +291,7 @@ def test_results_are_the_callers_to_keep(make):
         np.testing.assert_array_equal(value, kept[name])
 
 
-# -- parameters --------------------------------------------------------------------------------------------------------
+# -- parameters ------------------------------------------------------------------------------------
 
 
 def test_assigning_a_parameter_takes_effect(make):
@@ -363,7 +363,7 @@ def test_missing_and_unknown_parameters_are_noticed(make):
         net.loss(X, T)
 
 
-# -- gradients ---------------------------------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:the derivative is noisy")
@@ -551,7 +551,7 @@ def test_parameters_are_restored_when_the_loss_raises(backend, calls):
         assert parameter.tobytes() == before[name].tobytes()
 
 
-# -- bad input ---------------------------------------------------------------------------------------------------------
+# -- bad input -------------------------------------------------------------------------------------
 
 
 def changed(a, value):
@@ -685,7 +685,7 @@ def test_a_parameter_that_is_not_finite_has_no_numerical_gradient(make):
         net.numerical_gradient(X, T)
 
 
-# -- the numerical gradient of any function ----------------------------------------------------------------------------
+# -- the numerical gradient of any function --------------------------------------------------------
 
 
 def test_numerical_gradient_of_the_book_example():
@@ -736,7 +736,7 @@ def test_numerical_gradient_refuses_what_cannot_hold_a_step(x):
         numerical_gradient(lambda x: x[0], x)
 
 
-# -- moving ------------------------------------------------------------------------------------------------------------
+# -- moving ----------------------------------------------------------------------------------------
 
 
 class Tagged(np.ndarray):

@@ -1,4 +1,4 @@
-"""The kernels that make many steps, against the same steps made one operation at a time on the reference."""
+"""The kernels that make many steps, against the same steps by operations of the reference."""
 
 import numpy as np
 import pytest
@@ -143,7 +143,7 @@ def test_other_training_goes_step_by_step(monkeypatch, options):
     np.testing.assert_allclose(loss, expected, rtol=1e-9)
 
 
-# -- by numerical gradient -----------------------------------------------------------------------------------------------
+# -- by numerical gradient -------------------------------------------------------------------------
 
 
 def trained_numerically(backend, x, t, **options):

@@ -1,4 +1,4 @@
-"""The incremental numerical gradient, against the same differences in 60 digits and against the book's loop."""
+"""The incremental numerical gradient, against 60 digits and against the book's loop."""
 
 import tracemalloc
 
@@ -18,7 +18,7 @@ from fastnn.functions import ACTIVATIONS, LOSSES
 mpmath.mp.dps = 60
 
 
-# -- against extended precision ----------------------------------------------------------------------------------------
+# -- against extended precision --------------------------------------------------------------------
 
 
 def exact_differences(x, t, parameters, activation, loss, h):
@@ -62,7 +62,10 @@ def exact_differences(x, t, parameters, activation, loss, h):
 
 @st.composite
 def problems(draw):
-    """Networks from tame to extreme: saturated units, |W2| up to 50, zero and negative inputs, steps from 1e-6 to 0.1."""
+    """Networks from tame to extreme.
+
+    Saturated units, |W2| up to 50, zero and negative inputs, steps from 1e-6 to 0.1.
+    """
     n, i, j, k = (
         draw(st.integers(1, 3)),
         draw(st.integers(1, 3)),
@@ -127,7 +130,7 @@ def test_every_series_is_exact_to_rounding(backend, activation, scale, h):
 
 
 def test_saturated_units(backend):
-    """|a| > 30 on both sides: the derivative of the unit is about 1e-14, and still right to the last digits."""
+    """|a| > 30 on both sides: the derivative is about 1e-14, yet right to the last digits."""
     x = np.array([[1.0, 0.0, 2.0]])
     parameters = (
         np.array([[40.0, -40, 31], [1, 2, 3], [0, 0, 0.5]]),
@@ -151,11 +154,11 @@ def test_saturated_units(backend):
             )
 
 
-# -- the series and the direct evaluation --------------------------------------------------------------------------------
+# -- the series and the direct evaluation ----------------------------------------------------------
 
 
 def evaluated_directly(monkeypatch, backend, call):
-    """How often the call left the series for exponentials and logarithms, if the backend says so."""
+    """How often the call left the series for exponentials and logarithms, if that is known."""
     if backend.name == "numba":
         from fastnn.backends.numba.kernels import workspace as memory
 
@@ -221,7 +224,7 @@ def test_a_relu_that_changes_sides_is_evaluated_directly(backend):
         np.testing.assert_allclose(backend.to_numpy(gradient), difference.astype(float), rtol=1e-12)
 
 
-# -- the book's network on MNIST -----------------------------------------------------------------------------------------
+# -- the book's network on MNIST -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("iterations", [0, 300], ids=["initial", "trained"])
@@ -267,7 +270,7 @@ def test_float32_is_as_good_as_its_parameters(backend, mnist, activation, loss):
         assert float(abs(first[name] - gradient).max()) <= 1e-5 * largest
 
 
-# -- shapes, memory, what is left alone ----------------------------------------------------------------------------------
+# -- shapes, memory, what is left alone ------------------------------------------------------------
 
 
 SHAPES = [
@@ -344,7 +347,10 @@ def test_nothing_that_is_handed_in_is_written(backend):
 
 
 def test_training_by_differences_alone(backend, mnist):
-    """Its losses are those of backpropagation up to the guard and the error of the differences, from the same batches."""
+    """Its losses are those of backpropagation up to the guard and the error of the differences.
+
+    Both train on the same batches.
+    """
     (x, t), _ = mnist
     losses = []
     for gradient in ("backprop", "numerical"):

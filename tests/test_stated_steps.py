@@ -1,4 +1,7 @@
-"""What a training loop repeats is said, not observed: whoever changes a formula is not left to a kernel of the old one."""
+"""What a training loop repeats is said, not observed.
+
+Whoever changes a formula is not left to a kernel of the old one.
+"""
 
 import signal
 import threading
@@ -175,7 +178,7 @@ def test_a_table_without_an_entry_asks_for_nothing():
     assert not Support(sizes=((lambda W, **_: W.size, 5),)).covers({"W": np.ones((3, 2))})
 
 
-# -- the loop ------------------------------------------------------------------------------------------------------------
+# -- the loop --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])

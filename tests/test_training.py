@@ -54,7 +54,7 @@ def same(one, other):
     return all(one[name].tobytes() == other[name].tobytes() for name in one)
 
 
-# -- the loop ----------------------------------------------------------------------------------------------------------
+# -- the loop --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "identity"])
@@ -168,7 +168,7 @@ def test_a_backend_serves_several_threads(backend):
         assert list(pool.map(run, range(4))) == alone
 
 
-# -- MNIST -------------------------------------------------------------------------------------------------------------
+# -- MNIST -----------------------------------------------------------------------------------------
 
 
 def test_numpy_and_numba_agree_on_mnist(mnist):
@@ -185,7 +185,8 @@ def test_numpy_and_numba_agree_on_mnist(mnist):
 def test_an_epoch_of_mnist_learns(backend, mnist):
     if isinstance(backend, CupyOnCpuBackend):
         pytest.skip(
-            "kernels that the CPU runs thread by thread take a minute; test_cupy_backend.py makes the first steps"
+            "kernels that the CPU runs thread by thread take a minute; "
+            "test_cupy_backend.py makes the first steps"
         )
     (x, t), (x_test, t_test) = mnist
     net = TwoLayerNet(784, 50, 10, backend=backend, dtype="float32", rng=0)
@@ -198,11 +199,11 @@ def test_an_epoch_of_mnist_learns(backend, mnist):
     assert history.loss[-50:].mean() < 1.2 < 2.2 < history.loss[:10].mean()
 
 
-# -- the history -------------------------------------------------------------------------------------------------------
+# -- the history -----------------------------------------------------------------------------------
 
 
 def test_the_book_evaluates_seventeen_times(backend):
-    """10,000 iterations with 600 to an epoch, on a stand-in for MNIST that is as long but hardly wide."""
+    """10,000 iterations with 600 to an epoch, on a stand-in as long as MNIST but hardly wide."""
     x, t = np.tile(X[:, :1], (1200, 1)), np.tile(LABELS % 2, 1200)
     net = TwoLayerNet(1, 1, 2, backend=backend, dtype="float32", rng=0)
     history = train(net, x, t, x_test=x[:9], t_test=t[:9], iterations=10_000, rng=0)
@@ -332,7 +333,7 @@ def test_progress_goes_to_standard_error_and_only_if_asked_for(capfd):
     assert "10/10" in shown.err
 
 
-# -- what it refuses ---------------------------------------------------------------------------------------------------
+# -- what it refuses -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,4 +1,4 @@
-"""The peers: other ways to train the same network and to differentiate the same loss, on the same data.
+"""The peers: other ways to train the same network and differentiate its loss, on the same data.
 
 Each is a class that is given a :class:`benchmarks.problems.Problem`, trains from its initial
 weights with its batches, and raises ImportError where the library or the device that it needs is
@@ -55,7 +55,7 @@ class Peer(Protocol):
 def contestants(
     problem: Problem, iterations: int, names: tuple[str, ...] = tuple(PEERS)
 ) -> dict[str, Contestant | str]:
-    """Each peer as a contestant, with each number of threads, or the reason why it cannot take part.
+    """Each peer as a contestant, by number of threads, or the reason why it cannot take part.
 
     Raises
     ------

@@ -1,4 +1,6 @@
-"""JAX: the step compiled and called from Python, all steps in one `lax.scan`, and central differences in batches by `vmap`.
+"""JAX: the step compiled and called from Python, all steps in one `lax.scan`, and differences.
+
+The central differences are computed in batches by `vmap`.
 
 On the CPU it divides its work over a thread pool of its own, of the size of the machine. Where
 there is a GPU, too, JAX would use that by itself, all of its memory, and products of reduced
@@ -42,7 +44,7 @@ def _step(params: Params, x: jax.Array, t: jax.Array, rows: jax.Array) -> tuple[
 
 
 class Step:
-    """One compiled step, called once an iteration; the old parameters' memory is given to the new ones."""
+    """One compiled step, called once an iteration; the new parameters get the old ones' memory."""
 
     platform = "cpu"
 

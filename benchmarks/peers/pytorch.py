@@ -1,4 +1,4 @@
-"""PyTorch: autograd and its SGD, the same training by hand, that compiled, and that as a CUDA graph."""
+"""PyTorch: autograd and its SGD, the same by hand, that compiled, and that as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ class Compiled(ByHand):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        torch.compiler.reset()  # it would give up after so many shapes and dtypes of the same function
+        # It would give up after so many shapes and dtypes of the same function.
+        torch.compiler.reset()
         self._step = torch.compile(_step, dynamic=False)
         try:
             with torch.no_grad():

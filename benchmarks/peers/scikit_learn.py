@@ -1,4 +1,7 @@
-"""scikit-learn's MLPClassifier, set to what the book trains: sigmoid, plain SGD, no penalty, no shuffling of its own."""
+"""scikit-learn's MLPClassifier, set to what the book trains.
+
+That is sigmoid, plain SGD, no penalty, and no shuffling of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Numerical gradients: fastnn's, beside those that differentiate the same loss as a function of its parameters."""
+"""Numerical gradients: fastnn's, beside those of peers that differentiate the same loss.
+
+The loss is taken as a function of its parameters.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,7 @@ PEERS: dict[str, tuple[Callable[[Loss], Callable[[], np.ndarray]], int]] = {
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_numerical_gradient(dtype: str, record: Record, problem: Any) -> None:
-    """Times are for all parameters; what differentiates one entry at a time is timed on some and scaled."""
+    """Times are for all parameters; those of one entry at a time are timed on some and scaled."""
     p = problem("book", dtype)
     running: dict[str, Contestant | str] = fastnn_gradients(p) | book_gradients(p, 100)
     for name, (make, parameters) in PEERS.items():

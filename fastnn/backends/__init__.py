@@ -1,4 +1,4 @@
-"""The registry: which backends there are, whether they can run here, and how a name becomes an instance.
+"""The registry: which backends there are, which can run here, and how a name becomes an instance.
 
 To add a backend, subclass :class:`fastnn.backends.base.Backend` in one module and register it: one
 line in `_BUILTIN` here, or, from another package, an entry point ::
@@ -47,7 +47,7 @@ _AUTO_ORDER = ("cupy", "numba", "numpy")
 
 @cache
 def _registered() -> dict[str, str]:
-    """Every name and where its class is: fastnn's own, then those of installed packages, which cannot replace ours."""
+    """Every name and where its class is. Installed packages cannot replace fastnn's own."""
     from importlib.metadata import (
         entry_points,
     )  # slow to import, and only needed once somebody asks for a backend
@@ -67,11 +67,13 @@ def _backend_class(name: str) -> type[Backend]:
         cls = getattr(importlib.import_module(module), attribute)
     except Exception as error:
         raise BackendImportError(
-            f"the backend {name!r} could not be imported from {module}:{attribute} ({type(error).__name__}: {error})"
+            f"the backend {name!r} could not be imported from {module}:{attribute} "
+            f"({type(error).__name__}: {error})"
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, Backend)):
         raise BackendImportError(
-            f"the backend {name!r} is {cls!r}, which is not a subclass of fastnn.backends.base.Backend"
+            f"the backend {name!r} is {cls!r}, "
+            "which is not a subclass of fastnn.backends.base.Backend"
         )
     _refuse_incomplete(name, lacks(name, cls))
     return cls
@@ -103,7 +105,7 @@ def availability(name: str) -> Availability:
 
 
 def available_backends() -> dict[str, Availability]:
-    """Every registered backend, with whether it can run here and, where it cannot, why and what to do about it.
+    """Every registered backend, with whether it can run here and, if not, why and what to do.
 
     Returns
     -------
@@ -172,7 +174,8 @@ def get_backend(
     if isinstance(backend, Backend):
         if threads is not None:
             raise DtypeError(
-                f"threads={threads} goes with a backend's name, not with an instance; write {backend.name!r}"
+                f"threads={threads} goes with a backend's name, "
+                f"not with an instance; write {backend.name!r}"
             )
         return backend
     if not isinstance(backend, str):
@@ -209,7 +212,10 @@ def _logger() -> Any:
 
 
 def _choose(multiplications: int | None, threads: int | None) -> Backend:
-    """The first of the preferred backends that starts here and is worth it for a step of this many multiplications."""
+    """The first preferred backend that starts here and is worth it for a step of this size.
+
+    The size is a number of multiplications.
+    """
     for name in _AUTO_ORDER:
         found = availability(name)
         if not found.available:
@@ -217,7 +223,10 @@ def _choose(multiplications: int | None, threads: int | None) -> Backend:
         elif multiplications is not None and multiplications < (
             least := _backend_class(name).least_work
         ):
-            reason = f"it pays from {least:,} multiplications a step on, and here are {multiplications:,}"
+            reason = (
+                f"it pays from {least:,} multiplications a step on, "
+                f"and here are {multiplications:,}"
+            )
         else:
             try:
                 backend = _instance(name, None, threads)

@@ -1,4 +1,6 @@
-"""Any library that keeps the array API standard and whose arrays can be changed in place: PyTorch, array-api-strict, ...
+"""Any library of the array API standard whose arrays can be changed in place.
+
+PyTorch and array-api-strict are such libraries.
 
 Nothing is overridden but where arrays are: all work is the reference's. PyTorch brings GPUs of
 Apple (``"torch:mps"``), AMD and NVIDIA (``"torch:cuda"``) and Intel (``"torch:xpu"``).
@@ -75,8 +77,8 @@ class ArrayApiBackend(Backend):
     def check_dtype(self, dtype: np.dtype) -> None:
         if dtype == np.float64 and not self._has_float64:
             raise DeviceError(
-                f"the device {self._where} has no float64; use dtype='float32', and method='full' for a numerical gradient, "
-                "or another device"
+                f"the device {self._where} has no float64; use dtype='float32', "
+                "and method='full' for a numerical gradient, or another device"
             )
 
     def from_numpy(self, host: np.ndarray) -> Array:
@@ -104,7 +106,8 @@ class ArrayApiBackend(Backend):
         for name, a in arrays.items():
             if a.device != self._where:
                 raise ForeignArrayError(
-                    f"{name} is on the device {a.device}, but the backend works on {self._where}; move it there yourself"
+                    f"{name} is on the device {a.device}, "
+                    f"but the backend works on {self._where}; move it there yourself"
                 )
 
 
@@ -137,7 +140,8 @@ class TorchBackend(ArrayApiBackend):
         ) as error:  # PyTorch has several for a device that it does not know, or that is not there
             reason = str(error).strip().partition("\n")[0]
             raise DeviceError(
-                f"PyTorch cannot use the device {device!r} here ({reason}); write {cls.name!r} or {f'{cls.name}:cpu'!r}"
+                f"PyTorch cannot use the device {device!r} here ({reason}); "
+                f"write {cls.name!r} or {f'{cls.name}:cpu'!r}"
             ) from error
 
     @classmethod

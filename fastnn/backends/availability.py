@@ -21,7 +21,7 @@ class Availability(NamedTuple):
     def refused(
         cls, error: type[BackendError], reason: str, remedy: str, cause: BaseException | None = None
     ) -> Availability:
-        """A backend that cannot run here; `get_backend` raises `error` with the reason and the remedy."""
+        """A backend that cannot run here; `get_backend` raises `error`, which says what to do."""
         instance = error(f"{reason}; {remedy}")
         instance.__cause__ = cause
         return cls(False, "", reason, remedy, instance)

@@ -67,12 +67,15 @@ class Backend:
 
     @classmethod
     def probe(cls) -> Availability:
-        """Whether this backend can run here. Must not raise; imports what it needs to know, but starts no work."""
+        """Whether this backend can run here. Must not raise.
+
+        It imports what it needs to know, but starts no work.
+        """
         return Availability(True, "this machine")
 
     @classmethod
     def create(cls, device: str | None = None, threads: int | None = None) -> Self:
-        """The instance for a device, as named after the colon in ``"name:device"``, and a number of threads.
+        """The instance for a device, as in ``"name:device"``, and a number of threads.
 
         Raises
         ------
@@ -96,7 +99,8 @@ class Backend:
         if not device.isdecimal():
             name = cls.name
             raise InputError(
-                f"the device in {f'{name}:{device}'!r} is not a number; write for example {f'{name}:0'!r}"
+                f"the device in {f'{name}:{device}'!r} is not a number; "
+                f"write for example {f'{name}:0'!r}"
             )
         return int(device)
 
@@ -109,7 +113,10 @@ class Backend:
         """Raise DeviceError, with the reason, if the device cannot compute in this dtype."""
 
     def warm_up(self, dtype: Any = "float64") -> None:
-        """Do now, for networks of this dtype, what would otherwise delay the first operations: compile, load, allocate."""
+        """Do now, for networks of this dtype, what would otherwise delay the first operations.
+
+        That is: compile, load, allocate.
+        """
 
     def current(self) -> AbstractContextManager[Any]:
         """What operations, and other work on arrays of this backend, are done in.
@@ -121,11 +128,14 @@ class Backend:
         return np.errstate(over="ignore", under="ignore")
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
-        """For a loop whose steps take this many multiplications: use as many threads as pay, until the context is left."""
+        """Use as many threads as pay for so many multiplications, until the context is left.
+
+        For a loop whose steps take that many.
+        """
         return nullcontext()
 
     def synchronize(self) -> None:
-        """Wait until everything that was asked of the device is done, and report what went wrong there."""
+        """Wait until everything asked of the device is done, and report what went wrong there."""
 
     def __repr__(self) -> str:
         return f"<fastnn backend {self.name!r} on {self.device}>"
@@ -177,7 +187,10 @@ class Backend:
         return self.from_numpy(np.asarray(a, dtype, order="C"))
 
     def from_numpy(self, host: np.ndarray) -> Array:
-        """An array of this backend with these numbers, in their dtype or, if the library has none such, a wider one."""
+        """An array of this backend with these numbers, in their dtype.
+
+        If the library has none such, in a wider one.
+        """
         if self.xp is np:
             return host
         kind = host.dtype.newbyteorder("=")
@@ -190,17 +203,21 @@ class Backend:
         return np.asarray(a)
 
     def check_arrays(self, **arrays: Array) -> None:
-        """Raise ForeignArrayError unless every array is one of this backend's; names are for the message."""
+        """Raise ForeignArrayError unless every array is one of this backend's.
+
+        Names are for the message.
+        """
         for name, a in arrays.items():
             if not isinstance(a, self.array_type):
                 found = f"{type(a).__module__}.{type(a).__qualname__}"
                 raise ForeignArrayError(
-                    f"{name} is a {found}, but the backend {self.name!r} works on {self.array_type.__module__}."
-                    f"{self.array_type.__qualname__}; convert it first: network.backend.asarray({name})"
+                    f"{name} is a {found}, but the backend {self.name!r} works on "
+                    f"{self.array_type.__module__}.{self.array_type.__qualname__}; "
+                    f"convert it first: network.backend.asarray({name})"
                 )
 
     def dataset(self, x: Array, t: Array) -> Dataset:
-        """Keep checked samples and targets, arrays of this backend, in the form from which batches come fastest."""
+        """Keep checked samples and targets, arrays of this backend, so that batches come fast."""
         return Dataset(self, x, t)
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
@@ -208,7 +225,7 @@ class Backend:
         return self.xp.empty(shape, dtype=self.native_dtype(dtype))
 
     def runner(self, step: TrainingStep) -> Runner | None:
-        """What makes many such steps in the backend's own way, such as one compiled kernel; None if there is no such way.
+        """What makes many such steps in a way of its own, such as one compiled kernel, or None.
 
         None means that the training loop makes them one by one over the operations below. What it
         gives is called inside ``current()``, with any number of batches, also none, as often as the
@@ -218,7 +235,10 @@ class Backend:
         return None
 
     def computes_as(self, cls: type[Backend]) -> bool:
-        """Whether every operation is that of `cls`: steps that a subclass changes must not be left to what `cls` has for them."""
+        """Whether every operation is that of `cls`.
+
+        Steps that a subclass changes must not be left to what `cls` has for them.
+        """
         own = vars(self).keys()
         return all(
             getattr(type(self), name) is getattr(cls, name) and name not in own
@@ -248,11 +268,11 @@ class Backend:
         )
 
     def output(self, logits: Array, loss: str, *, out: Array | None = None) -> Array:
-        """What a network with this loss predicts: the softmax of its logits for the cross-entropy, else the logits."""
+        """What a network with this loss predicts: softmax for the cross-entropy, else `logits`."""
         return self._written(LOSSES[loss].output(self.xp, logits), out)
 
     def loss(self, y: Array, t: Array, loss: str) -> Array:
-        """The loss of predictions `y` (n, k) against targets `t`: a scalar that stays with the backend."""
+        """The loss of predictions `y` (n, k) against `t`: a scalar that stays with the backend."""
         return LOSSES[loss].value(self.xp, y, one_hot(self.xp, t, y))
 
     def loss_gradient(
@@ -266,14 +286,19 @@ class Backend:
         return found, self._written(gradient(self.xp, y, t), out)
 
     def count_correct(self, logits: Array, t: Array) -> Array:
-        """How many rows of the logits (n, k) have their maximum where the target has it (the first, if several)."""
+        """How many rows of the logits (n, k) have their maximum where the target has it.
+
+        Of several maxima the first one counts.
+        """
         labels = t if t.ndim == 1 else self.xp.argmax(t, axis=1)
         return self.xp.count_nonzero(self.xp.argmax(logits, axis=1) == labels)
 
     def dense_backward(
         self, delta: Array, W: Array, z: Array, activation: str, *, out: Array | None = None
     ) -> Array:
-        """Carry the derivative with respect to a layer's result, `delta` (n, j), back through its weights `W` (i, j).
+        """Carry the derivative with respect to a layer's result back through its weights.
+
+        The derivative is `delta` (n, j), the weights are `W` (i, j).
 
         Returns the derivative with respect to the pre-activation of the layer below, whose output
         was `z` (n, i): (delta·Wᵀ) ⊙ f′, with f′ taken from `z`.
@@ -284,7 +309,7 @@ class Backend:
         return self._written(result, out)
 
     def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
-        """The gradient of a layer's parameters from its input `x` (n, i) and `delta` (n, j): xᵀ·delta and Σ delta."""
+        """The gradient of a layer from its `x` (n, i) and `delta` (n, j): xᵀ·delta and Σ delta."""
         return self.xp.matmul(x.T, delta), self.xp.sum(delta, axis=0)
 
     def dense_descent(
@@ -297,7 +322,9 @@ class Backend:
         *,
         out: Array | None = None,
     ) -> None:
-        """One step of gradient descent on a layer's parameters, in place, against what `dense_gradient` gives.
+        """One step of gradient descent on a layer's parameters, in place.
+
+        It goes against what `dense_gradient` gives.
 
         `out`, like `W`, is space for the gradient, which may be used or not; `delta` is scratch
         space afterwards.
@@ -319,7 +346,9 @@ class Backend:
         loss: str,
         h: float,
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        """The loss of a two-layer network and its central differences (L(w + h) − L(w − h)) / 2h for every parameter w.
+        """The loss of a two-layer network, and its central differences for every parameter.
+
+        For a parameter w they are (L(w + h) − L(w − h)) / 2h.
 
         Shapes (n, i), (n,) or (n, k), (i, j), (j,), (j, k), (k,). Returns the loss and the
         gradients of W1, b1, W2 and b2, exact to rounding: see :mod:`fastnn.backends.incremental`
@@ -331,14 +360,16 @@ class Backend:
         )
 
     def nonzero_features(self, row: Array) -> Any:
-        """What to index the columns of samples, and rows of weights to write to, with for what is not zero in a sample.
+        """What picks the features of a sample that are not zero.
+
+        It indexes the columns of samples, and the rows of weights to write to.
 
         The array API standard has no index by numbers to write to, so that here it is all of them.
         """
         return incremental.every(row)
 
     def descent(self, parameter: Array, gradient: Array, learning_rate: float) -> None:
-        """parameter -= learning_rate · gradient, in place; `gradient` is scratch space afterwards."""
+        """parameter -= learning_rate · gradient, in place; `gradient` is scratch space after it."""
         gradient *= learning_rate
         parameter -= gradient
 

@@ -1,4 +1,4 @@
-"""Whether a class is a whole backend: what it lacks is said when it is asked for, not when it is used."""
+"""Whether a class is a whole backend: what it lacks is said when it is asked for, not in use."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Dataset:
         return self.t.shape[0]
 
     def batch(self, rows: Array, *, out: Array | None = None) -> tuple[Array, Array]:
-        """The samples and targets of these row numbers, for the operations of this backend; `out` is for the samples."""
+        """Samples and targets of these rows, for its operations; `out` is for the samples."""
         take = self.backend.take
         return take(self.x, rows, out=out), take(self.t, rows)
 

@@ -1,4 +1,4 @@
-"""The numerical gradient at the price of backpropagation: evaluate again only what a perturbed parameter changes.
+"""The numerical gradient at the price of backpropagation: only what changes is evaluated anew.
 
 The book's loop evaluates the whole network twice for each parameter. But moving W1[i, j] by ±h
 moves the pre-activation of the one hidden unit j, in sample n by u = ±h·x[n, i], and so that unit's
@@ -11,17 +11,17 @@ it.
 Written naively the difference of two such losses would lose half its digits. Here it does not, as
 every step computes the change of a quantity instead of the changed quantity:
 
-* Δz = f(a + u) − f(a) for each activation, without subtraction of nearly equal numbers: :data:`fastnn.functions.ACTIVATIONS`.
-* For a target c with probability p_c, the softmax of the changed logits is p_c / D there, with D = Σₖ pₖ·exp(Δz·vₖ) and
-  vₖ = W2[j, k] − W2[j, c]. Its change is T = D − 1 = Σₖ pₖ·expm1(Δz·vₖ).
+* Δz = f(a + u) − f(a) for each activation, without subtraction of nearly equal numbers:
+  :data:`fastnn.functions.ACTIVATIONS`.
+* For a target c with probability p_c, the softmax of the changed logits is p_c / D there, with
+  D = Σₖ pₖ·exp(Δz·vₖ) and vₖ = W2[j, k] − W2[j, c]. Its change is T = D − 1 = Σₖ pₖ·expm1(Δz·vₖ).
 * The loss of this target is −log(p_c/D + ε), with ε = 1e-7 the book's guard, so
   L(+h) − L(−h) = log1p(ρ·(T₊ − T₋) / (D₋·(ρ + κ·D₊))) with ρ = p_c/(p_c + ε) and κ = ε/(p_c + ε).
 
 T is a power series in Δz whose coefficients Σₖ pₖ·vₖᵐ/m! do not depend on i: five terms are exact
-to rounding as long as
-|Δz·v| ≤ :data:`SERIES_BOUND`, and make the cost of a perturbation independent of the number of outputs. Beyond that bound the
-exponentials are evaluated one by one. The squared error is closed form in Δz, and W2 and b2 move a
-single logit.
+to rounding as long as |Δz·v| ≤ :data:`SERIES_BOUND`, and make the cost of a perturbation
+independent of the number of outputs. Beyond that bound the exponentials are evaluated one by one.
+The squared error is closed form in Δz, and W2 and b2 move a single logit.
 
 Everything is computed in float64, whatever the dtype of the network: in float32 the coefficients
 alone would cost the digits that the form of the differences saves.
@@ -49,7 +49,10 @@ Features = Callable[[Array], Any]
 
 
 class Evaluated(NamedTuple):
-    """The unperturbed network in float64. The last column of `x` and `z` is 1: a bias is the weight of one more input."""
+    """The unperturbed network in float64.
+
+    The last column of `x` and `z` is 1: a bias is the weight of one more input.
+    """
 
     x: Array  # (samples, features + 1)
     t: Array  # (samples, outputs)
@@ -78,7 +81,7 @@ def numerical_gradient(
     h: float,
     features: Features = every,
 ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-    """The loss, and its central differences with step `h` for W1, b1, W2 and b2, in the dtype of W1.
+    """The loss and its central differences with step `h` for W1, b1, W2 and b2, in the dtype of W1.
 
     The reference: array operations on one sample at a time. Its memory is some arrays of (samples,
     hidden units), and for the sample at hand of (features, hidden units). `features` gives the
@@ -155,7 +158,10 @@ def _cross_entropy(
 def _squared_error(
     xp: Any, network: Evaluated, f: Activation, h: float, features: Features
 ) -> tuple[Array, Array]:
-    """L(+h) − L(−h) of the squared error: (Δz₊ − Δz₋)·(G + Q/2·(Δz₊ + Δz₋)), with G = W2·(y − t) and Q = Σₖ W2[:, k]²."""
+    """L(+h) − L(−h) of the squared error.
+
+    It is (Δz₊ − Δz₋)·(G + Q/2·(Δz₊ + Δz₋)), with G = W2·(y − t) and Q = Σₖ W2[:, k]².
+    """
     x, t, a, z, _, y, W2 = network
     hidden, _ = _no_differences(xp, network)
     residual = y - t
@@ -171,7 +177,7 @@ def _squared_error(
 def _by_evaluation(
     xp: Any, network: Evaluated, f: Activation, loss_of: Callable[[Array], Array], h: float
 ) -> tuple[Array, Array]:
-    """L(+h) − L(−h) of any loss of the logits: both are evaluated, from the change of the logits alone."""
+    """L(+h) − L(−h) of any loss of the logits: both evaluated, from the change of the logits."""
     x, _, a, z, logits, _, W2 = network
     hidden, output = _no_differences(xp, network)
     for i in range(hidden.shape[0]):
@@ -198,7 +204,10 @@ DIFFERENCES = {"cross_entropy": _cross_entropy, "mean_squared_error": _squared_e
 def _exponential_sums(
     xp: Any, p: Array, v: Array, up: Array, down: Array
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """T = Σₖ pₖ·expm1(Δz·vₖ) and D = Σₖ pₖ·exp(Δz·vₖ) for two increments Δz, shape (features, units); v is (outputs, units)."""
+    """T = Σₖ pₖ·expm1(Δz·vₖ) and D = Σₖ pₖ·exp(Δz·vₖ) for two increments Δz.
+
+    They are of shape (features, units); v is (outputs, units).
+    """
     largest = xp.maximum(abs(up), abs(down))
     reach = xp.max(largest, axis=0) * xp.max(abs(v), axis=0)
     if bool(xp.all(reach <= SERIES_BOUND)):

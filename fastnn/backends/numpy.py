@@ -1,4 +1,4 @@
-"""The NumPy backend: the reference on the BLAS that NumPy was built with, without what NumPy would do twice.
+"""The NumPy backend: the reference on NumPy's BLAS, without what NumPy would do twice.
 
 What is NumPy's own stands here: results that are written where their arguments were, reductions by
 columns, labels that index, arrays that begin at a cache line.
@@ -29,7 +29,7 @@ CACHE_LINE = 64
 MANY_ROWS, SHORT_ROW = 50, 20
 
 
-# -- formulas that are written over their arguments ----------------------------------------------------
+# -- formulas that are written over their arguments ------------------------------------------------
 
 
 def _sigmoid(a: Array) -> Array:
@@ -116,11 +116,14 @@ class NumpyBackend(Backend):
         return f"{super().__repr__()[:-1]}{chosen}>"
 
     def warm_up(self, dtype: Any = "float64") -> None:
-        """Let the next training measure again how many BLAS threads pay, where that depends on what else the machine does."""
+        """Let the next training measure again how many BLAS threads pay.
+
+        That may depend on what else the machine does.
+        """
         processor.forget_measurements()
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
-        """One BLAS thread where several would spend more time waiting for each other than working."""
+        """One BLAS thread where several would wait for each other longer than they work."""
         if self.threads is not None:
             return processor.blas_threads(self.threads)
         return processor.threads_that_pay(multiplications)

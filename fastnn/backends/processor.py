@@ -20,7 +20,7 @@ SMALL, LARGE = 500_000, 16_000_000
 
 @cache
 def cpu_name() -> str:
-    """The processor and how many of its cores this process may use, such as ``"AMD EPYC, 2 cores"``."""
+    """The processor and how many cores this process may use, such as ``"AMD EPYC, 2 cores"``."""
     name = platform.processor() or platform.machine() or "CPU"
     cpuinfo = Path("/proc/cpuinfo")
     if (
@@ -36,7 +36,7 @@ def cpu_name() -> str:
 
 
 def threads_that_pay(multiplications: int) -> AbstractContextManager[Any]:
-    """One BLAS thread, until the context is left, where steps of this many multiplications are slower on several."""
+    """One BLAS thread in this context, if steps of so many multiplications are slower on more."""
     if multiplications >= LARGE:
         return nullcontext()
     blas = _blas()
@@ -71,7 +71,9 @@ def forget_measurements() -> None:
 
 
 def _threads_pay(bits: int, threads: int) -> bool:
-    """Whether products with numbers of multiplications of so many bits are faster on these BLAS threads than on one.
+    """Whether products of a size are faster on these BLAS threads than on one.
+
+    The size is the number of bits of the number of multiplications.
 
     Measured, in some hundredths of a second at most, once a process, or again after
     :func:`forget_measurements`: the last bits of a product depend on the number of threads, and two

@@ -1,4 +1,7 @@
-"""One instance of a backend in a process for the same class and arguments, also for what was pickled elsewhere."""
+"""One instance of a backend in a process for the same class and arguments.
+
+Also for what was pickled elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ _instances: dict[Any, Any] = {}
 
 
 def shared(cls: type[T], *arguments: Any, **options: Any) -> T:
-    """The instance for these arguments: the first one that was made, whichever threads ask at the same time."""
+    """The instance for these arguments: the first one made, whichever threads ask at once."""
     key = cls, arguments, tuple(sorted(options.items()))
     found = _instances.get(key)
     return _instances.setdefault(key, cls(*arguments, **options)) if found is None else found
 
 
 def recreated(cls: type[T], arguments: tuple[Any, ...], options: Mapping[str, Any]) -> T:
-    """What a pickled backend becomes: the instance of this process, where the arguments can tell which."""
+    """What a pickled backend becomes: this process's instance, if the arguments can tell which."""
     try:
         hash((arguments, tuple(options.values())))
     except TypeError:

@@ -1,4 +1,7 @@
-"""What a training loop repeats, as data: a network states it, and a backend may run many such steps in its own way."""
+"""What a training loop repeats, as data.
+
+A network states it, and a backend may run many such steps in its own way.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,10 @@ class TrainingStep:
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What there are several ways to do, as support tables list it; a field that is new here stands in none of them yet."""
+        """What there are several ways to do, as support tables list it.
+
+        A field that is new here stands in none of them yet.
+        """
         arrays = {"params", "data", "batch_size", "operations", "h"}
         values = {
             field.name: getattr(self, field.name)

@@ -1,4 +1,4 @@
-"""Support tables: what an override of a backend can do. Whatever is not in its table goes to the reference.
+"""Support tables: what an override can do. Whatever is not in its table goes to the reference.
 
 A table stands beside the overrides and is consulted here, in one place, so that no override asks
 for itself and none can forget to::
@@ -72,7 +72,10 @@ class Support:
 
 
 def supported(support: Support) -> Callable[[Callable], Any]:
-    """Decorate an override: it is called for what `support` covers, and the method that it overrides for everything else."""
+    """Decorate an override: it is called for what `support` covers.
+
+    Everything else goes to the method that it overrides.
+    """
     return lambda method: _Override(method, support)
 
 

@@ -1,4 +1,4 @@
-"""The activations of a layer: each function, its derivative, and how it changes for a change of its argument."""
+"""The activations of a layer: function, derivative, and change for a change of the argument."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def _sigmoid(xp: Any, a: Array) -> Array:
 
 
 def sigmoid_grad(x: Array) -> Array:
-    """Derivative of the sigmoid at the pre-activation `x`: sigmoid(x) · sigmoid(-x), accurate in both tails.
+    """Derivative of the sigmoid at the pre-activation `x`, accurate in both tails.
+
+    It is computed as sigmoid(x) · sigmoid(-x).
 
     >>> float(sigmoid_grad(np.array(0.0)))
     0.25
@@ -166,7 +168,10 @@ def _relu(xp: Any, a: Array) -> Array:
 
 
 def relu_grad(x: Array) -> Array:
-    """Derivative of :func:`relu` at the pre-activation `x`: 1 where x > 0, else 0 (also at 0, where it has none)."""
+    """Derivative of :func:`relu` at the pre-activation `x`: 1 where x > 0, else 0.
+
+    It is 0 also at 0, where there is none.
+    """
     return step_function(float_array(x))
 
 
@@ -208,7 +213,7 @@ def maxout(x: Array, pieces: int | None = None) -> Array:
 
 
 def softmax(x: Array, *, out: Array | None = None) -> Array:
-    """exp(x) / Σ exp(x) over the last axis, with the maximum subtracted first so that nothing overflows.
+    """exp(x) / Σ exp(x) over the last axis; the maximum is subtracted, so that nothing overflows.
 
     >>> softmax(np.array([0.0, 0.0, -1e4]))
     array([0.5, 0.5, 0. ])

@@ -27,7 +27,10 @@ class Loss(NamedTuple):
 
 
 def one_hot(xp: Any, t: Array, like: Array) -> Array:
-    """Targets as rows: labels, shape (samples,), become one-hot rows of the shape and dtype of `like`; rows stay."""
+    """Targets as rows; labels, shape (samples,), become one-hot rows.
+
+    These have the shape and dtype of `like`; targets that are rows already stay.
+    """
     if t.ndim == 2:
         return t
     # 0, 1, … on the device of `like`, which `arange` would have to be told, and not everywhere can.

@@ -1,4 +1,4 @@
-"""The book's gradient check: backpropagation against the numerical gradient, one number a parameter."""
+"""The book's gradient check: backpropagation against differences, one number a parameter."""
 
 import numpy as np
 from dataset.mnist import load_mnist

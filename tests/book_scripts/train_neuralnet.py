@@ -1,4 +1,4 @@
-"""The book's training loop: updates by hand, the loss of every iteration, accuracy once an epoch, a figure."""
+"""The book's training loop: updates by hand, every loss, accuracy once an epoch, a figure."""
 
 import os
 import sys

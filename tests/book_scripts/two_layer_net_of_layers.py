@@ -1,4 +1,4 @@
-"""The book's chapter 5: a two-layer network put together from layers, with both of its gradients."""
+"""The book's chapter 5: a two-layer network put together from layers, with both gradients."""
 
 from collections import OrderedDict
 

@@ -1,9 +1,10 @@
-// What a CUDA kernel takes for granted, for a C++ compiler: its built-in variables, shared memory, barriers and a way to launch it.
+// What a CUDA kernel takes for granted, for a C++ compiler: its built-in variables, shared memory,
+// barriers and a way to launch it.
 //
-// The blocks of a grid run one after the other. Within a block every thread is a fibre with a stack of its own, which runs until it
-// reaches a barrier or its end; then the next one does. Every other round goes through the threads backwards, and every other
-// block begins with such a round, so that a result that
-// depends on the order of the threads between two barriers does not pass for right.
+// The blocks of a grid run one after the other. Within a block every thread is a fibre with a stack
+// of its own, which runs until it reaches a barrier or its end; then the next one does. Every other
+// round goes through the threads backwards, and every other block begins with such a round, so that
+// a result that depends on the order of the threads between two barriers does not pass for right.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +29,8 @@ static dim3 threadIdx, blockIdx, blockDim, gridDim;
 namespace cuda_on_cpu {
 
 constexpr int MOST_THREADS = 1024;
-constexpr size_t STACK = 32 * 1024 + 5 * 64; // no power of two, which would give all stacks the same few lines of the cache
+// No power of two, which would give all stacks the same few lines of the cache.
+constexpr size_t STACK = 32 * 1024 + 5 * 64;
 
 // How a launch can fail, as the CUDA runtime would report or, worse, not report.
 enum Fault { NONE, TOO_MANY_THREADS, EMPTY_GRID, TOO_MANY_BLOCKS, BARRIER_NOT_REACHED_BY_ALL };
@@ -43,9 +45,9 @@ struct Fibre {
 static Fibre fibres[MOST_THREADS];
 static char stacks[MOST_THREADS][STACK];
 static int started = 0;                          // fibres that there are
-static int threads = 0, turn = 0, current;       // of the block at hand; whose turn is next; which fibre that was last
+static int threads = 0, turn = 0, current;       // of the block; whose turn is next; whose it was
 static unsigned blocks = 0;                      // run so far
-static bool backwards;                           // whether this round goes through the threads from the last to the first
+static bool backwards;                           // whether this round begins with the last thread
 static jmp_buf end_of_round;
 static ucontext_t starter;
 static void (*body)(void*);
@@ -85,7 +87,8 @@ __attribute__((noinline)) static void start(int number) {
     if (!_setjmp(end_of_round)) swapcontext(&starter, &context);
 }
 
-// One block: rounds until all threads have ended, which each must reach by way of the same barriers.
+// One block: rounds until all threads have ended, which each must reach by way of the same
+// barriers.
 __attribute__((noinline)) static Fault run_block() {
     do {
         turn = 0;

@@ -1,4 +1,6 @@
-"""As much of CuPy as the backend uses, over NumPy arrays; kernels run on the CPU, and graphs are lists of their launches.
+"""As much of CuPy as the backend uses, over NumPy arrays.
+
+Kernels run on the CPU, and graphs are lists of their launches.
 
 Whatever moves data between host and device, or makes the host wait, is counted in `waits`. While a
 stream is captured everything but kernels and allocations is refused with the error that CuPy has
@@ -44,12 +46,13 @@ def _refuse_capture():
 def _refuse_another_device():
     if _thread.device != home:
         raise ValueError(
-            f"the device where the array resides ({home}) is different from the current device ({_thread.device})"
+            f"the device where the array resides ({home}) "
+            f"is different from the current device ({_thread.device})"
         )
 
 
 class ndarray(np.ndarray):  # noqa: N801
-    """An array "on the device": results stay there, also scalars, until one of the methods here takes them off."""
+    """An array "on the device": results, also scalars, stay there until a method takes them off."""
 
     def __array_namespace__(self, api_version=None):
         return sys.modules[__name__]  # as the type of CuPy's arrays comes from CuPy
@@ -210,7 +213,10 @@ class Stream(contextlib.nullcontext):
 
 
 class MemoryPool:
-    """Keeps what is allocated while it is in use for as long as it lives, as a pool keeps the memory that graphs refer to."""
+    """Keeps for as long as it lives what is allocated while it is in use.
+
+    So a pool keeps the memory that graphs refer to.
+    """
 
     def __init__(self, malloc=None):
         self.kept = []

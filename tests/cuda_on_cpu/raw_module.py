@@ -26,11 +26,15 @@ def compiler():
 
 
 class RawModule:
-    """The kernels of a source by their name expressions, compiled once for each source and kept in the temporary directory."""
+    """The kernels of a source by their name expressions, compiled once for each source.
+
+    They are kept in the temporary directory.
+    """
 
     def __init__(self, *, code, options=(), name_expressions=()):
         launchers = "".join(
-            f'extern "C" int launch_{i}(const unsigned* grid, const unsigned* block, void** arguments) '
+            f'extern "C" int launch_{i}'
+            f"(const unsigned* grid, const unsigned* block, void** arguments) "
             f"{{ return cuda_on_cpu::launch({name}, grid, block, arguments); }}\n"
             f'extern "C" const char* kinds_{i}() {{ return cuda_on_cpu::kinds({name}); }}\n'
             for i, name in enumerate(name_expressions)
@@ -77,7 +81,10 @@ class Kernel:
 
     @staticmethod
     def _value(a):
-        """An argument's kind, and its 64 bits in memory as CuPy passes them: an array's address, or a Python number."""
+        """An argument's kind, and its 64 bits in memory as CuPy passes them.
+
+        It is an array's address, or a Python number.
+        """
         if isinstance(a, np.ndarray):
             assert a.flags.c_contiguous
             return "P", np.array(a.ctypes.data, np.uint64)

@@ -1,4 +1,4 @@
-"""The tests of the contract, for whoever writes a backend; they need ``pip install 'fastnn[conformance]'``.
+"""The tests of the contract, for whoever writes a backend: ``pip install 'fastnn[conformance]'``.
 
 ``python -m pytest --pyargs fastnn.backends.conformance --backend mine`` runs them over a registered
 backend; ``--backend`` may be given several times, and without it they run over every registered

@@ -1,4 +1,4 @@
-"""What the tests draw: arrays on the backend and in extended precision, and bounds on how far a result may be off."""
+"""What the tests draw, on the backend and in extended precision, and bounds on errors."""
 
 import inspect
 from functools import wraps
@@ -17,7 +17,7 @@ target_kinds = st.sampled_from(["labels", "one-hot", "soft"])
 
 
 class Drawn:
-    """Arrays of a shape and dtype, of a magnitude of their own each, on the backend and in extended precision."""
+    """Arrays of a magnitude of their own each, on the backend and in extended precision."""
 
     def __init__(self, backend, dtype, seed):
         self.backend, self.dtype, self.rng = backend, dtype, np.random.default_rng(seed)
@@ -69,7 +69,7 @@ class Drawn:
             np.testing.assert_array_equal(self.backend.to_numpy(device), host)
 
     def assert_close(self, result, expected, bound, operations):
-        """|result − expected| ≤ operations · eps · bound, in the right dtype and shape, on the backend."""
+        """|result − expected| ≤ operations · eps · bound, of the right dtype, shape and library."""
         if np.ndim(expected):
             self.backend.check_arrays(result=result)
         found = self.backend.to_numpy(result)
@@ -83,7 +83,7 @@ class Drawn:
 
 
 def in_context(test):
-    """Decorate a test of operations: as the contract has it, they are called inside ``backend.current()``."""
+    """Decorate a test of operations, which are called inside ``backend.current()``."""
     signature = inspect.signature(test)
 
     @wraps(test)

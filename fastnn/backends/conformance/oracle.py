@@ -1,4 +1,4 @@
-"""The oracle: the formulas and loops of the book, written out plainly and slowly, sharing no code with fastnn.
+"""The oracle: the formulas and loops of the book, plain and slow, sharing no code with fastnn.
 
 Everything keeps the dtype that it is given, so `numpy.longdouble` gives a reference beyond float64.
 Targets are one-hot or soft rows here, never labels.
@@ -85,7 +85,7 @@ def gradient(params, x, t, activation="sigmoid", loss="cross_entropy"):
 
 
 def numerical_gradient(f, x, h=1e-4, indices=None):
-    """Central differences, one element after the other; `f` reads the array `x`, which is perturbed in place."""
+    """Central differences, one element after the other; `f` reads `x`, perturbed in place."""
     result = np.full_like(x, np.nan)
     for index in np.ndindex(x.shape) if indices is None else indices:
         value = x[index]

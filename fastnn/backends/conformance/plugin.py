@@ -1,4 +1,4 @@
-"""The options of these tests: pytest reads options of a package given by ``--pyargs`` only from a plugin.
+"""The options of these tests: for ``--pyargs``, pytest reads options only from a plugin.
 
 As every pytest where fastnn is installed loads this, it imports nothing, and adds no option unless
 the command line names these tests: projects may well have a ``--backend`` of their own.
@@ -20,7 +20,8 @@ def pytest_addoption(parser: Any, pluginmanager: Any) -> None:
         "action": "append",
         "metavar": "NAME",
         "dest": "fastnn_backends",
-        "help": "a registered backend to test, such as numpy or torch:cuda; may be given several times",
+        "help": "a registered backend to test, such as numpy or torch:cuda; "
+        "may be given several times",
     }
     try:
         parser.addoption("--fastnn-backend", "--backend", **backends)

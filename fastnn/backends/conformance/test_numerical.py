@@ -1,4 +1,4 @@
-"""The numerical gradient against the book's loop, in which nothing cancels in extended precision."""
+"""The numerical gradient against the book's loop in extended precision, where nothing cancels."""
 
 import numpy as np
 from hypothesis import given

@@ -31,7 +31,7 @@ def test_an_override_has_the_signature_of_the_reference(backend):
 
 
 def test_no_method_is_misspelt(backend):
-    """What a backend has besides the contract is its own affair, unless it was meant to be an override."""
+    """What a backend has besides the contract is its own affair, unless meant as an override."""
     for name in overrides(type(backend)):
         if not hasattr(Backend, name):
             close = get_close_matches(name, METHODS, 1, 0.85)

@@ -1,4 +1,7 @@
-"""The CuPy backend: the reference operations on an NVIDIA GPU, with CUDA kernels for those that train the book's network."""
+"""The CuPy backend: the reference operations on an NVIDIA GPU, and CUDA kernels for training.
+
+The kernels are for the operations that train the book's network.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,10 @@ from .kernels import Kernels
 from .rows import Rows, RowsDataset
 from .support import SUPPORT
 
-_INSTALL = "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', whichever CUDA the driver supports (nvidia-smi shows it)"
+_INSTALL = (
+    "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', "
+    "whichever CUDA the driver supports (nvidia-smi shows it)"
+)
 
 #: What CUDA's libraries call it when there is no memory for what CuPy's pool does not hold:
 #: kernels, graphs, handles.
@@ -82,7 +88,7 @@ def _gathered(a: Any) -> Any:
 
 
 class CupyBackend(Backend):
-    """Array operations of CuPy on one GPU, with kernels of fastnn in place of those that train the book's network.
+    """Array operations of CuPy on one GPU, with kernels for those that train the book's network.
 
     Parameters
     ----------
@@ -107,7 +113,7 @@ class CupyBackend(Backend):
 
         return cupy
 
-    # -- the machine ---------------------------------------------------------------------------------------------------
+    # -- the machine -------------------------------------------------------------------------------
 
     @classmethod
     def probe(cls) -> Availability:
@@ -145,7 +151,8 @@ class CupyBackend(Backend):
         if number >= count:
             known = "device 0" if count == 1 else f"devices 0 to {count - 1}"
             raise DeviceError(
-                f"there is no CUDA device {number}; this machine has {known}: write {f'{cls.name}:{count - 1}'!r}"
+                f"there is no CUDA device {number}; this machine has {known}: "
+                f"write {f'{cls.name}:{count - 1}'!r}"
             )
         return shared(cls, number)
 
@@ -158,7 +165,10 @@ class CupyBackend(Backend):
 
     @_on_device
     def warm_up(self, dtype: Any = "float64") -> None:
-        """Compile every kernel, or load it from CuPy's cache on disk, and load what CuPy itself needs for this dtype."""
+        """Compile every kernel, or load it from CuPy's cache on disk.
+
+        What CuPy itself needs for this dtype is loaded, too.
+        """
         x, b = self.asarray(np.ones((2, 3)), dtype), self.asarray(np.zeros(3), dtype)
         for t in (self.asarray(np.zeros(2, np.intp)), x):
             logits = self.dense(x, self.xp.ones((3, 3), dtype), b)
@@ -181,12 +191,14 @@ class CupyBackend(Backend):
             raise
         except cuda.compiler.CompileException as error:
             raise DeviceError(
-                f"{operation}: the CUDA kernels do not compile for this GPU ({error}); reinstall CuPy: {_INSTALL}"
+                f"{operation}: the CUDA kernels do not compile for this GPU ({error}); "
+                f"reinstall CuPy: {_INSTALL}"
             ) from error
         except (ImportError, cuda.memory.OutOfMemoryError, RuntimeError) as error:
             if isinstance(error, ImportError) or _NO_HEADERS in str(error):
                 raise BackendImportError(
-                    f"{operation}: CuPy does not find a part of CUDA ({error}); reinstall it with CUDA's libraries: {_INSTALL}"
+                    f"{operation}: CuPy does not find a part of CUDA ({error}); "
+                    f"reinstall it with CUDA's libraries: {_INSTALL}"
                 ) from error
             # The runtime, the driver, cuBLAS and NVRTC have errors of their own, all of them
             # RuntimeErrors.
@@ -196,18 +208,21 @@ class CupyBackend(Backend):
                 with self.current():
                     free, total = cuda.runtime.memGetInfo()
                 raise DeviceMemoryError(
-                    f"{operation}: the memory of the GPU is exhausted ({error}); {free:,} of its {total:,} bytes are free. Use a "
-                    "smaller batch or network, dtype 'float32', or end other programs on the GPU; what CuPy keeps for reuse "
+                    f"{operation}: the memory of the GPU is exhausted ({error}); "
+                    f"{free:,} of its {total:,} bytes are free. Use a smaller batch or network, "
+                    "dtype 'float32', or end other programs on the GPU; what CuPy keeps for reuse "
                     "cupy.get_default_memory_pool().free_all_blocks() returns"
                 ) from error
             raise DeviceError(
-                f"{operation}: the GPU reports {error}, from this operation or, as it works behind, from an earlier one. If the "
-                "error says that the driver or the PTX is not supported, update the driver or install the other extra: "
-                f"{_INSTALL}. Otherwise start a new process, as this one may not reach the GPU any more; with "
-                "CUDA_LAUNCH_BLOCKING=1 in its environment the error comes from the operation at fault"
+                f"{operation}: the GPU reports {error}, from this operation or, as it works "
+                "behind, from an earlier one. If the error says that the driver or the PTX is not "
+                "supported, update the driver or install the other extra: "
+                f"{_INSTALL}. Otherwise start a new process, as this one may not reach the GPU any "
+                "more; with CUDA_LAUNCH_BLOCKING=1 in its environment the error comes from the "
+                "operation at fault"
             ) from error
 
-    # -- arrays --------------------------------------------------------------------------------------------------------
+    # -- arrays ------------------------------------------------------------------------------------
 
     @_on_device
     def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
@@ -217,7 +232,8 @@ class CupyBackend(Backend):
             except ForeignArrayError as error:
                 kind = f"{type(a).__module__}.{type(a).__qualname__}"
                 raise ForeignArrayError(
-                    f"{name} is a {kind} in the memory of a device; hand it over yourself: cupy.from_dlpack({name})"
+                    f"{name} is a {kind} in the memory of a device; "
+                    f"hand it over yourself: cupy.from_dlpack({name})"
                 ) from error
         a = real_array(a, name)
         if dtype is None and a.dtype == np.longdouble:
@@ -234,7 +250,8 @@ class CupyBackend(Backend):
         for name, a in arrays.items():
             if a.device.id != self._number:
                 raise ForeignArrayError(
-                    f"{name} is on CUDA device {a.device.id}, but the backend works on device {self._number}; convert it first: "
+                    f"{name} is on CUDA device {a.device.id}, but the backend works on "
+                    f"device {self._number}; convert it first: "
                     f"network.backend.asarray(cupy.asnumpy({name}))"
                 )
 
@@ -253,7 +270,10 @@ class CupyBackend(Backend):
 
     @_on_device
     def runner(self, step: TrainingStep) -> Runner | None:
-        """Replay graphs of kernels, if the step is made of such: see :mod:`fastnn.backends.cupy.training`."""
+        """Replay graphs of kernels, if the step is made of such.
+
+        See :mod:`fastnn.backends.cupy.training`.
+        """
         return training.runner(self, step) if self.computes_as(CupyBackend) else None
 
     # -- operations --------------------------------------------------------------------------------

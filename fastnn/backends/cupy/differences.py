@@ -61,7 +61,10 @@ def _differences(
     losses: Array,
     gradients: tuple[Array, Array, Array, Array],
 ) -> None:
-    """Write the losses of some of the samples, and write to the gradients or, after the first ones, add what follows."""
+    """Write the losses of some of the samples, and what follows to the gradients.
+
+    After the first samples, it is added to them.
+    """
     cross_entropy, more = int(loss == "cross_entropy"), int(some.start > 0)
     scale = 1 / (h * (len(x) if cross_entropy else 1))
     x, t, losses = x[some], t[some], losses[some]

@@ -1,4 +1,4 @@
-"""A step of training as a CUDA graph: recorded once, then replayed without Python, and without the host waiting.
+"""A step of training as a CUDA graph: recorded once, then replayed without Python or waiting.
 
 A graph fixes the addresses of everything that its kernels read and write. So each graph holds row
 numbers of its own, which its first kernel fetches from those of the loop, at a position that is

@@ -1,22 +1,27 @@
-// The kernels behind the CuPy backend: forward pass, loss, gradients, and the training loop's bookkeeping.
+// The kernels behind the CuPy backend: forward pass, loss, gradients, and the training loop's
+// bookkeeping.
 //
-// Arrays are row-major and contiguous. T is the network's type, float or double. Whatever is summed is summed in an order that depends
-// on the shapes alone, so that the same call gives the same bits. Every thread of a block reaches every barrier. The host passes
-// integers as long long and real numbers as double; where an array is optional, its pointer may be null.
+// Arrays are row-major and contiguous. T is the network's type, float or double. Whatever is summed
+// is summed in an order that depends on the shapes alone, so that the same call gives the same
+// bits. Every thread of a block reaches every barrier. The host passes integers as long long and
+// real numbers as double; where an array is optional, its pointer may be null.
 //
-// The host compiles this with -DLOG_GUARD and -DSERIES_BOUND, the constants of fastnn/functions.py and fastnn/backends/incremental.py.
+// The host compiles this with -DLOG_GUARD and -DSERIES_BOUND, the constants of
+// fastnn/functions/losses.py and fastnn/backends/incremental.py.
 
 typedef long long integer;
 
 enum Activation { IDENTITY, SIGMOID, TANH, RELU };
 
 constexpr int MOST_THREADS = 1024;
-constexpr int LAYER_THREADS = 512; // the most in a block of the kernels that need many registers: two such blocks fill a processor
+// The most in a block of the kernels that need many registers: two such blocks fill a processor.
+constexpr int LAYER_THREADS = 512;
 
-// The bounds for launching give the compiler the registers for several loads on their way: left to itself it saves them, and a thread
-// waits for each load in turn.
+// The bounds for launching give the compiler the registers for several loads on their way: left to
+// itself it saves them, and a thread waits for each load in turn.
 constexpr int CHUNK = 1024;  // values that a block holds in shared memory at a time
-constexpr int SAMPLES = 128; // samples that it holds at a time, where it holds several values of each
+// Samples that a block holds at a time, where it holds several values of each.
+constexpr int SAMPLES = 128;
 constexpr int MOST_FEATURES = 4; // for whose weights a block finds the gradient
 constexpr int MOST_UNITS = 1024, MOST_OUTPUTS = 64; // that `pass` takes
 
@@ -24,7 +29,8 @@ __device__ inline int thread_number() { return (threadIdx.z * blockDim.y + threa
 
 __device__ inline int block_size() { return blockDim.x * blockDim.y * blockDim.z; }
 
-// Of a batch, `rows` names the rows of the data set; without it the samples are the batch themselves.
+// Of a batch, `rows` names the rows of the data set; without it the samples are the batch
+// themselves.
 __device__ inline integer row_of(const integer* rows, integer n) { return rows ? rows[n] : n; }
 
 template <class T> __device__ T activate(T a, integer activation) {
@@ -46,7 +52,8 @@ template <class T> __device__ T derivative(T z, integer activation) {
     }
 }
 
-// For thread 0, the sum of the threads' values; their number is a power of two. `scratch` has room for one value a thread.
+// For thread 0, the sum of the threads' values; their number is a power of two. `scratch` has room
+// for one value a thread.
 __device__ inline double block_sum(double value, double* scratch) {
     const int thread = thread_number();
     scratch[thread] = value;
@@ -57,7 +64,8 @@ __device__ inline double block_sum(double value, double* scratch) {
     return scratch[0];
 }
 
-// For the first `columns` threads, the sum of their values and those of the threads below them in `rows` rows.
+// For the first `columns` threads, the sum of their values and those of the threads below them in
+// `rows` rows.
 template <class A> __device__ A column_sum(A value, A* scratch, int columns, int rows) {
     const int thread = thread_number();
     scratch[thread] = value;
@@ -67,8 +75,9 @@ template <class A> __device__ A column_sum(A value, A* scratch, int columns, int
     return value;
 }
 
-// Σ values[i]·W[i·columns] over i = first, first + step, … below `count`. Some values of W at a time are on their way, because a thread
-// that waited for each by itself would do nothing else. A value of zero, like most of MNIST's, reads what is at hand already.
+// Σ values[i]·W[i·columns] over i = first, first + step, … below `count`. Some values of W at a
+// time are on their way, because a thread that waited for each by itself would do nothing else. A
+// value of zero, like most of MNIST's, reads what is at hand already.
 template <class T, class A>
 __device__ A partial_product(const A* values, const T* W, int columns, int count, int first, int step) {
     constexpr int AT_A_TIME = 8;
@@ -86,9 +95,10 @@ __device__ A partial_product(const A* values, const T* W, int columns, int count
     return sum;
 }
 
-// -- layers -------------------------------------------------------------------------------------------------------------
+// -- layers ---------------------------------------------------------------------------------------
 
-// For the first row of threads, row·W[:, j]. The block's blockDim.y rows of threads share the features out.
+// For the first row of threads, row·W[:, j]. The block's blockDim.y rows of threads share the
+// features out.
 template <class T, class A>
 __device__ A row_times_column(const T* row, const T* W, integer features, integer units, integer j, A* sample, A* partial) {
     A sum = 0;
@@ -129,15 +139,17 @@ __global__ void dense_backward(
     }
 }
 
-// xᵀ·delta and Σ delta: written to W and b, or, as a step of gradient descent, subtracted from them. A block works on blockDim.y features
-// and blockDim.x units, those of a tile; its blockDim.z layers of threads share the samples out. The bias is the weight of one more
-// feature, which is 1 in every sample.
+// xᵀ·delta and Σ delta: written to W and b, or, as a step of gradient descent, subtracted from
+// them. A block works on blockDim.y features and blockDim.x units, those of a tile; its blockDim.z
+// layers of threads share the samples out. The bias is the weight of one more feature, which is 1
+// in every sample.
 template <class T, bool DESCENT>
 __device__ void tile_gradient(
     const T* x, const integer* rows, const T* delta, T* W, T* b, integer samples, integer features, integer units, double learning_rate,
     integer tile, integer across
 ) {
-    __shared__ T values[MOST_FEATURES][SAMPLES + 1]; // one more, so that two features lie in different banks
+    // One more, so that two features lie in different banks.
+    __shared__ T values[MOST_FEATURES][SAMPLES + 1];
     __shared__ T partial[LAYER_THREADS];
     const integer j = tile % across * blockDim.x + threadIdx.x;
     const integer first_feature = tile / across * blockDim.y, i = first_feature + threadIdx.y;
@@ -180,7 +192,7 @@ template <class T> __global__ void descent(T* parameter, const T* gradient, inte
     if (place < size) parameter[place] -= T(learning_rate) * gradient[place];
 }
 
-// -- the loss -----------------------------------------------------------------------------------------------------------
+// -- the loss -------------------------------------------------------------------------------------
 
 // The target of an output: labels are targets of 1 and 0.
 template <class T>
@@ -188,8 +200,9 @@ __device__ T target_of(const integer* labels, const T* targets, integer row, int
     return labels ? T(labels[row] == k) : targets[row * outputs + k];
 }
 
-// The loss of the logits, in `value` if there is one block and else in `partial`, a part from each; and its derivative with respect to
-// them. The blockDim.x threads of a row of threads share the outputs of a sample out, the blockDim.y rows the samples.
+// The loss of the logits, in `value` if there is one block and else in `partial`, a part from each;
+// and its derivative with respect to them. The blockDim.x threads of a row of threads share the
+// outputs of a sample out, the blockDim.y rows the samples.
 template <class T>
 __global__ void __launch_bounds__(MOST_THREADS, 1) loss_gradient(
     const T* logits, const integer* labels, const T* targets, const integer* rows, T* gradient, double* partial, T* value,
@@ -249,13 +262,15 @@ template <class T> __global__ void sum(const double* partial, T* value, integer 
     if (thread_number() == 0) *value = T(total / divisor);
 }
 
-// -- a step of training a two-layer network ---------------------------------------------------------------------------
+// -- a step of training a two-layer network -------------------------------------------------------
 //
-// What a batch of a small network takes is mostly waiting: for one kernel after the other to start, and for memory. So here are two
-// kernels in place of six. The host sees to it that there are at most MOST_UNITS and MOST_OUTPUTS.
+// What a batch of a small network takes is mostly waiting: for one kernel after the other to start,
+// and for memory. So here are two kernels in place of six. The host sees to it that there are at
+// most MOST_UNITS and MOST_OUTPUTS.
 
-// Forward and backward pass of one sample, by a block of at least `lanes` threads: the smallest power of two that is not smaller than
-// the number of outputs. z1, both deltas, and the sample's share of the loss.
+// Forward and backward pass of one sample, by a block of at least `lanes` threads: the smallest
+// power of two that is not smaller than the number of outputs. z1, both deltas, and the sample's
+// share of the loss.
 template <class T>
 __global__ void __launch_bounds__(MOST_THREADS, 1) pass(
     const T* x, const integer* rows, const T* W1, const T* b1, const T* W2, const T* b2, const integer* labels, const T* targets,
@@ -316,8 +331,8 @@ __global__ void __launch_bounds__(MOST_THREADS, 1) pass(
     }
 }
 
-// What follows it: a step of gradient descent on all parameters, a block for each tile of the hidden and then of the output layer; and
-// by one more block the loss.
+// What follows it: a step of gradient descent on all parameters, a block for each tile of the
+// hidden and then of the output layer; and by one more block the loss.
 template <class T>
 __global__ void __launch_bounds__(LAYER_THREADS, 2) update(
     const T* x, const integer* rows, const T* delta1, T* W1, T* b1, const T* z1, const T* delta2, T* W2, T* b2, const double* losses,
@@ -338,12 +353,14 @@ __global__ void __launch_bounds__(LAYER_THREADS, 2) update(
     }
 }
 
-// -- the incremental numerical gradient ---------------------------------------------------------------------------------
+// -- the incremental numerical gradient -----------------------------------------------------------
 //
-// The formulas are those of fastnn/backends/incremental.py; the coefficients of the series and the closed form of the increments of
-// sigmoid and tanh are those of fastnn/backends/numba/kernels/hidden_differences.py. What depends on a sample and a unit alone is computed once
-// and in double; only the sums over the samples, one for each parameter of the hidden layer, run in T. A "pair" is a sample with one of
-// its targets that are not zero: `most_pairs` is how many a sample can have.
+// The formulas are those of fastnn/backends/incremental.py; the coefficients of the series and the
+// closed form of the increments of sigmoid and tanh are those of
+// fastnn/backends/numba/kernels/hidden_differences.py. What depends on a sample and a unit alone is
+// computed once and in double; only the sums over the samples, one for each parameter of the hidden
+// layer, run in T. A "pair" is a sample with one of its targets that are not zero: `most_pairs` is
+// how many a sample can have.
 
 // |θτ| up to which 1/(1 − (θτ)²) is 1 + (θτ)² + (θτ)⁴: the next term is 6e-17.
 constexpr double THETA_BOUND = 2e-3;
@@ -355,16 +372,18 @@ struct Pair {
     double guard;  // ε / (p + ε)
 };
 
-// Of a unit in a pair: how its output and the loss change. With the squared error, the first two derivatives take the place of d.
+// Of a unit in a pair: how its output and the loss change. With the squared error, the first two
+// derivatives take the place of d.
 template <class T> struct alignas(16) Coefficients { // aligned to be loaded 16 bytes at a time
     T c, theta; // Δz(±u) = ±cτ / (1 ± θτ)
     T limit;    // |τ| up to which the formulas below hold
     T d[5];     // T(Δz) = Σ d[m]·Δz^(m + 1)
 };
 
-// From the pre-activations a of the hidden layer, with a row of threads for each sample's outputs: the hidden units z and a one for the
-// bias, the probabilities y and for each the sum of all the `others`, the pairs, and the loss of each sample. With the squared error,
-// y is the residual and there are no pairs. `exponentials` is space of the size of y.
+// From the pre-activations a of the hidden layer, with a row of threads for each sample's outputs:
+// the hidden units z and a one for the bias, the probabilities y and for each the sum of all the
+// `others`, the pairs, and the loss of each sample. With the squared error, y is the residual and
+// there are no pairs. `exponentials` is space of the size of y.
 template <class T>
 __global__ void network(
     const double* a, const T* W2, const T* b2, const integer* labels, const T* targets, const integer* rows, double* z, double* y,
@@ -421,7 +440,8 @@ __global__ void network(
     }
 }
 
-// The coefficients of every unit in every pair, and with the squared error in every sample. A block works on one of these.
+// The coefficients of every unit in every pair, and with the squared error in every sample. A block
+// works on one of these.
 template <class T>
 __global__ void coefficients(
     const double* a, const double* y, const T* W2, const integer* counts, const integer* classes, Coefficients<T>* all,
@@ -456,9 +476,11 @@ __global__ void coefficients(
                 double term = y[k];
                 for (int m = 0; m < 5; m++) d[m] += term *= v;
             }
-            double factorial = 1; // which is divided by once, because a division takes as long as twenty products
+            // Divided by once, because a division takes as long as twenty products.
+            double factorial = 1;
             for (int m = 1; m < 5; m++) d[m] /= factorial *= m + 1;
-            // No |v| of this unit is larger than `highest - lowest`; |Δz| may be one part in 500 larger than c|τ|.
+            // No |v| of this unit is larger than `highest - lowest`; |Δz| may be one part in 500
+            // larger than c|τ|.
             const double reach = c * (highest - lowest);
             if (limit * reach > 0.99 * SERIES_BOUND) limit = 0.99 * SERIES_BOUND / reach;
         } else {
@@ -475,8 +497,8 @@ __global__ void coefficients(
     }
 }
 
-// ½(L(+h) − L(−h)) of a pair by series: the inverse hyperbolic tangent of (1 − κ)/2 · (T₊ − T₋) / (1 + g) with
-// g = (1 + κ)/2 · (T₊ + T₋) + κ·T₊·T₋, κ being `guard` and 1 − κ `kept`.
+// ½(L(+h) − L(−h)) of a pair by series: the inverse hyperbolic tangent of (1 − κ)/2 ·
+// (T₊ − T₋) / (1 + g) with g = (1 + κ)/2 · (T₊ + T₋) + κ·T₊·T₋, κ being `guard` and 1 − κ `kept`.
 template <class T> __device__ T cross_entropy_by_series(const Coefficients<T>& unit, T tau, T kept, T guard) {
     const T q = unit.theta * tau, q2 = q * q, ct = unit.c * tau;
     const T f = ct + ct * (q2 + q2 * q2);
@@ -530,8 +552,9 @@ __device__ double cross_entropy_directly(double up, double down, const double* p
     return log_ratio(above, below, difference, pair.kept, pair.guard) / 2;
 }
 
-// The differences for W1 and b1, times `scale`: written to the gradients, or added if `more` than these samples count. A block works on
-// one feature, the last being the bias, and blockDim.x units; its blockDim.y rows of threads share the samples out. Where a feature is zero nothing changes.
+// The differences for W1 and b1, times `scale`: written to the gradients, or added if `more` than
+// these samples count. A block works on one feature, the last being the bias, and blockDim.x units;
+// its blockDim.y rows of threads share the samples out. Where a feature is zero nothing changes.
 template <class T>
 __global__ void __launch_bounds__(LAYER_THREADS, 2) hidden_differences(
     const T* x, const integer* rows, const double* a, const double* y, const T* W2, const integer* counts, const integer* classes,
@@ -587,8 +610,8 @@ __global__ void __launch_bounds__(LAYER_THREADS, 2) hidden_differences(
     }
 }
 
-// The differences for W2 and b2: a block works on one of these, of which each moves the one logit k by ±h·z, and its threads share the
-// samples out.
+// The differences for W2 and b2: a block works on one of these, of which each moves the one logit k
+// by ±h·z, and its threads share the samples out.
 template <class T>
 __global__ void output_differences(
     const double* z, const double* y, const double* others, const integer* counts, const integer* classes, const Pair* pairs, T* dW2,
@@ -618,7 +641,7 @@ __global__ void output_differences(
     }
 }
 
-// -- steps that are replayed --------------------------------------------------------------------------------------------
+// -- steps that are replayed ----------------------------------------------------------------------
 
 // Where a loop is: the row numbers of all its steps, its losses, and the step that is next.
 struct Loop {
@@ -630,13 +653,15 @@ struct Loop {
 // Start a loop.
 __global__ void begin(Loop* loop, const integer* rows, void* losses) { *loop = {rows, losses, 0}; }
 
-// Copy the row numbers of the next steps to where the kernels of a graph read them, one thread for each.
+// Copy the row numbers of the next steps to where the kernels of a graph read them, one thread for
+// each.
 __global__ void fetch(const Loop* loop, integer* rows, integer size, integer batch_size) {
     const integer place = integer(blockIdx.x) * blockDim.x + threadIdx.x;
     if (place < size) rows[place] = loop->rows[loop->step * batch_size + place];
 }
 
-// Copy the losses of the steps, one thread for each, from where the kernels of a graph left them, and move on. One block.
+// Copy the losses of the steps, one thread for each, from where the kernels of a graph left them,
+// and move on. One block.
 template <class T> __global__ void collect(Loop* loop, const T* const* values) {
     static_cast<T*>(loop->losses)[loop->step + threadIdx.x] = *values[threadIdx.x];
     __syncthreads();

@@ -1,4 +1,4 @@
-"""The CUDA kernels as Python functions: what is compiled, and with how many threads each kernel is launched.
+"""The CUDA kernels as Python functions: what is compiled, and how many threads each is given.
 
 Arrays are CuPy arrays of one dtype. Inputs may have any strides; what is written must be
 C-contiguous. Where a kernel takes samples or targets, they may be :class:`Rows` of a data set,
@@ -52,7 +52,10 @@ _NULL = np.uint64(0)
 
 
 def source() -> str:
-    """The kernels, CUDA C++ for NVRTC, in ASCII: CuPy writes them to a file in the encoding of the locale."""
+    """The kernels, CUDA C++ for NVRTC, in ASCII.
+
+    CuPy writes them to a file in the encoding of the locale.
+    """
     text = files(__package__).joinpath("kernels.cu").read_text(encoding="utf-8")
     return text.encode("ascii", "ignore").decode("ascii")
 
@@ -116,7 +119,10 @@ class Kernels:
 
     @staticmethod
     def _tile(samples: int, units: int) -> tuple[int, int, int]:
-        """A block for the gradients of the weights from some features into some units: units, features, parts of the samples."""
+        """A block for the weights' gradients: units, features, parts of the samples.
+
+        The weights are those from some features into some units.
+        """
         width, height = power_of_two(units, 64), 4
         return width, height, power_of_two(blocks(samples, 8), min(512 // (width * height), 16))
 
@@ -129,7 +135,10 @@ class Kernels:
     def step(
         self, x: Rows, t: Rows, step: TrainingStep, between: tuple[Array, Array, Array]
     ) -> Array:
-        """Make a stated step with this batch, and return the loss; `between` are arrays for z1, delta1 and delta2."""
+        """Make a stated step with this batch and return the loss.
+
+        `between` are arrays for z1, delta1 and delta2.
+        """
         W1, b1, W2, b2 = (step.params[name] for name in ("W1", "b1", "W2", "b2"))
         z1, delta1, delta2 = between
         samples, outputs = len(x), W2.shape[1]
@@ -200,7 +209,7 @@ class Kernels:
             (partial, value, partial.size, divisor),
         )
 
-    # -- steps that are replayed ---------------------------------------------------------------------------------------
+    # -- steps that are replayed -------------------------------------------------------------------
 
     def new_position(self) -> Array:
         """Memory for where a loop is, which these kernels take."""
@@ -215,10 +224,10 @@ class Kernels:
         self.launch("fetch", *self._one_each(rows.size), (position, rows, rows.size, rows.shape[1]))
 
     def collect(self, position: Array, addresses: Array, dtype: Any) -> None:
-        """Write the losses of these steps, which are of this dtype and at these addresses, and move on."""
+        """Write the losses of these steps, of this dtype and at these addresses, and move on."""
         self.launch(f"collect<{TYPES[dtype]}>", (1,), (addresses.size,), (position, addresses))
 
-    # -- launching -----------------------------------------------------------------------------------------------------
+    # -- launching ---------------------------------------------------------------------------------
 
     def samples(self, a: Any) -> tuple[Array, Any]:
         """The array to read samples or targets from, and their row numbers if they have any."""

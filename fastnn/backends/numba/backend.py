@@ -1,4 +1,6 @@
-"""The Numba backend: compiled kernels on the CPU where array operations spend their time on zeros, overhead or temporaries.
+"""The Numba backend: compiled kernels on the CPU where array operations waste time.
+
+They spend it there on zeros, overhead or temporaries.
 
 Products of dense matrices are left to the BLAS, which nothing compiled here would beat; what
 surrounds them is fused into one pass. Samples that are mostly zeros are compressed when they enter
@@ -32,7 +34,7 @@ from .threads import WorkerPool
 
 
 class NumbaBackend(NumpyBackend):
-    """Array operations of NumPy, with Numba kernels in place of those that train the book's network.
+    """Array operations of NumPy, with Numba kernels for those that train the book's network.
 
     Parameters
     ----------
@@ -92,7 +94,10 @@ class NumbaBackend(NumpyBackend):
                         run(rows, np.empty(1, dtype))
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
-        """One BLAS thread but for large products: more would wait for work in a busy loop, in the way of the kernels' threads."""
+        """One BLAS thread but for large products.
+
+        More would wait for work in a busy loop, in the way of the kernels' threads.
+        """
         large = multiplications >= processor.LARGE
         return super().limit_threads(multiplications) if large else processor.threads_that_pay(0)
 
@@ -104,7 +109,7 @@ class NumbaBackend(NumpyBackend):
         return SparseDataset(self, self._compress(x, count), t, x.shape[1])
 
     def runner(self, step: TrainingStep) -> Runner | None:
-        """Make all steps in one kernel, if there is one for them: see :mod:`fastnn.backends.numba.training`."""
+        """Make all steps in one kernel, if there is one: :mod:`fastnn.backends.numba.training`."""
         return training.runner(self, step) if self.computes_as(NumbaBackend) else None
 
     def _compress(self, x: Array, count: int) -> tuple[Array, Array, Array]:
@@ -245,7 +250,7 @@ class NumbaBackend(NumpyBackend):
         return self.kernels.activations.ACTIVATION_CODES
 
     def _share(self, kernel: Any, x: SparseRows, W: Array, *arguments: Any) -> None:
-        """Call a kernel with compressed samples: on several threads, if the product with `W` is work for them."""
+        """Call a kernel with compressed samples; on several threads, if that pays for `W`."""
         parts = self.parts(multiplications(x, W.shape[1]), SPARSE_GRAIN, 4 * self.pool.size)
         counters = np.zeros(2, np.int64)
         self.pool.run(lambda: kernel(counters, parts, x.samples, x.rows, *arguments), parts)
@@ -273,7 +278,7 @@ def _kernels() -> SimpleNamespace:
 def _targets(
     t: Array, outputs: int, cross_entropy: bool
 ) -> tuple[tuple[Array, Array, Array], Array]:
-    """The non-zero targets sample by sample, (start, classes, weights), and for the squared error all of them."""
+    """Non-zero targets by sample, (start, classes, weights), and for the squared error all."""
     none = np.empty((0, 0))
     if not cross_entropy:
         return _targets(np.zeros(0, np.intp), outputs, True)[0], one_hot(

@@ -1,4 +1,4 @@
-"""What the kernels can do: the support tables of the Numba backend, and how work is cut for its threads."""
+"""What the kernels can do: support tables of the backend, and how work is cut for its threads."""
 
 from __future__ import annotations
 

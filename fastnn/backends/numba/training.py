@@ -1,4 +1,4 @@
-"""Training in one kernel: which steps there is a kernel for, with how many threads, and in how large pieces."""
+"""Training in one kernel: for which steps, with how many threads, and in how large pieces."""
 
 from __future__ import annotations
 

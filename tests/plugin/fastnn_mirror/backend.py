@@ -1,4 +1,4 @@
-"""A complete backend of another package: any library of the array API standard, one operation its own."""
+"""A complete backend of another package: any array API library, one operation its own."""
 
 import array_api_strict as xp
 
