@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
-
-import numpy as np
 
 from .backends import Backend
 from .backends.base import Dataset, TrainingStep
 from .backends.steps import GradientDescent
-from .doors import Doors
-from .errors import InputError
-from .functions import DEFAULT_STEP, LOSSES
-from .validation import Array, check_finite, choice, real_number
-
-#: The step that suits the incremental numerical gradient, which computes in float64 and takes no
-#: difference of rounded losses: truncation, of the order of h², is no more than rounding.
-INCREMENTAL_STEP = float(np.finfo(np.float64).eps) ** (1 / 2)
+from .functions import LOSSES
+from .numerical_network import NumericalNetwork
+from .validation import Array, choice
 
 #: A layer as a backward pass leaves it: the names of its weights and biases, its input, and the
 #: derivative of the loss with respect to its pre-activation.
@@ -26,31 +18,16 @@ LayerDelta = tuple[str, str, Array, Array]
 
 
 #: What a network may have of its own without changing what a step of training does.
-_NO_PART_OF_A_STEP = {
-    *(
-        "__init__",
-        "__doc__",
-        "__module__",
-        "__annotations__",
-        "__dict__",
-        "__weakref__",
-        "__static_attributes__",
-    ),
-    *(
-        "__firstlineno__",
-        "__getstate__",
-        "__setstate__",
-        "predict",
-        "loss",
-        "accuracy",
-        "gradient",
-        "numerical_gradient",
-    ),
-    *("count_correct", "dataset", "to", "size"),
-}
+_NO_PART_OF_A_STEP = frozenset(
+    """
+    __init__ __doc__ __module__ __annotations__ __dict__ __weakref__ __static_attributes__
+    __firstlineno__ __getstate__ __setstate__ predict loss accuracy gradient numerical_gradient
+    count_correct dataset to size
+    """.split()  # noqa: SIM905
+)
 
 
-class Network(Doors):
+class Network(NumericalNetwork):
     """A network: its formulas, :meth:`_logits` and :meth:`_backward`, and what the book does.
 
     Attributes
@@ -147,113 +124,6 @@ class Network(Doors):
                 gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
         return {name: gradients[name] for name in self.params}
 
-    def numerical_gradient(
-        self, x: Any, t: Any, h: float | str = DEFAULT_STEP, method: str | None = None
-    ) -> dict[str, Array]:
-        """The gradient of the loss by central differences with step `h`.
-
-        For each parameter w that is (L(w + h) − L(w − h)) / 2h.
-
-        Parameters
-        ----------
-        x, t : array_like
-            As for :meth:`loss`.
-        h : float or "auto"
-            The step. ``"auto"`` suits what the method computes in: for ``"full"`` it is that of
-            :func:`fastnn.numerical_gradient` for the network's dtype, for ``"incremental"`` √ε of
-            float64, 1.5e-8.
-        method : {"full", "incremental"}, optional
-            ``"full"`` is the book's loop: two evaluations of the loss on all samples for each
-            parameter. ``"incremental"``, which a :class:`TwoLayerNet` has, evaluates again only
-            what each parameter changes, in float64 whatever the dtype, and is exact to rounding. By
-            default the fastest that the network has.
-
-        Returns
-        -------
-        dict of str to array
-            One gradient for each entry of `params`, under its name and of its shape.
-
-        Raises
-        ------
-        InputError
-            If `h` is not positive and finite, or so small that adding it to a parameter changes
-            nothing; or if a parameter is not finite. The parameters are as before then, as they are
-            when the loss raises.
-
-        Warns
-        -----
-        RuntimeWarning
-            If rounding of the loss drowns the result of the method ``"full"``, as in float32 with h
-            = 1e-4.
-        """
-        method = self.default_method if method is None else choice(method, "method", self._methods)
-        step = self._step(h, method)
-        x, t = self._enter_pair(x, t)
-        with self.backend.current():
-            for name, parameter in self.params.items():
-                self._check_step(step, method, name, parameter)
-            return self._differences(method, x, t, step)[1]
-
-    def _step(self, h: float | str, method: str) -> float | str:
-        if isinstance(h, str) and h == "auto":
-            return h if method == "full" else INCREMENTAL_STEP
-        return real_number(h, "h", above=0)
-
-    def _check_step(self, h: float | str, method: str, name: str, parameter: Array) -> None:
-        """Raise unless every entry of the parameter is finite and moves by a step of `h`."""
-        xp = self.backend.xp
-        largest = max(float(xp.max(parameter)), -float(xp.min(parameter)))
-        if not math.isfinite(largest):  # NaN, too, is the maximum wherever it is
-            check_finite(parameter, f"params[{name!r}]", xp)
-        dtype = (
-            self.dtype if method == "full" else np.dtype(np.float64)
-        )  # in which the method computes
-        w = dtype.type(largest)
-        if not isinstance(h, str) and w + h == w:
-            raise InputError(
-                f"h={h:g} is too small: "
-                f"there is an entry w of {name} for which w + h == w in {dtype}"
-            )
-
-    #: The methods of the numerical gradient by name, fastest last: (x, t, h) → the loss and its
-    #: central differences.
-    _methods: ClassVar[dict[str, str]] = {"full": "_full_differences"}
-
-    def _differences(
-        self, method: str, x: Array, t: Array, h: float | str
-    ) -> tuple[Array, dict[str, Array]]:
-        return getattr(self, self._methods[method])(x, t, h)
-
-    def _full_differences(
-        self, x: Array, t: Array, h: float | str
-    ) -> tuple[Array, dict[str, Array]]:
-        """The loss and its central differences by the book's loop.
-
-        The parameters are restored whatever happens.
-        """
-        from .differentiation.gradient import (
-            of_loss,
-        )  # a fifth of the time that `import fastnn` would take
-
-        def loss(_: Array) -> Array:
-            return self._loss(x, t)
-
-        xp = self.backend.xp
-        value = self._loss(x, t)
-        return value, {
-            name: of_loss(loss, parameter, h=h, xp=xp) for name, parameter in self.params.items()
-        }
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The methods that :meth:`numerical_gradient` has for this network."""
-        return tuple(self._methods)
-
-    @property
-    def default_method(self) -> str:
-        """The fastest of them."""
-        return self.methods[-1]
-
     # -- for the training loop, which has checked its data once ------------------------------------
 
     def buffers(self, batch_size: int) -> dict[str, Array]:
@@ -281,16 +151,6 @@ class Network(Doors):
         for name, gradient in gradients.items():
             self.backend.descent(self.params[name], gradient, learning_rate)
         return value
-
-    @property
-    def _training_h(self) -> float | str:
-        """The step of the numerical gradient in training: the book's, or "auto".
-
-        It is "auto" where rounding of the loss would drown what the book's gives.
-        """
-        return (
-            "auto" if self.default_method == "full" and self.dtype != np.float64 else DEFAULT_STEP
-        )
 
     def training_step(
         self,

@@ -152,7 +152,7 @@ def test_a_wrong_derivative_is_found(backend, monkeypatch):
     net = fastnn.TwoLayerNet(6, 5, 3, 0.5, activation="softplus", backend=backend, rng=0)
     assert not fastnn.gradient_check(net, X, LABELS).passed
     monkeypatch.setitem(
-        LOSSES, "huber", HUBER._replace(gradient=lambda xp, y, t: (y - t) / y.shape[0])
+        LOSSES, "huber", HUBER._replace(gradient=lambda _, y, t: (y - t) / y.shape[0])
     )
     net = fastnn.TwoLayerNet(6, 5, 3, 0.5, loss="huber", backend=backend, rng=0)
     assert not fastnn.gradient_check(net, X, T).passed

@@ -251,7 +251,7 @@ def test_data_of_any_real_dtype_is_taken(make, kind):
     np.testing.assert_array_equal(
         net.backend.to_numpy(net.predict(x)), net.backend.to_numpy(net.predict(x.astype(float)))
     )
-    assert numpy_dtype(net.predict(x)) == float
+    assert numpy_dtype(net.predict(x)) == np.float64
 
 
 def test_the_layout_of_data_and_parameters_does_not_matter(make):

@@ -146,19 +146,15 @@ def test_what_a_table_does_not_name_is_refused():
 
     net = fastnn.TwoLayerNet(12, 8, 3, backend=NumbaBackend(1), rng=0)
     fields = {
-        **{
-            "network": "two_layer",
-            "params": net.params,
-            "activation": "sigmoid",
-            "loss": "cross_entropy",
-        },
-        **{
-            "gradient": "backprop",
-            "h": 1e-4,
-            "update": GradientDescent(0.1),
-            "batch_size": 10,
-            "operations": len,
-        },
+        "network": "two_layer",
+        "params": net.params,
+        "activation": "sigmoid",
+        "loss": "cross_entropy",
+        "gradient": "backprop",
+        "h": 1e-4,
+        "update": GradientDescent(0.1),
+        "batch_size": 10,
+        "operations": len,
         "data": net.dataset(X, LABELS),
     }
     assert net.backend.runner(WeightedStep(**fields)) is not None

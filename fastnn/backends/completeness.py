@@ -14,7 +14,8 @@ _KINDS = FunctionType | classmethod | staticmethod
 #: the same parameters, so that it can be called in the same ways.
 METHODS = tuple(
     name
-    for name, member in vars(Backend).items()
+    for part in Backend.__mro__[:-1]
+    for name, member in vars(part).items()
     if isinstance(member, _KINDS) and not name.startswith("_")
 )
 

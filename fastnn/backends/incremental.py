@@ -142,7 +142,7 @@ def _cross_entropy(
             odds = kept[n, target], guard[n, target]
             v = (W2 - W2[:, target, None]).T
             sums = _exponential_sums(xp, p[n, ...], v, up, down)
-            hidden[some, :] += weight * _log_ratio(xp, *sums, *odds)
+            hidden[some, :] += _log_ratio(xp, *sums, *odds, weight)
             # Moving the target's own logit is moving all the others the other way.
             own = numbers == target
             share, rest = (
@@ -151,7 +151,7 @@ def _cross_entropy(
             )
             step = xp.where(own, -h * xp.ones_like(share), h) * z[n, :, None]
             above, below = ((share * xp.expm1(s), rest + share * xp.exp(s)) for s in (step, -step))
-            output += weight * _log_ratio(xp, above, below, *odds)
+            output += _log_ratio(xp, above, below, *odds, weight)
     return hidden, output
 
 
@@ -238,9 +238,14 @@ def _polynomial(x: Array, coefficients: list[Array]) -> Array:
 
 
 def _log_ratio(
-    xp: Any, up: tuple[Array, Array], down: tuple[Array, Array], kept: Array, guard: Array
+    xp: Any,
+    up: tuple[Array, Array],
+    down: tuple[Array, Array],
+    kept: Array,
+    guard: Array,
+    weight: float,
 ) -> Array:
-    """L(+h) − L(−h) of a target, from T and D at +h and at −h, ρ and κ."""
+    """L(+h) − L(−h) of a target of this weight, from T and D at +h and at −h, ρ and κ."""
     (T_up, D_up), (T_down, D_down) = up, down
     difference = T_up - T_down
     # The logarithm of a ratio above one: below one, its distance from zero is what would be lost.
@@ -252,7 +257,9 @@ def _log_ratio(
     ratio = abs(difference)
     ratio *= kept
     ratio /= larger
-    return xp.copysign(xp.log1p(ratio), difference)
+    result = xp.copysign(xp.log1p(ratio), difference)
+    result *= weight
+    return result
 
 
 def _sum_of_others(xp: Any, p: Array) -> Array:

@@ -134,6 +134,9 @@ class NumpyBackend(Backend):
         start = -memory.ctypes.data % CACHE_LINE
         return memory[start : start + size].view(dtype).reshape(shape)
 
+    def largest(self, a: Array) -> float:
+        return max(float(a.max()), -float(a.min()))
+
     # -- operations --------------------------------------------------------------------------------
 
     def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base_network import INCREMENTAL_STEP, Network
+from ..base_network import Network
 from ..functions import LOG_GUARD, one_hot
+from ..numerical_network import INCREMENTAL_STEP
 from ..validation import Array, choice, generator, real_number
 
 #: All methods; a network has the projection and those of its ``numerical_gradient``.

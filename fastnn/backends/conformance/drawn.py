@@ -47,7 +47,7 @@ class Drawn:
         return device, host.astype(np.longdouble)
 
     def _laid_out(self, array):
-        """The same elements, row by row, column by column or with gaps, where a library has views."""
+        """The same elements by rows, by columns or with gaps, where a library has views."""
         layout = self.rng.choice(["rows", "columns", "gaps"])
         if layout == "rows" or 0 in array.shape:
             return array

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cached_property, wraps
 from typing import Any, Self
 
 import numpy as np
 
 from ...errors import (
-    BackendError,
     BackendImportError,
     BackendNotInstalledError,
     DeviceError,
-    DeviceMemoryError,
     ForeignArrayError,
 )
 from ...validation import Array, real_array, refuse_device_array
@@ -27,24 +25,10 @@ from ..base import OPERATIONS, Availability, Backend, Dataset, Runner, TrainingS
 from ..sharing import shared
 from ..support import supported
 from . import differences, training
+from .faults import INSTALL, reporting
 from .kernels import Kernels
 from .rows import Rows, RowsDataset
 from .support import SUPPORT
-
-_INSTALL = (
-    "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', "
-    "whichever CUDA the driver supports (nvidia-smi shows it)"
-)
-
-#: What CUDA's libraries call it when there is no memory for what CuPy's pool does not hold:
-#: kernels, graphs, handles.
-_MEMORY_FAILURES = (
-    "cudaErrorMemoryAllocation",
-    "CUDA_ERROR_OUT_OF_MEMORY",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
-#: What CuPy calls it when it is installed without CUDA's headers, which it needs to compile.
-_NO_HEADERS = "Failed to find CUDA headers"
 
 
 def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,7 +36,7 @@ def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(method)
     def run(self: CupyBackend, *args: Any, **kwargs: Any) -> Any:
-        with self.reporting(method.__name__), self.current():
+        with reporting(self, method.__name__), self.current():
             return method(self, *args, **kwargs)
 
     return run
@@ -66,7 +50,8 @@ def _operation(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def run(self: CupyBackend, *args: Any, **kwargs: Any) -> Any:
         given = dict(zip(names, args, strict=False)) | kwargs
-        self.check(**{n: a for n, a in given.items() if n in _ARRAYS and a is not None})
+        arrays = {n: a for n, a in given.items() if n in _ARRAYS and a is not None}
+        self.check_arrays(**arrays)
         if is_reference:
             args = tuple(_gathered(a) for a in args)
         return method(self, *args, **kwargs)
@@ -76,10 +61,7 @@ def _operation(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
 #: What arguments of the operations are arrays.
 _ARRAYS = frozenset(
-    {
-        *("a", "rows", "x", "t", "W", "b", "y", "z", "logits", "delta", "W1", "b1", "W2", "b2"),
-        *("parameter", "gradient", "out"),
-    }
+    "a rows x t W b y z logits delta W1 b1 W2 b2 parameter gradient out".split()  # noqa: SIM905
 )
 
 
@@ -118,7 +100,7 @@ class CupyBackend(Backend):
     @classmethod
     def probe(cls) -> Availability:
         if importlib.util.find_spec("cupy") is None:
-            return Availability.refused(BackendNotInstalledError, "CuPy is not installed", _INSTALL)
+            return Availability.refused(BackendNotInstalledError, "CuPy is not installed", INSTALL)
         try:
             import cupy
 
@@ -128,7 +110,7 @@ class CupyBackend(Backend):
         except Exception as error:  # a CuPy without its CUDA libraries fails in many ways
             reason = f"CuPy is installed but does not import ({type(error).__name__}: {error})"
             return Availability.refused(
-                BackendImportError, reason, f"reinstall it: {_INSTALL}", error
+                BackendImportError, reason, f"reinstall it: {INSTALL}", error
             )
         try:
             count = cupy.cuda.runtime.getDeviceCount()
@@ -181,47 +163,6 @@ class CupyBackend(Backend):
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
 
-    @contextmanager
-    def reporting(self, operation: str) -> Iterator[None]:
-        """CuPy's errors as errors of fastnn that name the operation and say what to do."""
-        cuda = self.xp.cuda
-        try:
-            yield
-        except (BackendError, NotImplementedError):  # from a call within this one
-            raise
-        except cuda.compiler.CompileException as error:
-            raise DeviceError(
-                f"{operation}: the CUDA kernels do not compile for this GPU ({error}); "
-                f"reinstall CuPy: {_INSTALL}"
-            ) from error
-        except (ImportError, cuda.memory.OutOfMemoryError, RuntimeError) as error:
-            if isinstance(error, ImportError) or _NO_HEADERS in str(error):
-                raise BackendImportError(
-                    f"{operation}: CuPy does not find a part of CUDA ({error}); "
-                    f"reinstall it with CUDA's libraries: {_INSTALL}"
-                ) from error
-            # The runtime, the driver, cuBLAS and NVRTC have errors of their own, all of them
-            # RuntimeErrors.
-            if isinstance(error, cuda.memory.OutOfMemoryError) or any(
-                name in str(error) for name in _MEMORY_FAILURES
-            ):
-                with self.current():
-                    free, total = cuda.runtime.memGetInfo()
-                raise DeviceMemoryError(
-                    f"{operation}: the memory of the GPU is exhausted ({error}); "
-                    f"{free:,} of its {total:,} bytes are free. Use a smaller batch or network, "
-                    "dtype 'float32', or end other programs on the GPU; what CuPy keeps for reuse "
-                    "cupy.get_default_memory_pool().free_all_blocks() returns"
-                ) from error
-            raise DeviceError(
-                f"{operation}: the GPU reports {error}, from this operation or, as it works "
-                "behind, from an earlier one. If the error says that the driver or the PTX is not "
-                "supported, update the driver or install the other extra: "
-                f"{_INSTALL}. Otherwise start a new process, as this one may not reach the GPU any "
-                "more; with CUDA_LAUNCH_BLOCKING=1 in its environment the error comes from the "
-                "operation at fault"
-            ) from error
-
     # -- arrays ------------------------------------------------------------------------------------
 
     @_on_device
@@ -246,6 +187,7 @@ class CupyBackend(Backend):
         return self.xp.asnumpy(_gathered(a))
 
     def check_arrays(self, **arrays: Array) -> None:
+        arrays = {name: a.whole if isinstance(a, Rows) else a for name, a in arrays.items()}
         super().check_arrays(**arrays)
         for name, a in arrays.items():
             if a.device.id != self._number:
@@ -254,12 +196,6 @@ class CupyBackend(Backend):
                     f"device {self._number}; convert it first: "
                     f"network.backend.asarray(cupy.asnumpy({name}))"
                 )
-
-    def check(self, **arrays: Any) -> None:
-        """The same for arrays and rows of them."""
-        self.check_arrays(
-            **{name: a.whole if isinstance(a, Rows) else a for name, a in arrays.items()}
-        )
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         return RowsDataset(self, x, t)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ...errors import InputError
 from ...validation import Array
 from ..steps import Runner, TrainingStep
+from .faults import reporting
 from .graph import RecordedLoop
 from .rows import Rows
 from .support import SUPPORT
@@ -32,8 +33,8 @@ def runner(backend: CupyBackend, step: TrainingStep) -> Runner | None:
         nonlocal parameters, loop
         if rows.shape[1] != step.batch_size:  # the memory is for batches of this size
             raise InputError(f"batches of {rows.shape[1]} rows for steps of {step.batch_size}")
-        with backend.reporting("a step of training"), backend.current():
-            backend.check(rows=rows, losses=losses)
+        with reporting(backend, "a step of training"), backend.current():
+            backend.check_arrays(rows=rows, losses=losses)
             current = tuple(step.params.values())
             if loop is None or any(a is not b for a, b in zip(current, parameters, strict=True)):
                 made = _recorded(backend, step)

@@ -29,7 +29,7 @@ from ..steps import GradientDescent
 from ..support import supported
 from . import training
 from .samples import SparseDataset, SparseRows
-from .support import PERTURBATION_GRAIN, SPARSE_DENSITY, SPARSE_GRAIN, SUPPORT, multiplications
+from .support import PERTURBATION_GRAIN, SPARSE_DENSITY, SPARSE_GRAIN, SUPPORT, cut, multiplications
 from .threads import WorkerPool
 
 
@@ -236,7 +236,7 @@ class NumbaBackend(NumpyBackend):
         gradients = dW1, db1, dW2, db2
         modes = self._codes[activation], cross_entropy
         work = multiplications(x, W1.shape[1])
-        parts = self.parts(work, PERTURBATION_GRAIN, self.pool.size)
+        parts = cut(work, PERTURBATION_GRAIN, self.pool.size)
         memory = self.kernels.workspace.workspace(
             len(x.rows), *W1.shape, W2.shape[1], W1.dtype, parts
         )
@@ -251,13 +251,10 @@ class NumbaBackend(NumpyBackend):
 
     def _share(self, kernel: Any, x: SparseRows, W: Array, *arguments: Any) -> None:
         """Call a kernel with compressed samples; on several threads, if that pays for `W`."""
-        parts = self.parts(multiplications(x, W.shape[1]), SPARSE_GRAIN, 4 * self.pool.size)
+        work = multiplications(x, W.shape[1])
+        parts = 1 if self.pool.size == 1 else cut(work, SPARSE_GRAIN, 4 * self.pool.size)
         counters = np.zeros(2, np.int64)
         self.pool.run(lambda: kernel(counters, parts, x.samples, x.rows, *arguments), parts)
-
-    def parts(self, work: int, grain: int, most: int) -> int:
-        """In how many parts to cut so many multiplications: one if threads do not pay."""
-        return 1 if self.pool.size == 1 else min(max(work // grain, 1), most)
 
 
 #: The modules of compiled code that are used here and in `training`.

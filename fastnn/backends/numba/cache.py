@@ -30,9 +30,9 @@ def digest() -> str:
     """Of the bytecode of all modules that kernels are compiled from."""
     found = hashlib.blake2b(digest_size=16)
     for name in sorted(_modules()):
-        # Past pytest's import hook, which has no code to show: where fastnn is installed, it is a plugin.
+        # Past pytest's import hook, which has no code to show: fastnn is a plugin of pytest.
         package = importlib.util.find_spec(name.rpartition(".")[0])
-        spec = PathFinder.find_spec(name, package and package.submodule_search_locations)
+        spec = PathFinder.find_spec(name, package.submodule_search_locations if package else None)
         spec = spec or importlib.util.find_spec(name)  # of a frozen program
         get_code = getattr(spec and spec.loader, "get_code", None)
         code = get_code(name) if get_code else None

@@ -41,6 +41,11 @@ def multiplications(x: Array | SparseRows, units: int) -> int:
     return len(x.rows) * len(indices) // (len(indptr) - 1) * units
 
 
+def cut(work: int, grain: int, most: int) -> int:
+    """Into how many parts to cut so many multiplications: one if threads do not pay."""
+    return min(max(work // grain, 1), most)
+
+
 def step_multiplications(data: Dataset, batch_size: int, units: int) -> int:
     """The same for a batch of a dataset."""
     values = len(data.x[1]) if isinstance(data, SparseDataset) else data.x.size

@@ -109,7 +109,7 @@ class NumericalSteps(_Steps):
         self._kernels = backend.kernels
         self._samples, self._labels = data.x, data.t
         work = support.step_multiplications(data, batch_size, W1.shape[1])
-        parts = backend.parts(work, support.PERTURBATION_GRAIN, backend.pool.size)
+        parts = support.cut(work, support.PERTURBATION_GRAIN, backend.pool.size)
         super().__init__(backend, step, parts, 8 * work)
         self._memory = self._kernels.workspace.workspace(
             batch_size, *W1.shape, W2.shape[1], W1.dtype, parts
