@@ -63,10 +63,6 @@ class Backend(Machine):
 
     # -- operations --------------------------------------------------------------------------------
 
-    def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
-        """The rows of an array that have these numbers, which are in range."""
-        return self._written(self.xp.take(a, rows, axis=0), out)
-
     def dense(
         self,
         x: Array,
@@ -188,13 +184,6 @@ class Backend(Machine):
         """parameter -= learning_rate · gradient, in place; `gradient` is scratch space after it."""
         gradient *= learning_rate
         parameter -= gradient
-
-    @staticmethod
-    def _written(result: Array, out: Array | None) -> Array:
-        if out is None:
-            return result
-        out[...] = result
-        return out
 
 
 #: What a backend may override with a kernel of its own; the tests hold each override to the

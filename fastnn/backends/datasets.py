@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..validation import Array
-
-if TYPE_CHECKING:
-    from .base import Backend
+from .machine import Machine
 
 
 class Dataset:
@@ -22,7 +19,7 @@ class Dataset:
         Both arrays of the backend, checked. They are kept as they are, not copied.
     """
 
-    def __init__(self, backend: Backend, x: Array, t: Array) -> None:
+    def __init__(self, backend: Machine, x: Array, t: Array) -> None:
         self.backend = backend
         self.x = x
         self.t = t

@@ -205,3 +205,14 @@ class Machine:
     def largest(self, a: Array) -> float:
         """The largest absolute value; NaN if there is one."""
         return max(float(self.xp.max(a)), -float(self.xp.min(a)))
+
+    def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
+        """The rows of an array that have these numbers, which are in range."""
+        return self._written(self.xp.take(a, rows, axis=0), out)
+
+    @staticmethod
+    def _written(result: Array, out: Array | None) -> Array:
+        if out is None:
+            return result
+        out[...] = result
+        return out

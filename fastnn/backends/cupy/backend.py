@@ -210,7 +210,7 @@ class CupyBackend(Backend):
 
         See :mod:`fastnn.backends.cupy.training`.
         """
-        return training.runner(self, step) if self.computes_as(CupyBackend) else None
+        return training.runner(self, self.kernels, step) if self.computes_as(CupyBackend) else None
 
     # -- operations --------------------------------------------------------------------------------
 

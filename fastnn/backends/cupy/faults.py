@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from ...errors import BackendError, BackendImportError, DeviceError, DeviceMemoryError
-
-if TYPE_CHECKING:
-    from .backend import CupyBackend
+from ..base import Backend
 
 INSTALL = (
     "pip install 'fastnn[cuda12]' or 'fastnn[cuda13]', "
@@ -28,7 +25,7 @@ _NO_HEADERS = "Failed to find CUDA headers"
 
 
 @contextmanager
-def reporting(backend: CupyBackend, operation: str) -> Iterator[None]:
+def reporting(backend: Backend, operation: str) -> Iterator[None]:
     """What is done in this context reports as this operation."""
     cuda = backend.xp.cuda
     try:

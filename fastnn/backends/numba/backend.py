@@ -110,7 +110,11 @@ class NumbaBackend(NumpyBackend):
 
     def runner(self, step: TrainingStep) -> Runner | None:
         """Make all steps in one kernel, if there is one: :mod:`fastnn.backends.numba.training`."""
-        return training.runner(self, step) if self.computes_as(NumbaBackend) else None
+        return (
+            training.runner(self.kernels, self.pool, step)
+            if self.computes_as(NumbaBackend)
+            else None
+        )
 
     def _compress(self, x: Array, count: int) -> tuple[Array, Array, Array]:
         """The values of x that are not zero, of which there are at most `count`."""

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ...validation import Array
-from ..base import Backend, Dataset
+from ..datasets import Dataset
+from ..machine import Machine
 
 
 class SparseRows(NamedTuple):
@@ -58,7 +59,7 @@ class SparseDataset(Dataset):
     """
 
     def __init__(
-        self, backend: Backend, samples: tuple[Array, Array, Array], t: Array, features: int
+        self, backend: Machine, samples: tuple[Array, Array, Array], t: Array, features: int
     ) -> None:
         super().__init__(backend, samples, t)
         self.features = features

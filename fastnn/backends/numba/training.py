@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -13,17 +14,18 @@ from ..steps import Runner, TrainingStep
 from . import support
 from .samples import SparseDataset
 from .support import SUPPORT
-
-if TYPE_CHECKING:
-    from .backend import NumbaBackend
+from .threads import WorkerPool
 
 
-def runner(backend: NumbaBackend, step: TrainingStep) -> Runner | None:
-    """What makes many of these steps in one kernel, if there is one that does."""
+def runner(kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> Runner | None:
+    """What makes many of these steps in one kernel, if there is one that does.
+
+    `kernels` has the modules of compiled code by name.
+    """
     if SUPPORT["backprop steps"].covers_step(step):
-        return BackpropSteps(backend, step)
+        return BackpropSteps(kernels, pool, step)
     if SUPPORT["numerical steps"].covers_step(step):
-        return NumericalSteps(backend, step)
+        return NumericalSteps(kernels, pool, step)
     return None
 
 
@@ -34,13 +36,21 @@ class _Steps:
     steps that were made.
     """
 
-    def __init__(self, backend: NumbaBackend, step: TrainingStep, threads: int, work: int) -> None:
-        self._pool = backend.pool
+    def __init__(
+        self,
+        kernels: SimpleNamespace,
+        pool: WorkerPool,
+        step: TrainingStep,
+        threads: int,
+        work: int,
+    ) -> None:
+        self._kernels = kernels
+        self._pool = pool
         self._step = step
         self._threads = threads
         self._at_a_time = max(1, support.INTERRUPTIBLE // max(work, 1))
         self._rate = step.params["W1"].dtype.type(step.update.learning_rate)
-        self._code = backend.kernels.activations.ACTIVATION_CODES[step.activation]
+        self._code = kernels.activations.ACTIVATION_CODES[step.activation]
 
     def __call__(self, rows: Array, losses: Array) -> None:
         if rows.shape[1] != self._step.batch_size:  # the memory is for batches of this size
@@ -72,16 +82,13 @@ class _Steps:
 class BackpropSteps(_Steps):
     """Steps of gradient descent by backpropagation, on panels of hidden units."""
 
-    def __init__(self, backend: NumbaBackend, step: TrainingStep) -> None:
+    def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
         W1, W2, data = step.params["W1"], step.params["W2"], step.data
-        self._kernels = backend.kernels
         self._samples, self._targets = data.x, data.t
         work = support.step_multiplications(data, step.batch_size, W1.shape[1])
-        threads = max(
-            1, min(backend.pool.size, work // support.FUSED_GRAIN, W1.shape[1], step.batch_size)
-        )
-        super().__init__(backend, step, threads, work)
-        self._panels = self._kernels.panels.allocate(
+        threads = max(1, min(pool.size, work // support.FUSED_GRAIN, W1.shape[1], step.batch_size))
+        super().__init__(kernels, pool, step, threads, work)
+        self._panels = kernels.panels.allocate(
             threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype
         )
 
@@ -102,16 +109,15 @@ class BackpropSteps(_Steps):
 class NumericalSteps(_Steps):
     """Steps against the numerical gradient, on compressed samples."""
 
-    def __init__(self, backend: NumbaBackend, step: TrainingStep) -> None:
+    def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
         data, W1, W2 = step.data, step.params["W1"], step.params["W2"]
         assert isinstance(data, SparseDataset)
         batch_size = step.batch_size
-        self._kernels = backend.kernels
         self._samples, self._labels = data.x, data.t
         work = support.step_multiplications(data, batch_size, W1.shape[1])
-        parts = support.cut(work, support.PERTURBATION_GRAIN, backend.pool.size)
-        super().__init__(backend, step, parts, 8 * work)
-        self._memory = self._kernels.workspace.workspace(
+        parts = support.cut(work, support.PERTURBATION_GRAIN, pool.size)
+        super().__init__(kernels, pool, step, parts, 8 * work)
+        self._memory = kernels.workspace.workspace(
             batch_size, *W1.shape, W2.shape[1], W1.dtype, parts
         )
         self._gradients = tuple(np.empty(p.shape, p.dtype) for p in step.params.values())
