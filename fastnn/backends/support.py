@@ -14,11 +14,13 @@ for itself and none can forget to::
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from functools import wraps
-from typing import Any
+from functools import cache, wraps
+from typing import Any, TypeVar
 
 from .datasets import Dataset
 from .steps import TrainingStep
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Support:
@@ -71,23 +73,15 @@ class Support:
         )
 
 
-def supported(support: Support) -> Callable[[Callable], Any]:
-    """Decorate an override: it is called for what `support` covers.
+def supported(support: Support) -> Callable[[F], F]:
+    """Decorate an override, which is called for what `support` covers.
 
-    Everything else goes to the method that it overrides.
+    For everything else the method that it overrides is called.
     """
-    return lambda method: _Override(method, support)
 
-
-class _Override:
-    def __init__(self, method: Callable[..., Any], support: Support) -> None:
-        self.method = method
-        self.support = support
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        method, covers = self.method, self.support.covers
-        code = method.__code__
-        names = code.co_varnames[1 : code.co_argcount]
+    def decorate(method: Any) -> Any:
+        names = method.__code__.co_varnames[1 : method.__code__.co_argcount]
+        name, covers = method.__name__, support.covers
 
         @wraps(method)
         def run(backend: Any, *arguments: Any, **options: Any) -> Any:
@@ -96,6 +90,20 @@ class _Override:
             # What only the override reads, such as compressed rows, becomes what the reference
             # reads.
             plain = [a.gathered() if hasattr(a, "gathered") else a for a in arguments]
-            return getattr(super(owner, backend), name)(*plain, **options)
+            return getattr(super(_owner(backend.__class__, run), backend), name)(*plain, **options)
 
-        setattr(owner, name, run)
+        return run
+
+    return decorate
+
+
+@cache
+def _owner(cls: Any, override: Any) -> Any:
+    """The class that has this override, of `cls` and those that it is derived from."""
+    for owner in cls.__mro__:
+        method = vars(owner).get(override.__name__)
+        while method is not None:
+            if method is override:
+                return owner
+            method = getattr(method, "__wrapped__", None)
+    raise TypeError(f"{override.__qualname__} is no method of {cls.__name__}")

@@ -6,10 +6,8 @@ The kernels are for the operations that train the book's network.
 from __future__ import annotations
 
 import importlib.util
-import inspect
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cached_property, wraps
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -21,52 +19,15 @@ from ...errors import (
     ForeignArrayError,
 )
 from ...validation import Array, real_array, refuse_device_array
-from ..base import OPERATIONS, Availability, Backend, Dataset, Runner, TrainingStep
+from ..base import Availability, Backend, Dataset, Runner, TrainingStep
 from ..sharing import shared
 from ..support import supported
 from . import differences, training
-from .faults import INSTALL, reporting
+from .faults import INSTALL
 from .kernels import Kernels
+from .operations import gathered, of_gathered, on_device, operation
 from .rows import Rows, RowsDataset
 from .support import SUPPORT
-
-
-def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a method on the backend's device, with CuPy's errors turned into those of fastnn."""
-
-    @wraps(method)
-    def run(self: CupyBackend, *args: Any, **kwargs: Any) -> Any:
-        with reporting(self, method.__name__), self.current():
-            return method(self, *args, **kwargs)
-
-    return run
-
-
-def _operation(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """An operation on the device, with its arrays checked; the reference gets rows gathered."""
-    names = list(inspect.signature(method).parameters)[1:]
-    is_reference = method is getattr(Backend, name)
-
-    @wraps(method)
-    def run(self: CupyBackend, *args: Any, **kwargs: Any) -> Any:
-        given = dict(zip(names, args, strict=False)) | kwargs
-        arrays = {n: a for n, a in given.items() if n in _ARRAYS and a is not None}
-        self.check_arrays(**arrays)
-        if is_reference:
-            args = tuple(_gathered(a) for a in args)
-        return method(self, *args, **kwargs)
-
-    return _on_device(run)
-
-
-#: What arguments of the operations are arrays.
-_ARRAYS = frozenset(
-    "a rows x t W b y z logits delta W1 b1 W2 b2 parameter gradient out".split()  # noqa: SIM905
-)
-
-
-def _gathered(a: Any) -> Any:
-    return a.gathered() if isinstance(a, Rows) else a
 
 
 class CupyBackend(Backend):
@@ -145,7 +106,7 @@ class CupyBackend(Backend):
     def current(self) -> AbstractContextManager[Any]:
         return self.xp.cuda.Device(self._number)
 
-    @_on_device
+    @on_device
     def warm_up(self, dtype: Any = "float64") -> None:
         """Compile every kernel, or load it from CuPy's cache on disk.
 
@@ -159,13 +120,13 @@ class CupyBackend(Backend):
             self.count_correct(logits, t)
         self.synchronize()
 
-    @_on_device
+    @on_device
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
 
     # -- arrays ------------------------------------------------------------------------------------
 
-    @_on_device
+    @on_device
     def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
         if not isinstance(a, self.array_type):
             try:
@@ -182,9 +143,9 @@ class CupyBackend(Backend):
         host = a if isinstance(a, self.array_type) else np.asarray(a)
         return self.xp.asarray(host, dtype, order="C")
 
-    @_on_device
+    @on_device
     def to_numpy(self, a: Array) -> np.ndarray:
-        return self.xp.asnumpy(_gathered(a))
+        return self.xp.asnumpy(gathered(a))
 
     def check_arrays(self, **arrays: Array) -> None:
         arrays = {name: a.whole if isinstance(a, Rows) else a for name, a in arrays.items()}
@@ -200,11 +161,11 @@ class CupyBackend(Backend):
     def dataset(self, x: Array, t: Array) -> Dataset:
         return RowsDataset(self, x, t)
 
-    @_on_device
+    @on_device
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
         return self.xp.empty(shape, dtype)
 
-    @_on_device
+    @on_device
     def runner(self, step: TrainingStep) -> Runner | None:
         """Replay graphs of kernels, if the step is made of such.
 
@@ -214,6 +175,12 @@ class CupyBackend(Backend):
 
     # -- operations --------------------------------------------------------------------------------
 
+    take = of_gathered(Backend.take)
+    output = of_gathered(Backend.output)
+    loss = of_gathered(Backend.loss)
+    count_correct = of_gathered(Backend.count_correct)
+
+    @operation
     @supported(SUPPORT["dense"])
     def dense(
         self,
@@ -228,6 +195,7 @@ class CupyBackend(Backend):
         self.kernels.dense(x, W, b, activation, out)
         return out
 
+    @operation
     @supported(SUPPORT["loss_gradient"])
     def loss_gradient(
         self, logits: Array, t: Array, loss: str, *, out: Array | None = None
@@ -235,6 +203,7 @@ class CupyBackend(Backend):
         out = self.xp.empty(logits.shape, logits.dtype) if out is None else out
         return self.kernels.loss_gradient(logits, t, loss, out), out
 
+    @operation
     @supported(SUPPORT["dense_backward"])
     def dense_backward(
         self, delta: Array, W: Array, z: Array, activation: str, *, out: Array | None = None
@@ -243,6 +212,7 @@ class CupyBackend(Backend):
         self.kernels.dense_backward(delta, W, z, activation, out)
         return out
 
+    @operation
     @supported(SUPPORT["dense_gradient"])
     def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
         dW, db = (
@@ -252,6 +222,7 @@ class CupyBackend(Backend):
         self.kernels.dense_gradient(x, delta, dW, db)
         return dW, db
 
+    @operation
     @supported(SUPPORT["dense_descent"])
     def dense_descent(
         self,
@@ -265,10 +236,12 @@ class CupyBackend(Backend):
     ) -> None:
         self.kernels.dense_descent(W, b, x, delta, learning_rate)
 
+    @operation
     @supported(SUPPORT["descent"])
     def descent(self, parameter: Array, gradient: Array, learning_rate: float) -> None:
         self.kernels.descent(parameter, gradient, learning_rate)
 
+    @operation
     @supported(SUPPORT["numerical_gradient"])
     def numerical_gradient(
         self,
@@ -285,7 +258,3 @@ class CupyBackend(Backend):
         return differences.numerical_gradient(
             self.kernels, x, t, W1, b1, W2, b2, activation, loss, float(h)
         )
-
-
-for _name in OPERATIONS:
-    setattr(CupyBackend, _name, _operation(_name, getattr(CupyBackend, _name)))

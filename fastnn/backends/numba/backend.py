@@ -71,7 +71,8 @@ class NumbaBackend(NumpyBackend):
     def warm_up(self, dtype: Any = "float64") -> None:
         """Compile every kernel for this dtype, or load it from Numba's cache on disk."""
         W, b, rows = np.ones((3, 3), dtype), np.ones(3, dtype), np.zeros((1, 2), np.int64)
-        params = {"W1": W, "b1": b, "W2": W.copy(), "b2": b.copy()}
+        W2, b2 = W.copy(), b.copy()
+        params = {"W1": W, "b1": b, "W2": W2, "b2": b2}
         every, none = np.ones((2, 3), dtype), np.zeros((2, 3), dtype)
         formulas = "sigmoid", "cross_entropy"
         for t in (np.zeros(2, np.intp), every):
@@ -84,7 +85,7 @@ class NumbaBackend(NumpyBackend):
                     self.loss_gradient(z, t, "cross_entropy")[1], W, z, "sigmoid"
                 )
                 self.dense_descent(W, b, x, delta, 0.0)
-                self.numerical_gradient(x, t, *params.values(), *formulas, 1e-4)
+                self.numerical_gradient(x, t, W, b, W2, b2, *formulas, 1e-4)
                 for gradient in ("backprop", "numerical"):
                     update = GradientDescent(0.0)
                     step = TrainingStep(
