@@ -270,9 +270,8 @@ def extra_memory(call: Callable[[], Any]) -> float | None:
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not reset.exists():
         return None
-    ctypes.CDLL(None).malloc_trim(
-        0
-    )  # what was freed before goes back to the system, so that it is not reused unseen
+    # What was freed before goes back to the system, so that it is not reused unseen.
+    ctypes.CDLL(None).malloc_trim(0)
     reset.write_text("5")  # sets the peak to what is in use now
     before = _kilobytes(status, "VmRSS")
     call()

@@ -70,9 +70,8 @@ def fastnn_steps(
 @pytest.mark.parametrize("data", ["mnist", "dense"])
 def test_against_numpy_by_hand(data: str, dtype: str, record: Record, problem: Any) -> None:
     p = problem("book", dtype, data)
-    iterations = (
-        3 if record.quick else 300
-    )  # whose samples exceed the cache: they come from memory, as in training
+    # Whose samples exceed the cache: they come from memory, as in training.
+    iterations = 3 if record.quick else 300
     by_hand = contestants(p, iterations, ("book's loop", "NumPy by hand"))
     ours = fastnn_steps(p, iterations)
     numpy = ours["fastnn numpy"]

@@ -137,6 +137,8 @@ class TwoLayerNet(Network):
     (784, 50)
     """
 
+    architecture: ClassVar[str | None] = "two_layer"
+
     def __init__(
         self,
         input_size: int,
@@ -192,7 +194,6 @@ class TwoLayerNet(Network):
         )
         return value, dict(zip(self._shapes, gradients, strict=True))
 
-    architecture: ClassVar[str | None] = "two_layer"
     _methods: ClassVar[dict[str, str]] = {
         **Network._methods,
         "incremental": "_incremental_differences",

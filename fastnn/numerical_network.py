@@ -106,9 +106,8 @@ class NumericalNetwork(Doors):
 
         The parameters are restored whatever happens.
         """
-        from .differentiation.gradient import (
-            of_loss,
-        )  # a fifth of the time that `import fastnn` would take
+        # A fifth of the time that `import fastnn` would take.
+        from .differentiation.gradient import of_loss
 
         def loss(_: Array) -> Array:
             return self._loss(x, t)

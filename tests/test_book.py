@@ -70,9 +70,8 @@ def test_gradient_check(backend, run):
         )
     differences = run("gradient_check.py")["differences"]
     assert list(differences) == ["W1", "b1", "W2", "b2"]
-    assert (
-        max(differences.values()) < 1e-6
-    )  # by the 1e-7 in the loss that backpropagation leaves out
+    # By the 1e-7 in the loss that backpropagation leaves out.
+    assert max(differences.values()) < 1e-6
 
 
 def test_simple_net(run):

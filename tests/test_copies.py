@@ -57,9 +57,8 @@ def test_a_network_is_copied_with_its_parameters(backend, make, copied):
         for n in (same, make(backend))
     ]
     assert losses[0] == losses[1]
-    assert all(
-        np.array_equal(backend.to_numpy(p), host[name]) for name, p in net.params.items()
-    )  # not by this
+    # Not by this.
+    assert all(np.array_equal(backend.to_numpy(p), host[name]) for name, p in net.params.items())
     assert same.gradient(X, T).keys() == net.params.keys()
 
 

@@ -364,9 +364,8 @@ def test_every_step_is_recorded(cupy_on_the_cpu, monkeypatch, gradient, kind):
     names, seen = launches(cupy_on_the_cpu, monkeypatch), unrecorded(monkeypatch)
     x, t = problem(7, 60, 3, kind=kind)
     nets = [fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)]
-    if (
-        gradient == "backprop"
-    ):  # by differences, a SimpleNet has only the loop of the book, of array operations
+    # By differences, a SimpleNet has only the loop of the book, of array operations.
+    if gradient == "backprop":
         nets.append(fastnn.SimpleNet(12, 3, backend=cupy_on_the_cpu, rng=0))
     for net in nets:
         names.clear()

@@ -117,9 +117,8 @@ def test_mnist_from_a_directory(tmp_path, compress, as_text):
 
 
 def test_a_directory_may_hold_other_labels_and_sizes(tmp_path):
-    write_mnist(
-        tmp_path, train=200, test=1, labels=26
-    )  # the one test label does not say that there are 26 classes
+    # The one test label does not say that there are 26 classes.
+    write_mnist(tmp_path, train=200, test=1, labels=26)
     (_, t_train), (_, t_test) = load_mnist(one_hot_label=True, directory=tmp_path)
     assert t_train.shape == (200, 26)
     assert t_test.shape == (1, 26)

@@ -193,9 +193,8 @@ def test_central_difference_is_as_accurate_as_numdifftools(name, h, true_gradien
     f, x = CASES_BY_NAME[name]
     ours = abs(numerical_gradient(f, x.copy(), h=h) - true_gradients[name])
     theirs = abs(numdifftools.Gradient(f, step=h, order=2)(x) - true_gradients[name])
-    rounding = (
-        EPSILON * abs(f(x)) / h
-    )  # of f, different in each: their x + h is not the same to the last bit
+    # Of f, different in each: their x + h is not the same to the last bit.
+    rounding = EPSILON * abs(f(x)) / h
     assert (ours <= theirs + rounding).all()
 
 
@@ -228,9 +227,8 @@ def test_automatic_step_and_error_estimate(name, scheme, true_gradients):
     assert estimate.max() <= 10 * limit * size
 
 
-@pytest.mark.parametrize(
-    "name", sorted(CASES_BY_NAME.keys() - {"logsumexp", "network_loss"})
-)  # whose max is not analytic
+# Whose max is not analytic.
+@pytest.mark.parametrize("name", sorted(CASES_BY_NAME.keys() - {"logsumexp", "network_loss"}))
 def test_complex_step_is_exact_to_rounding(name, true_gradients):
     f, x = CASES_BY_NAME[name]
     gradient, estimate = numerical_gradient(f, x, h="auto", scheme="complex", return_error=True)
@@ -253,9 +251,8 @@ def test_float32_with_the_automatic_step(scheme):
 def test_derivative_error_estimate():
     derivative, estimate = numerical_diff(np.exp, np.linspace(-1, 1, 5), h=1e-3, return_error=True)
     error = abs(derivative - np.exp(np.linspace(-1, 1, 5)))
-    np.testing.assert_allclose(
-        error, estimate, rtol=0.01
-    )  # truncation alone at this step, which two steps reveal
+    # Truncation alone at this step, which two steps reveal.
+    np.testing.assert_allclose(error, estimate, rtol=0.01)
 
 
 # -- vectorized, compiled, workers -----------------------------------------------------------------
@@ -282,9 +279,8 @@ def test_every_way_gives_the_same(f, options, scheme, point):
     assert point.tobytes() == before
 
 
-@pytest.mark.parametrize(
-    "size", [1, 129, 1000]
-)  # one block, more tasks than 128, blocks of a few points
+# One block, more tasks than 128, blocks of a few points.
+@pytest.mark.parametrize("size", [1, 129, 1000])
 def test_blocks_and_tasks_cover_every_element(size):
     x = np.linspace(-1, 1, size)
     compiled = numba.njit(lambda x: (x**3).sum())
@@ -341,16 +337,14 @@ def test_every_point_of_every_block_differs_in_one_element(size, scheme):
 
     def f(points):
         changed.extend(np.argwhere(points != x)[:, 1])
-        assert ((points != x).sum(axis=1) == 1).all() or (
-            scheme == "backward" and len(points) == 1
-        )  # f at x itself
+        # F at x itself.
+        assert ((points != x).sum(axis=1) == 1).all() or (scheme == "backward" and len(points) == 1)
         return points.sum(axis=1)
 
     numerical_gradient(f, x, vectorized=True, scheme=scheme)
     counts = np.bincount(changed, minlength=size)
-    assert set(counts) <= (
-        {2, 4} if scheme == "central" else {1, 2}
-    )  # the last block may repeat elements
+    # The last block may repeat elements.
+    assert set(counts) <= ({2, 4} if scheme == "central" else {1, 2})
     assert (counts > counts.min()).mean() < 0.01
 
 
@@ -461,9 +455,8 @@ def test_integers_are_refused_with_the_fix():
             numerical_gradient(sum_of_squares, x)
     with pytest.raises(DtypeError, match=re.escape("init_x.astype(float)")):
         gradient_descent(sum_of_squares, np.array([1, 2]))
-    assert numerical_diff(lambda x: x * x, np.array([1, 2])) == pytest.approx(
-        [2, 4]
-    )  # makes new points: no harm done
+    # Makes new points: no harm done.
+    assert numerical_diff(lambda x: x * x, np.array([1, 2])) == pytest.approx([2, 4])
 
 
 def test_float32_with_the_books_step_warns_of_noise():

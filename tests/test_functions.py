@@ -159,9 +159,8 @@ def test_cross_entropy_agrees_with_log_softmax():
     logits = np.random.default_rng(0).normal(size=(50, 7))
     labels = np.arange(50) % 7
     expected = -scipy.special.log_softmax(logits, axis=1)[np.arange(50), labels].mean()
-    assert float(cross_entropy_error(softmax(logits), labels)) == pytest.approx(
-        expected, abs=1e-5
-    )  # the guard's share
+    # The guard's share.
+    assert float(cross_entropy_error(softmax(logits), labels)) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("function", [sigmoid, tanh, relu])

@@ -135,10 +135,11 @@ def test_incremental_method_passes_right_gradients(
     )
     for seed in range(5):
         x, t = samples(6, 30, 3, seed)
+        # Without weights, these make the gradient of b2 zero.
         for targets in (
             t,
             [0, 1, 2, 0, 1, 2],
-        ):  # without weights, these make the gradient of b2 zero
+        ):
             report = gradient_check(network, x, targets)
             assert report.passed, str(report)
 
@@ -189,9 +190,8 @@ def test_tolerance(broken_gradient):
 @pytest.mark.parametrize("targets", ["labels", "soft"])
 def test_guard_of_the_logarithm_is_allowed_for(backend, method, targets):
     network, x = TwoLayerNet(2, 3, 2, backend=backend, rng=0), np.ones((4, 2))
-    network.params["b2"][:] = backend.asarray(
-        np.array([0.0, 14])
-    )  # the probability of class 0 is 8e-7: a tenth less of gradient
+    # The probability of class 0 is 8e-7: a tenth less of gradient.
+    network.params["b2"][:] = backend.asarray(np.array([0.0, 14]))
     t = {"labels": [0, 0, 1, 0], "soft": [[1.0, 0], [0.5, 0.5], [0, 1], [0.8, 0.2]]}[targets]
     report = gradient_check(network, x, t, method=method)
     assert report.passed, str(report)

@@ -144,11 +144,12 @@ def test_what_is_outdated_is_removed_but_not_that_of_other_versions_of_python(pa
     for path in other:
         path.touch()
     change_sigmoid(package)
+    # Lines move.
     change(
         package / "backends" / "numba" / "kernels" / "layers.py",
         "from __future__",
         "\n\nfrom __future__",
-    )  # lines move
+    )
     assert use() == ([0.25], True)
     assert not any(path.exists() for path in old)
     assert all(path.exists() for path in other)

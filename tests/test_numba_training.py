@@ -70,9 +70,8 @@ def test_it_trains_as_the_reference_does(
 ):
     x, t = problem(outputs=outputs, density=density)
     backend = NumbaBackend(threads)
-    monkeypatch.setattr(
-        "fastnn.backends.numba.support.FUSED_GRAIN", 1
-    )  # so that even this is work for several
+    # So that even this is work for several.
+    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
     calls = counted(monkeypatch, backend)
     options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype}
     (loss, params), (expected_loss, expected) = (

@@ -171,6 +171,19 @@ def test_a_backend_serves_several_threads(backend):
 # -- MNIST -----------------------------------------------------------------------------------------
 
 
+def test_the_first_losses_on_mnist_are_those_of_numpy(backend, mnist):
+    if isinstance(backend, CupyOnCpuBackend):
+        pytest.skip("test_cupy_backend.py has them")
+    (x, t), _ = mnist
+    losses = []
+    for one in ("numpy", backend):
+        net = TwoLayerNet(784, 50, 10, backend=one, rng=0)
+        losses.append(
+            train(net, x[:10_000], t[:10_000], iterations=100, rng=0, evaluate_every=0).loss
+        )
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-9)
+
+
 def test_numpy_and_numba_agree_on_mnist(mnist):
     (x, t), _ = mnist
     losses = []

@@ -131,9 +131,8 @@ class CudaGraph(ByHand):
         with torch.no_grad():
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(
-                stream
-            ):  # libraries allocate their workspaces outside the recording
+            # Libraries allocate their workspaces outside the recording.
+            with torch.cuda.stream(stream):
                 _step(self._x, self._t, self._batch, *self._params.values())
             torch.cuda.current_stream().wait_stream(stream)
             with torch.cuda.graph(self._graph):

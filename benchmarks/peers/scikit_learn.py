@@ -56,9 +56,8 @@ class Fit(PartialFit):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        self._model.set_params(
-            warm_start=True
-        )  # go on from the weights that are there; every call must see every label
+        # Go on from the weights that are there; every call must see every label.
+        self._model.set_params(warm_start=True)
 
     def run(self, rows: np.ndarray) -> None:
         samples = rows.ravel()

@@ -48,9 +48,8 @@ _AUTO_ORDER = ("cupy", "numba", "numpy")
 @cache
 def _registered() -> dict[str, str]:
     """Every name and where its class is. Installed packages cannot replace fastnn's own."""
-    from importlib.metadata import (
-        entry_points,
-    )  # slow to import, and only needed once somebody asks for a backend
+    # Slow to import, and only needed once somebody asks for a backend.
+    from importlib.metadata import entry_points
 
     plugins = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
     for name in plugins.keys() & {*_BUILTIN, "auto"}:

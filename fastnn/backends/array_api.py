@@ -58,9 +58,8 @@ class ArrayApiBackend(Backend):
 
     def __reduce__(self) -> Any:
         arguments, options = self._made_with
-        if arguments and isinstance(
-            arguments[0], ModuleType
-        ):  # which is found by its name in another process
+        # A module is found by its name in another process.
+        if arguments and isinstance(arguments[0], ModuleType):
             return _with_module, (type(self), arguments[0].__name__, arguments[1:], options)
         return super().__reduce__()
 
@@ -83,9 +82,8 @@ class ArrayApiBackend(Backend):
 
     def from_numpy(self, host: np.ndarray) -> Array:
         if host.dtype.kind == "f" and host.dtype.itemsize > 4 and not self._has_float64:
-            host = host.astype(
-                np.float32
-            )  # all that the device can hold, and what its networks compute in
+            # All that the device can hold, and what its networks compute in.
+            host = host.astype(np.float32)
         kind = host.dtype.newbyteorder("=")
         if not hasattr(self.xp, kind.name):
             kind = np.dtype(np.float64 if kind.kind == "f" else np.int64)
@@ -135,9 +133,8 @@ class TorchBackend(ArrayApiBackend):
             return super().create(None, threads)
         try:
             return shared(cls, device)
-        except (
-            Exception
-        ) as error:  # PyTorch has several for a device that it does not know, or that is not there
+        except Exception as error:
+            # PyTorch has several for a device that it does not know, or that is not there.
             reason = str(error).strip().partition("\n")[0]
             raise DeviceError(
                 f"PyTorch cannot use the device {device!r} here ({reason}); "

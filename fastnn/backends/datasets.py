@@ -39,7 +39,6 @@ class Dataset:
     def chunks(self, size: int) -> Iterator[tuple[Array, Array]]:
         """All rows in order, `size` at a time."""
         for start in range(0, len(self), size):
-            some = slice(
-                start, min(start + size, len(self))
-            )  # the standard ends a slice within the array
+            # The standard ends a slice within the array.
+            some = slice(start, min(start + size, len(self)))
             yield self.x[some, ...], self.t[some, ...]

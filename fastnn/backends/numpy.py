@@ -140,9 +140,8 @@ class NumpyBackend(Backend):
     # -- operations --------------------------------------------------------------------------------
 
     def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
-        return a.take(
-            rows, axis=0, out=out, mode="clip"
-        )  # any mode that can raise copies through a second buffer
+        # Any mode that can raise copies through a second buffer.
+        return a.take(rows, axis=0, out=out, mode="clip")
 
     def dense(
         self,

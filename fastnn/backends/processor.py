@@ -23,9 +23,8 @@ def cpu_name() -> str:
     """The processor and how many cores this process may use, such as ``"AMD EPYC, 2 cores"``."""
     name = platform.processor() or platform.machine() or "CPU"
     cpuinfo = Path("/proc/cpuinfo")
-    if (
-        cpuinfo.is_file()
-    ):  # Linux: platform.processor() is empty or only names the architecture there
+    # Linux: platform.processor() is empty or only names the architecture there.
+    if cpuinfo.is_file():
         lines = cpuinfo.read_text(errors="replace").splitlines()
         models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
         name = next(models, name)
@@ -54,9 +53,8 @@ def blas_threads(count: int) -> AbstractContextManager[Any]:
 
 
 def _blas() -> Any:
-    from threadpoolctl import (
-        ThreadpoolController,
-    )  # looks at every library that is loaded, so only when needed
+    # Looks at every library that is loaded, so only when needed.
+    from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")
 

@@ -51,9 +51,8 @@ class RawModule:
                 )
                 assert done.returncode == 0, done.stderr
                 built.replace(path)
-        library = ctypes.PyDLL(
-            str(path)
-        )  # keeps the interpreter's lock: there is one set of fibres
+        # Keeps the interpreter's lock: there is one set of fibres.
+        library = ctypes.PyDLL(str(path))
         self._kernels = {
             name: Kernel(name, library[f"launch_{i}"], library[f"kinds_{i}"])
             for i, name in enumerate(name_expressions)

@@ -65,9 +65,8 @@ class CupyBackend(Backend):
         try:
             import cupy
 
-            failure = (
-                cupy.cuda.runtime.CUDARuntimeError
-            )  # not there if some folder happens to be called cupy
+            # Not there if some folder happens to be called cupy.
+            failure = cupy.cuda.runtime.CUDARuntimeError
         except Exception as error:  # a CuPy without its CUDA libraries fails in many ways
             reason = f"CuPy is installed but does not import ({type(error).__name__}: {error})"
             return Availability.refused(

@@ -46,9 +46,8 @@ class RecordedLoop:
         self._recordings: dict[tuple[int, int], Recording | None] = {}
 
     def __call__(self, rows: Array, losses: Array) -> None:
-        if not (
-            rows.flags.c_contiguous and losses.flags.c_contiguous
-        ):  # the graphs go by their addresses
+        # The graphs go by their addresses.
+        if not (rows.flags.c_contiguous and losses.flags.c_contiguous):
             self._unrecorded(rows, losses)
             return
         done = 0

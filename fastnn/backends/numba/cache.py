@@ -43,10 +43,11 @@ def digest() -> str:
 
 def _modules() -> Iterator[str]:
     fastnn = __package__.split(".", maxsplit=1)[0]
+    # The first has constants that are compiled in.
     for package in (
         f"{fastnn}.functions",
         f"{__package__}.kernels",
-    ):  # the first has constants that are compiled in
+    ):
         yield package
         spec = importlib.util.find_spec(package)
         for module in pkgutil.iter_modules((spec and spec.submodule_search_locations) or []):

@@ -125,9 +125,8 @@ class NumericalSteps(_Steps):
         self._of_batch = np.zeros(batch_size + 1, np.intp), np.empty(most, np.intp), np.empty(most)
 
     def _enter(self, parameters: tuple[Array, ...]) -> Any:
-        return tuple(
-            np.ascontiguousarray(p) for p in parameters
-        )  # themselves, unless they are strided
+        # Themselves, unless they are strided.
+        return tuple(np.ascontiguousarray(p) for p in parameters)
 
     def _leave(self, working: Any, parameters: tuple[Array, ...]) -> None:
         for parameter, current in zip(parameters, working, strict=True):

@@ -126,9 +126,8 @@ def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Pane
         for j in range(b1.size):
             z[n, j] = b1[j]
     _add_products(samples, rows, panels.W1[p], z)
-    activate(
-        z.reshape(z.size), activation
-    )  # at once: rows of a few vectors are too short to be quick
+    # At once: rows of a few vectors are too short to be quick.
+    activate(z.reshape(z.size), activation)
 
 
 @inner

@@ -117,9 +117,8 @@ long_series, short_series = _cross_entropy_series(False), _cross_entropy_series(
 @inner
 def is_short(q: float, y: float, guard: float) -> bool:
     """Whether the short series leaves out at most :data:`SHORT_ERROR`, if |θτ| ≤ q, |cτv| ≤ y."""
-    odd = (
-        q**4 + 2 * q**3 * y + q**2 * y**2 + q * y**3 / 6 + y**4 / 120
-    )  # the fifth power of τ, relative to y
+    # The fifth power of τ, relative to y.
+    odd = q**4 + 2 * q**3 * y + q**2 * y**2 + q * y**3 / 6 + y**4 / 120
     logarithm = y**4 / 5
     even = q * y + y**2 / 2  # the second power, and this the fourth
     fourth = q**3 * y + 1.5 * q**2 * y**2 + q * y**3 / 2 + y**4 / 24

@@ -113,9 +113,8 @@ class _KernelCache(FunctionCache):
         try:
             try:
                 super().save_overload(sig, data)
-            except (
-                Exception
-            ):  # the index is damaged, which lists the types a kernel was compiled for
+            except Exception:
+                # The index is damaged, which lists the types a kernel was compiled for.
                 self.flush()
                 super().save_overload(sig, data)
         except OSError as error:  # a full disk, or a folder that was made read-only

@@ -61,9 +61,8 @@ def _by_columns(blocks_of_columns: Any) -> Any:
             while columns - j > 5 * n:
                 four(j, j + 3 * n, W, *arguments)
                 j += 4 * n
-            if (
-                columns - j > 4 * n
-            ):  # three and two: the last vector has none to overlap with but in its own call
+            # Three and two: the last vector has none to overlap with but in its own call.
+            if columns - j > 4 * n:
                 three(j, j + 2 * n, W, *arguments)
                 j += 3 * n
             if columns - j > 3 * n:

@@ -123,9 +123,8 @@ def evaluate_in_blocks(
     work: Workspace,
 ) -> None:
     """`_evaluate` for all samples; returns when it has been done, whoever did it."""
-    blocks = min(
-        4 * parts, rows.size
-    )  # more than parts, so that a thread that comes late still finds some
+    # More than parts, so that a thread that comes late still finds some.
+    blocks = min(4 * parts, rows.size)
     while True:
         block = increase(counters, TAKEN)
         if block >= blocks:

@@ -27,9 +27,8 @@ class Workspace(NamedTuple):
     direct: np.ndarray  # how often each part left the series for direct evaluation
     W2T: np.ndarray  # (outputs, padded units)
     span: np.ndarray  # of each unit's weights, (padded units,)
-    units: (
-        np.ndarray
-    )  # five rows of (padded units + 1,) for each part, for what is computed unit by unit
+    # Five rows of (padded units + 1,) for each part, for what is computed unit by unit.
+    units: np.ndarray
     coefficients: np.ndarray  # five rows of (padded units,) for each part, in the network's dtype
     bounds: np.ndarray  # where to cut the features, (parts + 1,)
     features: np.ndarray  # numbers of the non-zero features of one sample, for each part
