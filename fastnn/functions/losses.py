@@ -62,6 +62,7 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
     DtypeError
         If labels are not integers.
 
+    >>> import numpy as np
     >>> y = np.array([0.1, 0.05, 0.6, 0.0, 0.05, 0.1, 0.0, 0.1, 0.0, 0.0])
     >>> float(cross_entropy_error(y, np.array(2)))
     0.510825457099338
@@ -102,6 +103,7 @@ def mean_squared_error(y: Array, t: Array) -> Array:
     InputError
         If the shapes do not fit: nothing is broadcast.
 
+    >>> import numpy as np
     >>> y = np.array([0.1, 0.05, 0.6, 0.0, 0.05, 0.1, 0.0, 0.1, 0.0, 0.0])
     >>> round(float(mean_squared_error(y, np.array(2))), 12)
     0.0975
