@@ -26,6 +26,36 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *session.posargs)
 
 
+@nox.session(name="tests-lowest", python="3.11")
+def tests_lowest(session: nox.Session) -> None:
+    """Run the test suite with the oldest Python and dependencies that pyproject.toml promises."""
+    lowest = [bound.replace(">=", "==") for bound in PROJECT["project"]["dependencies"]]
+    session.install("-e", ".", *lowest, *dependency_group("test"))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+def _tests_of_python(version: str) -> None:
+    """Add a session; where there is no such Python, nox skips it and says so."""
+
+    @nox.session(name=f"tests-{version}", python=version)
+    def run(session: nox.Session) -> None:
+        session.install("-e", ".", *dependency_group("test"))
+        session.run("python", "-m", "pytest", *session.posargs)
+
+    run.__doc__ = f"Run the test suite with Python {version}."
+
+
+for later in ("3.12", "3.13"):
+    _tests_of_python(later)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Try what nobody would, for 20 minutes or as many as are given: nox -s fuzz -- 60."""
+    session.install("-e", ".", *dependency_group("test"))
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
 @nox.session
 def gpu(session: nox.Session) -> None:
     """Run the tests that need an NVIDIA GPU; with CUDA 13: nox -s gpu -- cuda13.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataFileError, DtypeError
 from . import idx
+from .paths import checked_path, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +26,9 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+
+#: Values that a table of one-hot rows may have, 4 GiB: a damaged label asks for terabytes.
+MOST_VALUES = 2**30
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -59,7 +65,10 @@ def load_mnist(
     Raises
     ------
     DataFileError
-        If a file is missing, truncated, or not what the package was shipped with.
+        If a file is missing, truncated, or not what the package was shipped with; or if a label is
+        so large that one-hot rows would take more than 4 GiB.
+    DtypeError
+        If `directory` is no path, or images that are to be normalized are not of uint8.
 
     Examples
     --------
@@ -68,17 +77,19 @@ def load_mnist(
     ((60000, 784), dtype('float32'), (10000,))
     """
     import hashlib
-    from pathlib import Path
 
-    folder = Path(directory if directory is not None else FOLDER)
+    normalize = _flag(normalize, "normalize")
+    flatten = _flag(flatten, "flatten")
+    one_hot_label = _flag(one_hot_label, "one_hot_label")
+    folder = checked_path(directory if directory is not None else FOLDER, "directory")
     arrays = []
     for name, sha256 in SHA256.items():
         path = _find(folder, name)
-        raw = idx.read(path)
-        if directory is None and hashlib.sha256(raw).hexdigest() != sha256:
+        digest = hashlib.sha256() if directory is None else None
+        arrays.append(idx.read(path, digest))
+        if digest is not None and digest.hexdigest() != sha256:
             fault = "has been altered since fastnn was packaged (SHA-256 differs)"
-            raise DataFileError(f"{path} {fault}; reinstall fastnn")
-        arrays.append(idx.parse(raw, path))
+            raise DataFileError(f"{shown(path)} {fault}; reinstall fastnn")
     _check_shapes(arrays, folder)
     classes = _classes(arrays[1::2])
     x_train, x_test = (_prepare_images(images, normalize, flatten) for images in arrays[::2])
@@ -86,26 +97,39 @@ def load_mnist(
     return (x_train, t_train), (x_test, t_test)
 
 
+def _flag(value: Any, name: str) -> bool:
+    """`value` as a bool: what has no truth value of its own, or any, is refused."""
+    if not isinstance(value, numbers.Integral | np.bool_):
+        raise DtypeError(f"{name} is a {type(value).__name__}; give True or False")
+    return bool(value)
+
+
 def _find(directory: Path, name: str) -> Path:
     for found in (f"{name}.gz", name, name.replace("-idx", ".idx")):
-        if (directory / found).is_file():
-            return directory / found
+        try:
+            if (directory / found).is_file():
+                return directory / found
+        except OSError as error:  # a name that is too long, a directory that may not be searched
+            reason = error.strerror or error
+            raise DataFileError(f"{shown(directory)} cannot be read: {reason}") from error
     needed = f"the directory must hold {', '.join(SHA256)}"
-    raise DataFileError(f"{directory / name} is missing, with or without .gz; {needed}")
+    raise DataFileError(f"{shown(directory / name)} is missing, with or without .gz; {needed}")
 
 
 def _check_shapes(arrays: list[np.ndarray], folder: Path) -> None:
     """Raise DataFileError unless the four arrays fit each other."""
-    train, test = arrays[0].shape[1:], arrays[2].shape[1:]
-    if train != test:
-        fault = f"the training images are of shape {train} and the test images of {test}"
-        raise DataFileError(f"in {folder}, {fault}")
+    train, test = (idx.shape_text(images.shape[1:]) for images in arrays[::2])
+    if arrays[0].shape[1:] != arrays[2].shape[1:]:
+        fault = f"the training images are of {train} and the test images of {test}"
+        raise DataFileError(f"in {shown(folder)}, {fault}")
     for name, images, labels in zip(("train", "t10k"), arrays[::2], arrays[1::2], strict=True):
         fits = images.ndim >= 2 and labels.ndim == 1 and len(images) == len(labels)
-        if not fits or not len(images):
-            shapes = f"the {name} images have shape {images.shape} and the labels {labels.shape}"
+        if not fits or not images.size:
+            have = (
+                f"have {idx.shape_text(images.shape)} and the labels {idx.shape_text(labels.shape)}"
+            )
             needed = "there must be some, and as many labels as images"
-            raise DataFileError(f"in {folder}, {shapes}; {needed}")
+            raise DataFileError(f"in {shown(folder)}, the {name} images {have}; {needed}")
 
 
 def _classes(labels: list[np.ndarray]) -> int:
@@ -119,7 +143,9 @@ def _prepare_images(images: np.ndarray, normalize: bool, flatten: bool) -> np.nd
             fault = f"images of dtype {images.dtype} have no known range"
             raise DtypeError(f"{fault}; pass normalize=False and scale them yourself")
         images = images.astype(np.float32) / np.float32(255)
-    return images.reshape(len(images), -1) if flatten else images[:, np.newaxis]
+    if flatten:
+        return images.reshape(len(images), math.prod(images.shape[1:]))
+    return images[:, np.newaxis]
 
 
 def _prepare_labels(labels: np.ndarray, one_hot: bool, classes: int) -> np.ndarray:
@@ -128,4 +154,9 @@ def _prepare_labels(labels: np.ndarray, one_hot: bool, classes: int) -> np.ndarr
     if labels.dtype.kind not in "iu" or labels.min() < 0:
         fault = f"labels of dtype {labels.dtype} cannot be made one-hot"
         raise DataFileError(f"{fault}; they must be integers from 0")
-    return (labels[:, np.newaxis] == np.arange(classes)).astype(np.float32)
+    if len(labels) * classes > MOST_VALUES:
+        fault = f"the label {labels.max()} makes one-hot rows of {classes} values"
+        raise DataFileError(f"{fault}, too many for {len(labels)} samples; keep labels as they are")
+    rows = np.zeros((len(labels), classes), np.float32)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
