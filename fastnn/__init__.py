@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         DtypeError,
         FastnnError,
         ForeignArrayError,
+        HostMemoryError,
         InputError,
         UnknownBackendError,
     )
@@ -51,6 +52,7 @@ __all__ = [
     "ForeignArrayError",
     "GradientReport",
     "History",
+    "HostMemoryError",
     "InputError",
     "SimpleNet",
     "TwoLayerNet",
