@@ -82,8 +82,9 @@ def _backend_class(name: str) -> type[Backend]:
 
 def _refuse_incomplete(name: str, lacking: list[str]) -> None:
     if lacking:
+        more = f"; and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise BackendImportError(
-            f"the backend {name!r} of {_registered()[name]} is incomplete: {'. '.join(lacking)}"
+            f"the backend {name!r} of {_registered()[name]} is incomplete: {lacking[0]}{more}"
         )
 
 
