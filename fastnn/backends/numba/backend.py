@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from ...errors import BackendImportError, BackendNotInstalledError
-from ...functions import one_hot
 from ...validation import Array, float_dtype
 from .. import processor
 from ..base import Availability, Dataset, Runner, TrainingStep
@@ -28,7 +27,7 @@ from ..numpy import NumpyBackend
 from ..steps import GradientDescent
 from ..support import supported
 from . import training
-from .samples import SparseDataset, SparseRows, sparse_rows
+from .samples import SparseDataset, SparseRows, nonzero_targets, sparse_rows
 from .support import (
     LINE,
     PERTURBATION_GRAIN,
@@ -249,7 +248,7 @@ class NumbaBackend(NumpyBackend):
             else SparseRows(self._compress(x, x.size), np.arange(len(x)), x.shape[1])
         )
         cross_entropy = loss == "cross_entropy"
-        targets, residuals = _targets(t, W2.shape[1], cross_entropy)
+        targets, residuals = nonzero_targets(t, W2.shape[1], cross_entropy)
         parameters = [np.ascontiguousarray(p) for p in (W1, b1, W2, b2)]
         dW1, db1, dW2, db2 = (np.empty(p.shape, p.dtype) for p in parameters)
         gradients = dW1, db1, dW2, db2
@@ -289,23 +288,3 @@ def _kernels() -> SimpleNamespace:
     return SimpleNamespace(
         **{name: import_module(f".kernels.{name}", __package__) for name in _KERNELS}
     )
-
-
-def _targets(
-    t: Array, outputs: int, cross_entropy: bool
-) -> tuple[tuple[Array, Array, Array], Array]:
-    """Non-zero targets by sample, (start, classes, weights), and for the squared error all."""
-    none = np.empty((0, 0))
-    if not cross_entropy:
-        return _targets(np.zeros(0, np.intp), outputs, True)[0], one_hot(
-            np, t, np.empty((1, outputs))
-        ).astype(np.float64)
-    if t.ndim == 1:
-        # A copy in range, whatever another thread does: the kernels index with it.
-        return (np.arange(len(t) + 1), np.clip(t, 0, outputs - 1), np.ones(len(t))), none
-    rows, classes = np.nonzero(t)
-    return (
-        np.searchsorted(rows, np.arange(len(t) + 1)),
-        classes,
-        t[rows, classes].astype(np.float64),
-    ), none

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import DtypeError, InputError
+from ...functions import one_hot
 from ...validation import Array, kind, refuse_sparse, shown
 from ..datasets import Dataset
 from ..machine import Machine
@@ -165,3 +166,23 @@ def _summed(indptr: Array, indices: Array, values: Array) -> tuple[Array, Array,
     begins = np.flatnonzero(first)
     values = np.add.reduceat(values, begins, dtype=values.dtype)
     return np.searchsorted(row[begins], np.arange(len(indptr))), column[begins], values
+
+
+def nonzero_targets(
+    t: Array, outputs: int, cross_entropy: bool
+) -> tuple[tuple[Array, Array, Array], Array]:
+    """Non-zero targets by sample, (start, classes, weights), and for the squared error all."""
+    none = np.empty((0, 0))
+    if not cross_entropy:
+        return nonzero_targets(np.zeros(0, np.intp), outputs, True)[0], one_hot(
+            np, t, np.empty((1, outputs))
+        ).astype(np.float64)
+    if t.ndim == 1:
+        # A copy in range, whatever another thread does: the kernels index with it.
+        return (np.arange(len(t) + 1), np.clip(t, 0, outputs - 1), np.ones(len(t))), none
+    rows, classes = np.nonzero(t)
+    return (
+        np.searchsorted(rows, np.arange(len(t) + 1)),
+        classes,
+        t[rows, classes].astype(np.float64),
+    ), none
