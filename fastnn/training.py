@@ -12,7 +12,6 @@ from .backends.steps import GradientDescent
 from .base_network import Network
 from .errors import DivergenceError, InputError
 from .history import History
-from .progress import progress_bar
 from .validation import Array, choice, generator, positive_int, real_number
 
 #: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of
@@ -97,6 +96,8 @@ def train(
     >>> net.accuracy(x, t)
     1.0
     """
+    from .progress import progress_bar
+
     iterations = positive_int(iterations, "iterations", 0)
     batch_size = positive_int(batch_size, "batch_size")
     learning_rate = real_number(learning_rate, "learning_rate", minimum=0)
