@@ -87,6 +87,8 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
         fail(name, f"not enough memory: {error}" if str(error) else "not enough memory")
     except (FastnnError, OutputError) as error:
         fail(name, str(error))
+    except ImportError as error:  # of a library that is loaded when it is needed
+        fail(name, f"{error.name or 'a library'} cannot be loaded: {error}")
     except OSError as error:
         fail(name, _explained(error))
 

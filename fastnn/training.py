@@ -12,7 +12,6 @@ from .backends.steps import GradientDescent
 from .base_network import Network
 from .errors import DivergenceError, DtypeError, InputError
 from .history import History
-from .progress import progress_bar
 from .validation import (
     Array,
     check_size,
@@ -118,6 +117,8 @@ def train(
     >>> net.accuracy(x, t)
     1.0
     """
+    from .progress import progress_bar
+
     if not isinstance(network, Network):
         raise DtypeError(f"network={shown(network)} is no network; pass one, as a TwoLayerNet")
     iterations = positive_int(iterations, "iterations", 0)

@@ -220,7 +220,7 @@ def test_ctrl_c_while_training(data):
     assert (process.returncode, out, err) == (130, b"", b"fastnn: error: interrupted\n")
 
 
-def test_an_end_of_file_is_no_ctrl_c(run, monkeypatch):
+def test_an_end_of_file_is_no_ctrl_c(monkeypatch):
     def available():
         raise EOFError("Ran out of input")
 
