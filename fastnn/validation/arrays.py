@@ -108,8 +108,7 @@ def real_array(a: Array, name: str) -> Array:
         refuse_masked(a, name)
         refuse_sparse(a, name)
         refuse_gradient(a, name)
-        foreign = not isinstance(a, np.ndarray) and _namespace_of(a) is not None
-        array = a if foreign else _numpy_array(a, name)
+        array = _numpy_array(a, name) if _namespace_of(a) in (None, np) else a
     check_real(array, name, a)
     if isinstance(array, np.ndarray) and not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
