@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ..validation import Array, positive_int
 from .compiled import evaluate_compiled, is_compiled
 from .points import copy
 from .values import Function, Values
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 #: How many processes, or what maps like the built-in ``map``: SciPy's convention.
 Workers: TypeAlias = int | Callable[[Callable, Iterable], Iterable] | None
@@ -96,7 +99,7 @@ def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
         yield workers
         return
     count = None if workers in (None, -1) else positive_int(workers, "workers")
-    from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
     executor: Executor
     if is_compiled(f):
@@ -117,4 +120,13 @@ def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
             ) from error
         executor = ProcessPoolExecutor(count)
     with executor:
-        yield executor.map
+        yield partial(_map_in, executor)
+
+
+def _map_in(executor: Executor, call: Callable, pieces: Iterable) -> Iterable:
+    """The executor's map; where the system gives no more threads, that of the calling one."""
+    pieces = list(pieces)
+    try:
+        return executor.map(call, pieces)  # starts its threads; what `call` raises comes later
+    except RuntimeError:
+        return map(call, pieces)
