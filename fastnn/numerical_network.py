@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,7 +62,7 @@ class NumericalNetwork(Doors):
         -----
         RuntimeWarning
             If rounding of the loss drowns the result of the method ``"full"``, as in float32 with h
-            = 1e-4.
+            = 1e-4; or if the loss or the result is beyond the range of the dtype.
         """
         method = self.default_method if method is None else choice(method, "method", self._methods)
         step = self._step(h, method)
@@ -70,7 +71,20 @@ class NumericalNetwork(Doors):
         with self.backend.current():
             for name, parameter in self.params.items():
                 self._check_step(step, method, name, parameter)
-            return self._differences(method, x, t, step)[1]
+            gradients = self._differences(method, x, t, step)[1]
+            self._warn_unless_finite(gradients)
+            return gradients
+
+    def _warn_unless_finite(self, gradients: dict[str, Array]) -> None:
+        largest = self.backend.largest
+        names = [name for name, g in gradients.items() if not math.isfinite(largest(g))]
+        if names:
+            warnings.warn(
+                f"the numerical gradient of {', '.join(names)} is not finite: it, or the loss, is "
+                f"beyond the range of {self.dtype}; scale x, or use a network of dtype 'float64'",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def _step(self, h: float | str, method: str) -> float | str:
         if isinstance(h, str) and h == "auto":

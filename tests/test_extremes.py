@@ -104,6 +104,17 @@ def test_large_steps_in_float32(backend, activation):
             assert abs(backend.to_numpy(g) - difference.astype(float)).max() <= 1e-6 * largest
 
 
+@pytest.mark.parametrize("method", ["full", "incremental"])
+def test_a_gradient_beyond_the_dtype_is_told(backend, method):
+    loss = {"activation": "identity", "loss": "mean_squared_error"}
+    net = fastnn.TwoLayerNet(2, 3, 2, backend=backend, dtype="float32", rng=0, **loss)
+    with (
+        np.errstate(all="ignore"),
+        pytest.warns(RuntimeWarning, match="W1, .*is not finite.* beyond the range of float32"),
+    ):
+        net.numerical_gradient(np.full((3, 2), 1e30), np.eye(2)[[0, 1, 1]], 0.01, method)
+
+
 def test_training_on_timestamps_gives_the_same_losses_everywhere(backend):
     rng = np.random.default_rng(0)
     x = np.column_stack([rng.uniform(1.6e9, 1.7e9, 20), rng.normal(size=(20, 3))])
@@ -242,3 +253,34 @@ def test_labels_that_numba_indexes_with_are_its_own():
     data = fastnn.get_backend("numba").dataset(np.ones((3, 2)), t)
     t[:] = 7
     assert data.t.tolist() == [0, 1, 1]
+
+
+# -- a system that gives no more threads -----------------------------------------------------------
+
+NO_THREADS = """
+import threading
+import numpy as np, numba
+import fastnn
+
+@numba.njit
+def f(p):
+    return np.sum(p * p)
+
+x = np.arange(100.0)
+f(x)
+
+def refuse(*_):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = refuse
+assert np.allclose(fastnn.numerical_gradient(f, x), 2 * x, atol=1e-6)
+for name in ("numpy", "numba"):
+    net = fastnn.TwoLayerNet(100, 50, 3, backend=name, rng=0)
+    fastnn.train(net, np.ones((200, 100)), np.zeros(200, int), iterations=3)
+print("done")
+"""
+
+
+def test_one_thread_will_do(python):
+    done = python("-c", NO_THREADS)
+    assert (done.code, done.out) == (0, "done\n"), done.err

@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from .compiled import evaluate_compiled, is_compiled
 from .points import copy
 from .processes import process_map
 from .values import Function, Values
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 #: How many processes, or what maps like the built-in ``map``: SciPy's convention.
 Workers: TypeAlias = int | Callable[[Callable, Iterable], Iterable] | None
@@ -97,24 +100,32 @@ def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
         yield workers
         return
     count = None if workers in (None, -1) else positive_int(workers, "workers")
+    if not is_compiled(f):
+        try:
+            pickle.dumps(f)
+        except Exception as error:
+            raise InputError(
+                f"f cannot be sent to other processes ({error}); define it with def at the top "
+                "level of a module, or pass the map of a thread pool as workers"
+            ) from error
+        with process_map(count) as map_:
+            yield map_
+        return
     from concurrent.futures import ThreadPoolExecutor
 
-    if is_compiled(f):
-        from numba import config
+    from numba import config
 
-        # A function that is parallel itself has Numba's threads, which one caller at a time may
-        # use.
-        single = f.targetoptions.get("parallel")  # type: ignore[attr-defined]
-        threads = count or config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-        with ThreadPoolExecutor(1 if single else threads) as executor:
-            yield executor.map
-        return
+    # A function that is parallel itself has Numba's threads, which one caller at a time may use.
+    single = f.targetoptions.get("parallel")  # type: ignore[attr-defined]
+    threads = count or config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1 if single else threads) as executor:
+        yield partial(_map_in, executor)
+
+
+def _map_in(executor: Executor, call: Callable, pieces: Iterable) -> Iterable:
+    """The executor's map; where the system gives no more threads, that of the calling one."""
+    pieces = list(pieces)
     try:
-        pickle.dumps(f)
-    except Exception as error:
-        raise InputError(
-            f"f cannot be sent to other processes ({error}); define it with def at the top "
-            "level of a module, or pass the map of a thread pool as workers"
-        ) from error
-    with process_map(count) as map_:
-        yield map_
+        return executor.map(call, pieces)  # starts its threads; what `call` raises comes later
+    except RuntimeError:
+        return map(call, pieces)
