@@ -20,6 +20,7 @@ from .errors import (
     DtypeError,
     FastnnError,
     ForeignArrayError,
+    HostMemoryError,
     InputError,
     UnknownBackendError,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "ForeignArrayError",
     "GradientReport",
     "History",
+    "HostMemoryError",
     "InputError",
     "SimpleNet",
     "TwoLayerNet",

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from .backends import Backend
 from .backends.base import Dataset, TrainingStep
 from .backends.steps import GradientDescent
-from .functions import LOSSES
+from .errors import InputError
+from .functions import LOSSES, OF_PROBABILITIES
 from .numerical_network import NumericalNetwork
 from .validation import Array, choice
 
@@ -44,6 +45,12 @@ class Network(NumericalNetwork):
         self, shapes: dict[str, tuple[int, ...]], *, loss: str, backend: str | Backend, dtype: Any
     ) -> None:
         self.loss_name = choice(loss, "loss", LOSSES)
+        if self.loss_name in OF_PROBABILITIES and next(reversed(shapes.values()))[-1] == 1:
+            raise InputError(
+                f"with loss={self.loss_name!r} a single output is the probability 1, whatever the "
+                "network has learned; take one output for each class, or "
+                "loss='mean_squared_error' for a regression"
+            )
         super().__init__(shapes, backend, dtype)
 
     # -- formulas that each network gives ----------------------------------------------------------
@@ -70,6 +77,7 @@ class Network(NumericalNetwork):
         Parameters
         ----------
         x : array_like, shape (samples, features), or (features,) for a single sample
+            Numba takes sparse matrices of SciPy's, too, here and wherever samples enter.
 
         Returns
         -------
@@ -85,14 +93,32 @@ class Network(NumericalNetwork):
 
         For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the squared error
         the book's ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar
-        label or a 1-D target.
+        label or a 1-D target; with the squared error of a single output, targets of shape
+        (samples,) are values.
+
+        Raises
+        ------
+        InputError
+            If samples or targets do not fit the network, or hold NaN or infinity; or if with the
+            cross-entropy the targets of a sample do not sum to one.
         """
         x, t = self._enter_pair(x, t)
         with self.backend.current():
             return float(self.backend.to_numpy(self._loss(x, t)))
 
     def accuracy(self, x: Any, t: Any) -> float:
-        """The fraction of samples whose largest output is where the target's largest value is."""
+        """The fraction of samples whose largest output is where the target's largest value is.
+
+        Raises
+        ------
+        InputError
+            If there is a single output, which always is the largest.
+        """
+        if not self.has_accuracy:
+            raise InputError(
+                "a network with a single output has no accuracy: that output is the largest for "
+                "every sample; take network.loss(x, t)"
+            )
         x, t = self._enter_pair(x, t)
         with self.backend.current():
             return (
@@ -117,12 +143,22 @@ class Network(NumericalNetwork):
         probability y: 1e-6 at y = 0.1, but one half at y = 1e-7.
         """
         x, t = self._enter_pair(x, t)
+        self._check_separate()
+        return self._gradient(x, t)
+
+    def _gradient(self, x: Array, t: Array) -> dict[str, Array]:
+        """The same for checked samples and targets."""
         gradients = {}
         with self.backend.current():
             _, layers = self._backward(x, t, {})
             for W, b, entering, delta in layers:
                 gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
         return {name: gradients[name] for name in self.params}
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether there are several outputs, so that the largest of them says something."""
+        return self._outputs > 1
 
     # -- for the training loop, which has checked its data once ------------------------------------
 
@@ -199,6 +235,7 @@ class Network(NumericalNetwork):
     def dataset(self, x: Any, t: Any, name: str = "") -> Dataset:
         """Samples and targets, checked once and kept as the backend likes; messages say `name`."""
         x, t = self._enter_pair(x, t, name, allow_single=False)
+        self._check_separate()
         return self.backend.dataset(x, t)
 
     def _loss(self, x: Array, t: Array) -> Array:

@@ -6,13 +6,29 @@ Behind the doors nothing is converted or copied between devices any more.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
 from .backends import Backend, get_backend
 from .errors import DtypeError, InputError
-from .validation import Array, all_finite, check_samples, check_targets, float_dtype
+from .functions import OF_PROBABILITIES
+from .validation import (
+    Array,
+    all_finite,
+    check_samples,
+    check_separate,
+    check_size,
+    check_sums,
+    check_targets,
+    float_dtype,
+    is_sparse,
+    kind,
+    refuse_gradient,
+    room_for,
+    shown,
+)
 
 #: How many samples a step is taken to have where a backend is chosen by the size of the work: as
 #: many as in the book.
@@ -26,21 +42,37 @@ class Doors:
     ----------
     params : dict of str to array
         The parameters, arrays of the backend. Assigning a new array to an entry takes effect at
-        once.
+        once, and so does assigning another dict; what only reads like one, as an open file of
+        arrays does, is refused.
     backend : fastnn.backends.base.Backend
     dtype : numpy.dtype
         float32 or float64; data is converted to it on the way in.
     """
-
-    params: dict[str, Array]
 
     def __init__(
         self, shapes: dict[str, tuple[int, ...]], backend: str | Backend, dtype: Any
     ) -> None:
         self.dtype = float_dtype(dtype)
         self._shapes = shapes
+        for name, shape in shapes.items():
+            check_size(shape, self.dtype, f"params[{name!r}]")
         self.backend = get_backend(backend, multiplications=USUAL_BATCH * self.size)
         self.backend.check_dtype(self.dtype)
+
+    @property
+    def params(self) -> dict[str, Array]:
+        """The parameters by name; assigned is what training changes, so only a dict will do."""
+        return self._params
+
+    @params.setter
+    def params(self, value: dict[str, Array]) -> None:
+        # A dict whose items are made when they are asked for would lose every step.
+        if not isinstance(value, dict) or type(value).__getitem__ is not dict.__getitem__:
+            raise DtypeError(
+                f"params is a {kind(value)}, and training would not reach the arrays in it; "
+                "assign a dict of arrays: network.params = dict(...)"
+            )
+        self._params = value
 
     @property
     def size(self) -> int:
@@ -69,10 +101,11 @@ class Doors:
     def __getstate__(self) -> dict[str, Any]:
         """Names, and the parameters on the host: another process can take them on any hardware."""
         host = {name: self.backend.to_numpy(p).copy() for name, p in self.params.items()}
-        return self.__dict__ | {"params": host}
+        state = {name: value for name, value in vars(self).items() if name != "_params"}
+        return state | {"params": host}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update((name, value) for name, value in state.items() if name != "params")
         self.params = {name: self._parameter(p) for name, p in state["params"].items()}
 
     # -- what enters -------------------------------------------------------------------------------
@@ -80,10 +113,21 @@ class Doors:
     def _enter(self, x: Any, name: str = "x") -> tuple[Array, bool]:
         """Samples as a checked 2-D array of the backend and dtype, and whether it was just one."""
         self._check_params()
+        if is_sparse(x):
+            return self._enter_sparse(x, name)
         with self.backend.current():
             x = self.backend.asarray(x, name=name)
             checked = check_samples(x, self._features, name, xp=self.backend.xp)
             return self._convert(checked, name), x.ndim == 1
+
+    def _enter_sparse(self, x: Any, name: str) -> tuple[Any, bool]:
+        with self.backend.current():
+            entered = self.backend.sparse_samples(x, self.dtype, name=name)
+        if entered.shape[1] != self._features:
+            raise InputError(
+                f"{name} has {entered.shape[1]} features, but the network takes {self._features}"
+            )
+        return entered, len(x.shape) == 1
 
     def _convert(self, a: Array, name: str) -> Array:
         """Checked numbers in the network's dtype, unless that cannot hold them."""
@@ -104,12 +148,34 @@ class Doors:
         x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
         x, single = self._enter(x, x_name)
         with self.backend.current():
-            t = self.backend.asarray(t, name=t_name)
-            single = single and allow_single
+            xp = self.backend.xp
+            given = t
             t = check_targets(
-                t, x.shape[0], self._outputs, t_name, single=single, xp=self.backend.xp
+                self.backend.asarray(given, name=t_name),
+                x.shape[0],
+                self._outputs,
+                t_name,
+                single=single and allow_single,
+                values=not self._of_probabilities,
+                xp=xp,
             )
-            return x, t if t.ndim == 1 else self._convert(t, t_name)
+            if t.ndim == 1:
+                return x, t
+            rows = self._convert(t, t_name)
+            if self._of_probabilities:
+                check_sums(rows, given, t_name, xp=xp)
+            return x, rows
+
+    @property
+    def _of_probabilities(self) -> bool:
+        return getattr(self, "loss_name", None) in OF_PROBABILITIES
+
+    def _initial(self, values: Callable[[str, tuple[int, ...]], np.ndarray]) -> dict[str, Array]:
+        """A parameter of each name and shape, from a function that makes its values."""
+        with room_for(f"parameters of the shapes {shown(list(self._shapes.values()))}"):
+            # All values first: nothing is allocated on a device if the host has no room for them.
+            host = {name: values(name, shape) for name, shape in self._shapes.items()}
+            return {name: self._parameter(value) for name, value in host.items()}
 
     def _parameter(self, values: np.ndarray) -> Array:
         """A new array of the backend with these values."""
@@ -127,11 +193,17 @@ class Doors:
         self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
         if self.params.keys() != self._shapes.keys():
             raise InputError(
-                f"params has the entries {list(self.params)}; "
+                f"params has the entries {shown(list(self.params))}; "
                 f"a {type(self).__name__} has {list(self._shapes)}"
             )
         for name, shape in self._shapes.items():
             parameter = self.params[name]
+            if isinstance(parameter, np.matrix | np.ma.MaskedArray):
+                raise DtypeError(
+                    f"params[{name!r}] is a {kind(parameter)}, which computes in ways of its own; "
+                    "assign an array: np.array(...)"
+                )
+            refuse_gradient(parameter, f"params[{name!r}]")
             if (found := self.backend.dtype_of(parameter)) != self.dtype:
                 fix = f"assign an array of {self.dtype}: a.astype({self.dtype.name!r})"
                 raise DtypeError(f"params[{name!r}] is of dtype {found}; {fix}")
@@ -144,3 +216,7 @@ class Doors:
                 raise InputError(
                     f"params[{name!r}] is read-only; assign a copy: params[{name!r}].copy()"
                 )
+
+    def _check_separate(self) -> None:
+        """Raise InputError if a step on one parameter would change another."""
+        check_separate(self.params)

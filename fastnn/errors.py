@@ -2,12 +2,31 @@
 
 All of them derive from :class:`FastnnError`, and each also derives from the built-in exception that
 a caller would expect, so that ``except ValueError`` in an existing script goes on working. The
-message names the value at fault and the fix.
+message names the value at fault and the fix, in one line of at most :data:`LONGEST` characters.
 """
+
+#: The longest message: whatever it quotes, such as a path or the error of another library, is cut.
+LONGEST = 300
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    r"""`text` without line breaks and, if it is too long, without its middle.
+
+    >>> one_line("one\ntwo"), one_line("1234567890", 6)
+    ('one two', '123…90')
+    """
+    text = "".join(c if c.isprintable() else " " for c in " ".join(text.splitlines()))
+    if len(text) <= longest:
+        return text
+    end = (longest - 1) // 2  # with the fix in it
+    return f"{text[: longest - 1 - end]}…{text[-end:]}"
 
 
 class FastnnError(Exception):
     """Base of all errors that fastnn raises on purpose."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class InputError(FastnnError, ValueError):
@@ -20,6 +39,10 @@ class DtypeError(FastnnError, TypeError):
 
 class DataFileError(FastnnError, OSError):
     """A data file is missing, truncated, altered or not in the expected format."""
+
+
+class HostMemoryError(FastnnError, MemoryError):
+    """The memory of the machine does not hold what was asked for."""
 
 
 class DivergenceError(FastnnError, ArithmeticError):

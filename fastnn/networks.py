@@ -54,7 +54,8 @@ class SimpleNet(Network):
     ) -> None:
         shape = positive_int(input_size, "input_size"), positive_int(output_size, "output_size")
         super().__init__({"W": shape}, loss=loss, backend=backend, dtype=dtype)
-        self.params = {"W": self._parameter(generator(rng).standard_normal(shape))}
+        rng = generator(rng)
+        self.params = self._initial(lambda _, shape: rng.standard_normal(shape))
         self._no_bias = self._parameter(np.zeros(shape[1]))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -162,11 +163,11 @@ class TwoLayerNet(Network):
             dtype=dtype,
         )
         rng = generator(rng)
-        host = {
-            name: scale * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
-            for name, shape in self._shapes.items()
-        }
-        self.params = {name: self._parameter(value) for name, value in host.items()}
+        self.params = self._initial(
+            lambda name, shape: (
+                scale * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
+            )
+        )
 
     def _logits(self, x: Array) -> Array:
         W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)

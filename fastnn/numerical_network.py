@@ -66,6 +66,7 @@ class NumericalNetwork(Doors):
         method = self.default_method if method is None else choice(method, "method", self._methods)
         step = self._step(h, method)
         x, t = self._enter_pair(x, t)
+        self._check_separate()
         with self.backend.current():
             for name, parameter in self.params.items():
                 self._check_step(step, method, name, parameter)

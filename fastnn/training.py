@@ -12,9 +12,18 @@ import numpy as np
 from .backends.base import Dataset, Runner
 from .backends.steps import GradientDescent
 from .base_network import Network
-from .errors import DivergenceError, InputError
+from .errors import DivergenceError, DtypeError, InputError
 from .history import History
-from .validation import Array, choice, generator, positive_int, real_number
+from .validation import (
+    Array,
+    check_size,
+    choice,
+    generator,
+    positive_int,
+    real_number,
+    room_for,
+    shown,
+)
 
 #: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of
 #: the hidden layer.
@@ -57,8 +66,10 @@ def train(
     network : Network
         Its parameters are updated in place.
     x_train : array_like, shape (samples, features)
+        With Numba also a sparse matrix, which stays sparse.
     t_train : array_like, shape (samples,) or (samples, outputs)
-        Labels, or one-hot or soft targets.
+        Labels, or one-hot or soft targets, of which each row sums to one for the cross-entropy;
+        for the squared error of a single output its values.
     x_test, t_test : array_like, optional
         Samples and targets to evaluate the accuracy on, too; both or neither.
     iterations, batch_size : int
@@ -69,7 +80,8 @@ def train(
     evaluate_every : int, optional
         Every how many iterations, the first included, the accuracies are evaluated (after the
         update). By default once an epoch, which is the number of whole batches in the training set,
-        at least one; 0 never evaluates, for timing.
+        at least one; 0 never evaluates, for timing, and neither does the default where there is a
+        single output, which has no accuracy.
     rng : None, int or numpy.random.Generator
         Where the batches come from: fresh entropy, a seed, or this generator.
     progress : bool
@@ -81,9 +93,9 @@ def train(
 
     Raises
     ------
-    InputError, DtypeError
-        If the data do not fit the network or an argument is impossible; nothing has been changed
-        then.
+    InputError, DtypeError, HostMemoryError
+        If the data do not fit the network, an argument is impossible, or there is no memory for
+        such batches; nothing has been changed then.
     DivergenceError
         If the loss ceases to be finite; noticed at the end of an epoch or, if that is shorter, of
         32 steps.
@@ -98,8 +110,12 @@ def train(
     >>> net.accuracy(x, t)
     1.0
     """
+    if not isinstance(network, Network):
+        raise DtypeError(f"network={shown(network)} is no network; pass one, as a TwoLayerNet")
     iterations = positive_int(iterations, "iterations", 0)
     batch_size = positive_int(batch_size, "batch_size")
+    check_size(iterations, network.dtype, f"iterations={shown(iterations)}")
+    check_size(batch_size, np.int64, f"batch_size={shown(batch_size)}")
     learning_rate = real_number(learning_rate, "learning_rate", minimum=0)
     choice(gradient, "gradient", GRADIENTS)
     rng = generator(rng)
@@ -111,6 +127,13 @@ def train(
     interval = (
         epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
     )
+    if not network.has_accuracy:
+        if test is not None or (evaluate_every is not None and interval):
+            raise InputError(
+                "a network with a single output has no accuracy to evaluate: that output is the "
+                "largest for every sample; train without x_test, and with evaluate_every=0"
+            )
+        interval = 0
 
     backend = network.backend
     options: dict[str, Any] = {
@@ -118,8 +141,9 @@ def train(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
     }
-    run = runner(network, data, **options)
-    history = History(loss=np.empty(iterations, network.dtype))
+    with room_for(f"iterations={iterations} of batch_size={batch_size}"):
+        run = runner(network, data, **options)
+        history = History(loss=np.empty(iterations, network.dtype))
     evaluations = [(data, history.train_accuracy)] + (
         [] if test is None else [(test, history.test_accuracy)]
     )
@@ -133,9 +157,10 @@ def train(
     ):
         # On a copy, so that for exactly these types everything is compiled and loaded before the
         # clock starts.
-        rehearsal = backend.asarray(np.zeros((1, batch_size), np.int64))
-        runner(network.to(backend), data, **options)(rehearsal, backend.empty(1, network.dtype))
-        backend.synchronize()
+        with room_for(f"batch_size={batch_size}"):
+            rehearsal = backend.asarray(np.zeros((1, batch_size), np.int64))
+            runner(network.to(backend), data, **options)(rehearsal, backend.empty(1, network.dtype))
+            backend.synchronize()
         started = time.perf_counter()
         stretch = max(epoch, min(FEWEST_STEPS, MOST_ROWS // batch_size))
         for first in range(0, iterations, stretch):

@@ -7,7 +7,7 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -208,6 +208,7 @@ def test_sigmoid_is_symmetric_and_its_derivative_even(x):
 @given(probabilities_and_labels())
 def test_label_and_one_hot_targets_agree_exactly(pair):
     y, labels = pair
+    assume(y.shape[1] > 1)  # the targets of one output are values to the squared error
     t = book.one_hot(labels, y.shape[1])
     for loss, target in itertools.product(
         (cross_entropy_error, mean_squared_error), (t, t.astype(y.dtype), t.astype(int))
@@ -218,6 +219,7 @@ def test_label_and_one_hot_targets_agree_exactly(pair):
 @given(probabilities_and_labels())
 def test_one_sample_is_a_batch_of_one(pair):
     y, labels = pair
+    assume(y.shape[1] > 1)
     t = book.one_hot(labels, y.shape[1])
     for loss in (cross_entropy_error, mean_squared_error):
         assert (

@@ -19,6 +19,8 @@ import importlib
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from ..errors import (
     BackendError,
     BackendImportError,
@@ -26,7 +28,7 @@ from ..errors import (
     DtypeError,
     UnknownBackendError,
 )
-from ..validation import positive_int
+from ..validation import positive_int, shown
 from .base import Availability, Backend
 from .completeness import instance_lacks, lacks
 
@@ -72,7 +74,7 @@ def _backend_class(name: str) -> type[Backend]:
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, Backend)):
         raise BackendImportError(
-            f"the backend {name!r} is {cls!r}, "
+            f"the backend {name!r} is {shown(cls)}, "
             "which is not a subclass of fastnn.backends.base.Backend"
         )
     _refuse_incomplete(name, lacks(name, cls))
@@ -171,6 +173,10 @@ def get_backend(
     """
     if threads is not None:
         threads = positive_int(threads, "threads")
+    if not isinstance(multiplications, int | np.integer | None):
+        raise DtypeError(f"multiplications={shown(multiplications)} is no integer; give how many")
+    if multiplications is not None:
+        multiplications = max(multiplications, 0)  # a negative size is for who uses it to refuse
     if isinstance(backend, Backend):
         if threads is not None:
             raise DtypeError(
@@ -180,14 +186,16 @@ def get_backend(
         return backend
     if not isinstance(backend, str):
         raise DtypeError(
-            f"backend={backend!r} is neither a name nor an instance of fastnn.backends.base.Backend"
+            f"backend={shown(backend)} is neither a name nor an instance of "
+            "fastnn.backends.base.Backend"
         )
     name, colon, device = backend.partition(":")
     if name == "auto" and not colon:
         return _choose(multiplications, threads)
     if name not in _registered():
         raise UnknownBackendError(
-            f"there is no backend {backend!r}; choose one of {', '.join(['auto', *_registered()])}"
+            f"there is no backend {shown(backend)}; "
+            f"choose one of {', '.join(['auto', *_registered()])}"
         )
     return _instance(name, device if colon else None, threads)
 

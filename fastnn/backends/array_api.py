@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import BackendImportError, BackendNotInstalledError, DeviceError, ForeignArrayError
-from ..validation import Array
+from ..validation import Array, check_size, shown
 from . import processor
 from .availability import Availability
 from .base import Backend
@@ -99,6 +99,7 @@ class ArrayApiBackend(Backend):
             return np.asarray(a.to("cpu") if hasattr(a, "to") else a.to_device("cpu"))
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        check_size(shape, dtype)
         return self.xp.empty(shape, dtype=self.native_dtype(dtype), **self._options)
 
     def check_arrays(self, **arrays: Array) -> None:
@@ -140,7 +141,7 @@ class TorchBackend(ArrayApiBackend):
         ) as error:  # PyTorch has several for a device that it does not know, or that is not there
             reason = str(error).strip().partition("\n")[0]
             raise DeviceError(
-                f"PyTorch cannot use the device {device!r} here ({reason}); "
+                f"PyTorch cannot use the device {shown(device)} here ({reason}); "
                 f"write {cls.name!r} or {f'{cls.name}:cpu'!r}"
             ) from error
 

@@ -13,7 +13,18 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ..errors import DeviceError, ForeignArrayError, InputError
-from ..validation import Array, check_real, numpy_dtype, real_array, refuse_device_array
+from ..validation import (
+    Array,
+    check_real,
+    check_size,
+    float_dtype,
+    kind,
+    numpy_dtype,
+    real_array,
+    refuse_device_array,
+    refuse_sparse,
+    shown,
+)
 from .availability import Availability
 from .sharing import recreated, shared
 
@@ -71,17 +82,19 @@ class Machine:
             )
         if threads is not None:
             raise InputError(
-                f"threads={threads!r} is not for the backend {cls.name!r}, which has none to choose"
+                f"threads={shown(threads)} is not for the backend {cls.name!r}, "
+                "which has none to choose"
             )
         return shared(cls)
 
     @classmethod
     def device_number(cls, device: str) -> int:
         """The number that names a device, for backends that number them."""
-        if not device.isdecimal():
+        # Python reads no number of thousands of digits.
+        if not device.isdecimal() or len(device) > 9:
             name = cls.name
             raise InputError(
-                f"the device in {f'{name}:{device}'!r} is not a number; "
+                f"the device in {shown(f'{name}:{device}')} is not a number; "
                 f"write for example {f'{name}:0'!r}"
             )
         return int(device)
@@ -98,7 +111,13 @@ class Machine:
         """Do now, for networks of this dtype, what would otherwise delay the first operations.
 
         That is: compile, load, allocate.
+
+        Raises
+        ------
+        DtypeError
+            If networks cannot be of this dtype.
         """
+        float_dtype(dtype)
 
     def current(self) -> AbstractContextManager[Any]:
         """What operations, and other work on arrays of this backend, are done in.
@@ -161,12 +180,26 @@ class Machine:
             If it does not hold real numbers.
         """
         if self.xp is not np and isinstance(a, self.array_type):
+            refuse_sparse(a, name)
             check_real(a, name)
             same = dtype is None or self.dtype_of(a) == dtype
             return a if same else self.xp.astype(a, self.native_dtype(dtype))
         a = real_array(a, name)
         refuse_device_array(a, name)
         return self.from_numpy(np.asarray(a, dtype, order="C"))
+
+    def sparse_samples(self, a: Any, dtype: Any, *, name: str = "x") -> Any:
+        """The public door in for a sparse matrix: checked samples that the operations take.
+
+        They have a `shape` (samples, features). Only backends that keep samples as compressed rows
+        take any.
+
+        Raises
+        ------
+        DtypeError
+            For all others; the message names what makes the matrix dense.
+        """
+        refuse_sparse(a, name, detail=", or use the backend 'numba', which takes csr_array")
 
     def from_numpy(self, host: np.ndarray) -> Array:
         """An array of this backend with these numbers, in their dtype.
@@ -191,15 +224,15 @@ class Machine:
         """
         for name, a in arrays.items():
             if not isinstance(a, self.array_type):
-                found = f"{type(a).__module__}.{type(a).__qualname__}"
                 raise ForeignArrayError(
-                    f"{name} is a {found}, but the backend {self.name!r} works on "
+                    f"{name} is a {kind(a)}, but the backend {self.name!r} works on "
                     f"{self.array_type.__module__}.{self.array_type.__qualname__}; "
                     f"convert it first: network.backend.asarray({name})"
                 )
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
         """A new array with arbitrary contents, where the backend likes it best in memory."""
+        check_size(shape, dtype)
         return self.xp.empty(shape, dtype=self.native_dtype(dtype))
 
     def largest(self, a: Array) -> float:

@@ -6,6 +6,7 @@ columns, labels that index, arrays that begin at a cache line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..functions import LOG_GUARD
-from ..validation import Array, positive_int
+from ..validation import Array, check_size, positive_int
 from . import processor
 from .availability import Availability
 from .base import Backend
@@ -120,6 +121,7 @@ class NumpyBackend(Backend):
 
         That may depend on what else the machine does.
         """
+        super().warm_up(dtype)
         processor.forget_measurements()
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
@@ -129,7 +131,9 @@ class NumpyBackend(Backend):
         return processor.threads_that_pay(multiplications)
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        check_size(shape, dtype)
+        count = math.prod(shape) if isinstance(shape, tuple) else shape
+        size = int(count) * np.dtype(dtype).itemsize
         memory = np.empty(size + CACHE_LINE, np.uint8)
         start = -memory.ctypes.data % CACHE_LINE
         return memory[start : start + size].view(dtype).reshape(shape)

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base_network import Network
+from ..errors import DtypeError
 from ..functions import LOG_GUARD, one_hot
 from ..numerical_network import INCREMENTAL_STEP
-from ..validation import Array, choice, generator, real_number
+from ..validation import Array, choice, generator, real_number, shown, targets_of_any_sum
 
 #: All methods; a network has the projection and those of its ``numerical_gradient``.
 METHODS = ("incremental", "full", "projection")
@@ -165,6 +166,15 @@ def gradient_check(
     >>> report.passed
     True
     """
+    if not isinstance(network, Network):
+        raise DtypeError(f"network={shown(network)} is no network; pass one, as a TwoLayerNet")
+    with targets_of_any_sum():  # whose gradient by backpropagation is not one: that is to be seen
+        return _report(network, x, t, method, tolerance, rng)
+
+
+def _report(
+    network: Network, x: Any, t: Any, method: str | None, tolerance: float | None, rng: Any
+) -> GradientReport:
     method = (
         network.default_method
         if method is None
@@ -252,7 +262,7 @@ def _backprop(network: Network, x: Any, t: Any) -> dict[str, np.ndarray]:
             # t', its targets t' being kt and, so that they sum to one, y for the rest. Both terms
             # are of that form: what is wrong in `found` stays wrong.
             guarded, bare = (
-                network.gradient(x, _filled(backend.xp, a, y))
+                network._gradient(x, _filled(backend.xp, a, y))
                 for a in (rows * (y / (y + LOG_GUARD)), rows)
             )
             found = {name: g + (guarded[name] - bare[name]) for name, g in found.items()}

@@ -26,6 +26,7 @@ from .activations import (
 from .losses import (
     LOG_GUARD,
     LOSSES,
+    OF_PROBABILITIES,
     Loss,
     cross_entropy_error,
     mean_squared_error,
@@ -41,6 +42,7 @@ __all__ = [
     "DEFAULT_STEP",
     "LOG_GUARD",
     "LOSSES",
+    "OF_PROBABILITIES",
     "Activation",
     "Loss",
     "cross_entropy_error",

@@ -209,7 +209,8 @@ def maxout(x: Array, pieces: int | None = None) -> Array:
         raise InputError(
             f"pieces={pieces} does not divide the {x.shape[-1]} values of the last axis"
         )
-    return xp.max(xp.reshape(x, (*x.shape[:-1], -1, pieces)), axis=-1)
+    units = x.shape[-1] // pieces
+    return xp.max(xp.reshape(x, (*x.shape[:-1], units, pieces)), axis=-1)
 
 
 def softmax(x: Array, *, out: Array | None = None) -> Array:
@@ -234,7 +235,7 @@ def unchecked_softmax(xp: Any, logits: Array) -> Array:
 def _check_last_axis(x: Array, function: str) -> None:
     if x.ndim == 0 or x.shape[-1] == 0:
         raise InputError(
-            f"x has shape {x.shape}; {function} needs at least one value on the last axis"
+            f"x has shape {tuple(x.shape)}; {function} needs at least one value on the last axis"
         )
 
 

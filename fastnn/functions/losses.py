@@ -13,6 +13,11 @@ from .activations import float_array, unchecked_softmax
 LOG_GUARD = 1e-7
 
 
+#: The losses whose outputs are probabilities: targets in rows sum to one, and a single output is
+#: one, whatever the network has learned.
+OF_PROBABILITIES = frozenset({"cross_entropy"})
+
+
 class Loss(NamedTuple):
     """What a network ends with: the output function of the logits, and the loss of that output.
 
@@ -66,7 +71,7 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
     >>> float(cross_entropy_error(y, np.array(2)))
     0.510825457099338
     """
-    return _cross_entropy(*_outputs_and_targets(y, t))
+    return _cross_entropy(*_outputs_and_targets(y, t, values=False))
 
 
 def _cross_entropy(xp: Any, y: Array, t: Array) -> Array:
@@ -91,7 +96,7 @@ def mean_squared_error(y: Array, t: Array) -> Array:
     ----------
     y : array, shape (samples, outputs), or (outputs,) for a single sample
     t : array of the same shape; or integer labels, shape (samples,), which stand for their one-hot
-        rows
+        rows, and with a single output the values themselves
 
     Returns
     -------
@@ -106,7 +111,7 @@ def mean_squared_error(y: Array, t: Array) -> Array:
     >>> round(float(mean_squared_error(y, np.array(2))), 12)
     0.0975
     """
-    return _squared_error(*_outputs_and_targets(y, t))
+    return _squared_error(*_outputs_and_targets(y, t, values=True))
 
 
 #: The same function under the name that later printings use.
@@ -126,17 +131,18 @@ def _squared_error_gradient(xp: Any, y: Array, t: Array) -> Array:
 # -- targets ---------------------------------------------------------------------------------------
 
 
-def _outputs_and_targets(y: Array, t: Array) -> tuple[Any, Array, Array]:
+def _outputs_and_targets(y: Array, t: Array, *, values: bool) -> tuple[Any, Array, Array]:
     """The namespace of both, `y` as rows, and `t` as rows of its dtype."""
     y = float_array(y, "y")
     if y.ndim not in (1, 2) or 0 in y.shape:
         raise InputError(
-            f"y has shape {y.shape}; give (samples, classes), or (classes,) for a single sample"
+            f"y has shape {tuple(y.shape)}; "
+            "give (samples, classes), or (classes,) for a single sample"
         )
     single = y.ndim == 1
     xp = array_namespace(y)
     y = xp.reshape(y, (1, -1)) if single else y
-    t = check_targets(t, y.shape[0], y.shape[1], single=single)
+    t = check_targets(t, y.shape[0], y.shape[1], single=single, values=values)
     array_namespace(y, t)  # refuses a mixture
     return xp, y, xp.astype(one_hot(xp, t, y), y.dtype, copy=False)
 

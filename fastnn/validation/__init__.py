@@ -16,8 +16,18 @@ from .arrays import (
     real_array,
     refuse_device_array,
 )
-from .samples import check_labels, check_samples, check_targets
+from .foreign import is_sparse, refuse_gradient, refuse_sparse
+from .samples import (
+    check_labels,
+    check_samples,
+    check_sums,
+    check_targets,
+    targets_of_any_sum,
+)
 from .scalars import choice, float_dtype, generator, positive_int, real_number
+from .sharing import check_separate
+from .sizes import check_size, room_for
+from .text import kind, shown
 
 __all__ = [
     "Array",
@@ -27,13 +37,23 @@ __all__ = [
     "check_labels",
     "check_real",
     "check_samples",
+    "check_separate",
+    "check_size",
+    "check_sums",
     "check_targets",
     "choice",
     "float_dtype",
     "generator",
+    "is_sparse",
+    "kind",
     "numpy_dtype",
     "positive_int",
     "real_array",
     "real_number",
     "refuse_device_array",
+    "refuse_gradient",
+    "refuse_sparse",
+    "room_for",
+    "shown",
+    "targets_of_any_sum",
 ]

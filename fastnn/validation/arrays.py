@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import DtypeError, ForeignArrayError, InputError
+from .foreign import refuse_dtype, refuse_gradient, refuse_masked, refuse_sparse
+from .text import kind, shown
 
 # An array of the backend at hand. Python cannot say this more precisely.
 Array: TypeAlias = Any
@@ -64,7 +66,7 @@ def numpy_dtype(a: Array) -> np.dtype:
         return np.dtype(str(dtype).rpartition(".")[2])
     except TypeError as error:
         raise DtypeError(
-            f"dtype {dtype} is none that fastnn knows; convert to float32 or float64"
+            f"dtype {shown(dtype)} is none that fastnn knows; convert to float32 or float64"
         ) from error
 
 
@@ -87,10 +89,9 @@ def refuse_device_array(a: Any, name: str) -> None:
     except Exception:  # some libraries raise here for arrays that are on the host
         on_device = False
     if on_device:
-        kind = f"{type(a).__module__}.{type(a).__qualname__}"
         raise ForeignArrayError(
-            f"{name} is a {kind} in the memory of a device, and is needed on the host; "
-            f"copy it there yourself, with what {kind} has for that, "
+            f"{name} is a {kind(a)} in the memory of a device, and is needed on the host; "
+            f"copy it there yourself, with what {kind(a)} has for that, "
             "or use the backend of that library"
         )
 
@@ -98,30 +99,45 @@ def refuse_device_array(a: Any, name: str) -> None:
 def real_array(a: Array, name: str) -> Array:
     """`a` as an array of real numbers (integers, floats or bools), not copied if it is one.
 
-    Arrays of other libraries stay what they are; what is no array becomes one of NumPy.
+    Arrays of other libraries stay what they are; what is no array becomes one of NumPy, and so
+    does, in the byte order of the machine, what is more than one, such as a matrix.
     """
-    if not isinstance(a, np.ndarray | np.generic) and _namespace_of(a) is None:
+    if type(a) is np.ndarray:
+        array = a
+    else:
+        refuse_masked(a, name)
+        refuse_sparse(a, name)
+        refuse_gradient(a, name)
+        foreign = not isinstance(a, np.ndarray) and _namespace_of(a) is not None
+        array = a if foreign else _numpy_array(a, name)
+    check_real(array, name, a)
+    if isinstance(array, np.ndarray) and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def _numpy_array(a: Any, name: str) -> np.ndarray:
+    if not isinstance(a, np.ndarray | np.generic):
         refuse_device_array(a, name)
-        try:
-            a = np.asarray(a)
-        except ValueError as error:
-            raise InputError(f"{name} is not a rectangular array: {error}") from error
-        except Exception as error:  # what another library has against being read by NumPy
-            kind = f"{type(a).__module__}.{type(a).__qualname__}"
-            raise DtypeError(
-                f"{name} is a {kind} that does not convert to a NumPy array: {error}"
-            ) from error
-    elif isinstance(a, np.generic):
-        a = np.asarray(a)
-    check_real(a, name)
-    return a
+    try:
+        return np.asarray(a)
+    except ValueError as error:
+        raise InputError(f"{name} is not a rectangular array: {error}") from error
+    except Exception as error:  # what another library has against being read by NumPy
+        raise DtypeError(
+            f"{name} is a {kind(a)} that does not convert to a NumPy array: {error}"
+        ) from error
 
 
-def check_real(a: Array, name: str) -> None:
-    """Raise DtypeError unless an array holds real numbers: of any integer, float or bool dtype."""
+def check_real(a: Array, name: str, given: Any = None) -> None:
+    """Raise DtypeError unless an array holds real numbers: of any integer, float or bool dtype.
+
+    `given` is what it was made of, for the message.
+    """
     dtype = numpy_dtype(a)
     if dtype.kind not in "fiub":
-        raise DtypeError(f"{name} is of dtype {dtype}; give real numbers")
+        refuse_dtype(a if given is None else given, name, dtype)
+    refuse_gradient(a, name)
 
 
 def all_finite(a: Array, xp: Any = None) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from ..errors import DtypeError, InputError
@@ -31,7 +34,14 @@ def check_samples(x: Array, features: int | None, name: str = "x", *, xp: Any = 
 
 
 def check_targets(
-    t: Array, samples: int, classes: int, name: str = "t", *, single: bool = False, xp: Any = None
+    t: Array,
+    samples: int,
+    classes: int,
+    name: str = "t",
+    *,
+    single: bool = False,
+    values: bool = False,
+    xp: Any = None,
 ) -> Array:
     """`t` as 1-D ``intp`` labels or as a real 2-D array (samples, classes).
 
@@ -43,11 +53,19 @@ def check_targets(
         `classes` values.
     samples, classes : int
         What `t` must fit.
+    values : bool
+        The loss takes any values for targets, so that with a single output what is of shape
+        (samples,) is these values, and no labels.
     xp : namespace, optional
         Of `t`, if it is an array of real numbers already.
     """
     t = real_array(t, name) if xp is None else t
     xp = array_namespace(t) if xp is None else xp
+    if values and classes == 1:
+        if t.ndim == 0 and single:
+            t = xp.reshape(t, (1, 1))
+        elif t.ndim == 1:
+            t = xp.reshape(t, (-1, 1))
     labels = numpy_dtype(t).kind in "iu"
     if single and (
         t.ndim == 0 or (t.ndim == 1 and t.shape[0] == classes and not (classes == 1 and labels))
@@ -72,11 +90,12 @@ def check_labels(t: Array, classes: int, name: str = "t", *, xp: Any = None) -> 
     dtype = numpy_dtype(t)
     if dtype.kind not in "iu":
         first = (float(t[i]) for i in range(min(t.shape[0], 1000)) if dtype.kind == "f")
-        fractional = next((v for v in first if not v.is_integer()), None)
+        bad = next((v for v in first if not (v.is_integer() and 0 <= v < classes)), None)
         detail = (
             f"; convert with {name}.astype(int)"
-            if fractional is None
-            else f" and {name} holds {fractional}"
+            if bad is None
+            else f" and {name} holds {bad}; other targets than labels are rows, one of {classes} "
+            "values for each sample"
         )
         raise DtypeError(f"labels must be of an integer dtype, not {dtype}{detail}")
     low, high = int(xp.min(t)), int(xp.max(t))
@@ -87,3 +106,40 @@ def check_labels(t: Array, classes: int, name: str = "t", *, xp: Any = None) -> 
             f"but the labels of {classes} classes are 0 to {classes - 1}"
         )
     return xp.astype(t, xp.int64, copy=False)
+
+
+#: How far from one the sum of a row of targets may be: what rounding makes of it in float32, and
+#: what in the floating dtypes of 16 bits.
+LARGEST_EXCESS, LARGEST_EXCESS_OF_HALVES = 1e-4, 1e-2
+
+_any_sum: ContextVar[bool] = ContextVar("any_sum", default=False)
+
+
+@contextmanager
+def targets_of_any_sum() -> Iterator[None]:
+    """Let :func:`check_sums` pass, for a caller that wants to see what becomes of such targets."""
+    token = _any_sum.set(True)
+    try:
+        yield
+    finally:
+        _any_sum.reset(token)
+
+
+def check_sums(t: Array, given: Any, name: str = "t", *, xp: Any = None) -> None:
+    """Raise InputError unless every row of floating targets sums to one.
+
+    The gradient of the cross-entropy with the softmax is y − t only then. `given` is what the
+    targets were made of, which may have been rounded more.
+    """
+    if _any_sum.get():
+        return
+    xp = array_namespace(t) if xp is None else xp
+    sums = xp.sum(t, axis=1)
+    halves = str(getattr(given, "dtype", "")).endswith("float16")
+    off = xp.abs(sums - 1) > (LARGEST_EXCESS_OF_HALVES if halves else LARGEST_EXCESS)
+    if bool(xp.any(off)):
+        row = int(xp.nonzero(off)[0][0])
+        raise InputError(
+            f"{name}[{row}] sums to {float(sums[row]):g}, but the cross-entropy takes targets of "
+            "which each row sums to one; divide by the sums, or use loss='mean_squared_error'"
+        )

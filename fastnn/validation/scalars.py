@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DtypeError, InputError
+from .text import shown
 
 
 def float_dtype(dtype: Any) -> np.dtype:
@@ -22,10 +23,14 @@ def float_dtype(dtype: Any) -> np.dtype:
     """
     try:
         result = np.dtype(dtype)
-    except TypeError as error:
-        raise DtypeError(f"dtype={dtype!r} is not a dtype; use 'float32' or 'float64'") from error
+    except Exception as error:  # NumPy reads strings, and fails in many ways
+        raise DtypeError(
+            f"dtype={shown(dtype)} is not a dtype; use 'float32' or 'float64'"
+        ) from error
     if result not in (np.float32, np.float64):
-        raise DtypeError(f"parameters cannot be of dtype {result}; use 'float32' or 'float64'")
+        raise DtypeError(
+            f"parameters cannot be of dtype {shown(str(result))[1:-1]}; use 'float32' or 'float64'"
+        )
     return result.newbyteorder("=")
 
 
@@ -33,11 +38,14 @@ def positive_int(value: Any, name: str, minimum: int = 1) -> int:
     """`value` as an int of at least `minimum`; booleans and fractions are refused."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise DtypeError(
-            f"{name}={value!r} is a {type(value).__name__}; give an integer of at least {minimum}"
+            f"{name}={shown(value)} is a {type(value).__name__}; "
+            f"give an integer of at least {minimum}"
         )
     result = int(value)
     if result < minimum:
-        raise InputError(f"{name}={value!r} is too small; give an integer of at least {minimum}")
+        raise InputError(
+            f"{name}={shown(value)} is too small; give an integer of at least {minimum}"
+        )
     return result
 
 
@@ -48,17 +56,19 @@ def real_number(
     if not isinstance(value, float) and (
         isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real)
     ):
-        raise DtypeError(f"{name}={value!r} is a {type(value).__name__}; give a number")
+        raise DtypeError(f"{name}={shown(value)} is a {type(value).__name__}; give a number")
     try:
         result = float(value)
     except OverflowError:
         result = math.inf
     if not math.isfinite(result):
-        raise InputError(f"{name}={value!r} is not finite; give a finite number")
+        raise InputError(f"{name}={shown(value)} is not finite; give a finite number")
     if result < minimum:
-        raise InputError(f"{name}={value!r} is too small; give at least {minimum:g}")
+        raise InputError(f"{name}={shown(value)} is too small; give at least {minimum:g}")
     if above is not None and result <= above:
-        raise InputError(f"{name}={value!r} is too small; give a number greater than {above:g}")
+        raise InputError(
+            f"{name}={shown(value)} is too small; give a number greater than {above:g}"
+        )
     return result
 
 
@@ -66,7 +76,7 @@ def choice(value: Any, name: str, choices: Any) -> str:
     """`value` if it is one of `choices`, else an error that lists them."""
     if not isinstance(value, str) or value not in choices:
         raise InputError(
-            f"{name}={value!r} is not known; choose one of {', '.join(map(repr, choices))}"
+            f"{name}={shown(value)} is not known; choose one of {', '.join(map(repr, choices))}"
         )
     return value
 
@@ -80,5 +90,5 @@ def generator(rng: Any) -> np.random.Generator:
     ):
         return np.random.default_rng(rng if rng is None else int(rng))
     raise InputError(
-        f"rng={rng!r} is neither a numpy.random.Generator nor a non-negative integer seed"
+        f"rng={shown(rng)} is neither a numpy.random.Generator nor a non-negative integer seed"
     )

@@ -20,7 +20,14 @@ from ...errors import (
     DeviceError,
     ForeignArrayError,
 )
-from ...validation import Array, real_array, refuse_device_array
+from ...validation import (
+    Array,
+    check_size,
+    float_dtype,
+    kind,
+    real_array,
+    refuse_device_array,
+)
 from ..base import OPERATIONS, Availability, Backend, Dataset, Runner, TrainingStep
 from ..sharing import shared
 from ..support import supported
@@ -151,6 +158,7 @@ class CupyBackend(Backend):
 
         What CuPy itself needs for this dtype is loaded, too.
         """
+        dtype = float_dtype(dtype)
         x, b = self.asarray(np.ones((2, 3)), dtype), self.asarray(np.zeros(3), dtype)
         for t in (self.asarray(np.zeros(2, np.intp)), x):
             logits = self.dense(x, self.xp.ones((3, 3), dtype), b)
@@ -171,9 +179,8 @@ class CupyBackend(Backend):
             try:
                 refuse_device_array(a, name)
             except ForeignArrayError as error:
-                kind = f"{type(a).__module__}.{type(a).__qualname__}"
                 raise ForeignArrayError(
-                    f"{name} is a {kind} in the memory of a device; "
+                    f"{name} is a {kind(a)} in the memory of a device; "
                     f"hand it over yourself: cupy.from_dlpack({name})"
                 ) from error
         a = real_array(a, name)
@@ -202,6 +209,7 @@ class CupyBackend(Backend):
 
     @_on_device
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        check_size(shape, dtype)
         return self.xp.empty(shape, dtype)
 
     @_on_device

@@ -21,14 +21,14 @@ import numpy as np
 
 from ...errors import BackendImportError, BackendNotInstalledError
 from ...functions import one_hot
-from ...validation import Array
+from ...validation import Array, float_dtype
 from .. import processor
 from ..base import Availability, Dataset, Runner, TrainingStep
 from ..numpy import NumpyBackend
 from ..steps import GradientDescent
 from ..support import supported
 from . import training
-from .samples import SparseDataset, SparseRows
+from .samples import SparseDataset, SparseRows, sparse_rows
 from .support import PERTURBATION_GRAIN, SPARSE_DENSITY, SPARSE_GRAIN, SUPPORT, cut, multiplications
 from .threads import WorkerPool
 
@@ -70,6 +70,7 @@ class NumbaBackend(NumpyBackend):
 
     def warm_up(self, dtype: Any = "float64") -> None:
         """Compile every kernel for this dtype, or load it from Numba's cache on disk."""
+        dtype = float_dtype(dtype)
         W, b, rows = np.ones((3, 3), dtype), np.ones(3, dtype), np.zeros((1, 2), np.int64)
         params = {"W1": W, "b1": b, "W2": W.copy(), "b2": b.copy()}
         every, none = np.ones((2, 3), dtype), np.zeros((2, 3), dtype)
@@ -101,8 +102,13 @@ class NumbaBackend(NumpyBackend):
         large = multiplications >= processor.LARGE
         return super().limit_threads(multiplications) if large else processor.threads_that_pay(0)
 
+    def sparse_samples(self, a: Any, dtype: Any, *, name: str = "x") -> SparseRows:
+        return sparse_rows(a, dtype, name)
+
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
+        if isinstance(x, SparseRows):
+            return SparseDataset(self, x.samples, t, x.features)
         count = int(np.count_nonzero(x))
         if count > SPARSE_DENSITY * x.size:
             return Dataset(self, x, t)

@@ -6,11 +6,12 @@ Only they are read, and only they cost anything.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...validation import Array
+from ...errors import DtypeError, InputError
+from ...validation import Array, kind, refuse_sparse, shown
 from ..base import Backend, Dataset
 
 
@@ -32,6 +33,11 @@ class SparseRows(NamedTuple):
     samples: tuple[Array, Array, Array]
     rows: Array
     features: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows there are, and columns."""
+        return len(self.rows), self.features
 
     def gathered(self) -> Array:
         """The rows as a dense array of shape (rows, features), of the dtype of the values."""
@@ -79,3 +85,82 @@ class SparseDataset(Dataset):
                 SparseRows(self.x, self._rows[start : start + size], self.features),
                 self.t[start : start + size],
             )
+
+
+def sparse_rows(matrix: Any, dtype: np.dtype, name: str) -> SparseRows:
+    """A sparse matrix, as SciPy has them, as samples; values are copied only to be changed.
+
+    Kernels index by what is stored in it, so that this is copied and checked first: another thread,
+    or another library, may have left anything there.
+    """
+    if not hasattr(matrix, "tocsr"):
+        refuse_sparse(matrix, name)
+    csr = matrix.tocsr()
+    shape = tuple(map(int, csr.shape))
+    rows, features = shape if len(shape) == 2 else (1, *shape)
+    if not rows or not features:
+        raise InputError(
+            f"{name} has shape {shape} and so holds nothing; "
+            "give at least one sample with one feature"
+        )
+    indptr, indices, values = csr.indptr, csr.indices, csr.data
+    indptr, indices = np.array(indptr, np.int64), np.array(indices, np.int64)
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiub":
+        raise DtypeError(f"{name} is of dtype {shown(str(values.dtype))}; give real numbers")
+    if not _is_whole(indptr, indices, values, rows, features):
+        raise InputError(f"{name} is a damaged {kind(csr)}: its indices do not fit its shape")
+    indices, values = indices[: indptr[-1]], values[: indptr[-1]]
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if not _is_canonical(indptr, indices):
+        indptr, indices, values = _summed(indptr, indices, values)
+    if not np.isfinite(values).all():
+        at = int(np.isfinite(values).argmin())
+        place = f"{name}[{np.searchsorted(indptr, at, side='right') - 1}, {indices[at]}]"
+        raise InputError(
+            f"{place} is {float(values[at])}; remove or replace NaN and infinity before they enter"
+        )
+    with np.errstate(over="ignore"):
+        converted = np.require(values, dtype, ["C", "A", "W"])
+    if not np.isfinite(converted).all():
+        raise InputError(
+            f"{name} holds values beyond the range of {dtype}; "
+            "scale them, or use a network of dtype 'float64'"
+        )
+    kept = converted != 0
+    if not kept.all():
+        before = np.concatenate(([0], kept.cumsum()))
+        indptr, indices, converted = before[indptr], indices[kept], converted[kept]
+    samples = indptr.astype(np.intp), indices.astype(np.uint32), converted
+    return SparseRows(samples, np.arange(rows), features)
+
+
+def _is_whole(indptr: Array, indices: Array, values: Array, rows: int, features: int) -> bool:
+    """Whether every row's part lies within what is stored, and every index within the columns."""
+    return bool(
+        len(indptr) == rows + 1
+        and indptr[0] == 0
+        and (np.diff(indptr) >= 0).all()
+        and indptr[-1] <= min(len(indices), len(values))
+        and ((indices >= 0) & (indices < features))[: indptr[-1]].all()
+    )
+
+
+def _is_canonical(indptr: Array, indices: Array) -> bool:
+    """Whether the indices of each row rise, so that none comes twice."""
+    rises = indices[1:] > indices[:-1]
+    starts = indptr[1:-1]
+    rises[starts[(starts > 0) & (starts < len(indices))] - 1] = True
+    return bool(rises.all())
+
+
+def _summed(indptr: Array, indices: Array, values: Array) -> tuple[Array, Array, Array]:
+    """New arrays in which the indices of each row rise, and values of one place are added up."""
+    row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    order = np.lexsort((indices, row))
+    row, column, values = row[order], indices[order], values[order]
+    first = np.ones(len(row), bool)
+    first[1:] = (row[1:] != row[:-1]) | (column[1:] != column[:-1])
+    begins = np.flatnonzero(first)
+    values = np.add.reduceat(values, begins, dtype=values.dtype)
+    return np.searchsorted(row[begins], np.arange(len(indptr))), column[begins], values
