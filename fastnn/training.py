@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from .backends.steps import GradientDescent
 from .base_network import Network
 from .errors import DivergenceError, DtypeError, InputError
 from .history import History
+from .progress import progress_bar
 from .validation import (
     Array,
     check_size,
@@ -150,7 +149,7 @@ def train(
     # Divergence is told from the losses; a warning from the middle of an operation would only come
     # first.
     with (
-        _progress_bar(iterations, progress) as bar,
+        progress_bar(iterations, progress, unit="it") as bar,
         backend.current(),
         backend.limit_threads(batch_size * network.size),
         np.errstate(invalid="ignore"),
@@ -239,12 +238,3 @@ def _check_finite(loss: np.ndarray, first: int, last: int, learning_rate: float)
             "and the parameters are of no use any more; "
             f"start again with a learning_rate smaller than {learning_rate:g}"
         )
-
-
-def _progress_bar(iterations: int, shown: bool) -> Any:
-    """tqdm's, or a context of None: tqdm is not touched unless a bar is shown."""
-    if not shown or sys.stderr is None:
-        return nullcontext()
-    from tqdm.auto import tqdm
-
-    return tqdm(total=iterations, unit="it")

@@ -190,7 +190,7 @@ def test_ours_come_first_and_the_scripts_own_modules_are_found(run_text, tmp_pat
     assert names["TwoLayerNet"] is not None
     assert names["mine"].value == 3
     assert names["argv"] == [str(tmp_path / "script.py"), "a", "-b"]
-    del sys.modules["mine"]
+    assert "mine" not in sys.modules
 
 
 def test_everything_is_as_before_afterwards(run_text):

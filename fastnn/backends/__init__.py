@@ -67,7 +67,7 @@ def _backend_class(name: str) -> type[Backend]:
     module, _, attribute = _registered()[name].partition(":")
     try:
         cls = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BackendImportError(
             f"the backend {name!r} could not be imported from {module}:{attribute} "
             f"({type(error).__name__}: {error})"
@@ -98,8 +98,11 @@ def availability(name: str) -> Availability:
             False, "", str(error), "reinstall or remove the package that registers it", error
         )
     try:
-        return cls.probe()
-    except Exception as error:
+        found = cls.probe()
+        if not isinstance(found, Availability):
+            raise TypeError(f"it gives a {type(found).__name__}, not an Availability")
+        return found
+    except (Exception, SystemExit) as error:
         reason = f"probing the backend {name!r} failed ({type(error).__name__}: {error})"
         return Availability.refused(
             BackendImportError, reason, "reinstall or remove the package that registers it", error

@@ -11,6 +11,7 @@ import numpy as np
 from ..backends import available_backends
 from ..data import load_mnist
 from ..networks import TwoLayerNet
+from ..progress import progress_bar
 from ..training import train
 from ..validation import float_dtype
 from .book_net import BOOK, BOOK_PARAMETERS, BookNet
@@ -27,6 +28,7 @@ def measure(
     hidden_size: int = 50,
     batch_size: int = 100,
     seconds: float = 30.0,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Time a training step and a numerical gradient on MNIST with every backend that can run here.
 
@@ -38,15 +40,17 @@ def measure(
     hidden_size, batch_size : int
     seconds : float
         About how long the measuring may take; loading and compiling come on top.
+    progress : bool
+        Show a progress bar.
 
     Returns
     -------
     dict
         Plain data: ``machine``, ``network``, ``batch_size``, ``dtype``, ``unavailable`` (backend →
-        reason), and ``training_step`` and ``numerical_gradient``, each with one entry a contestant:
-        ``median``, ``low`` and ``high`` (quartiles) in seconds, ``rounds``, and how many times
-        faster it is than NumPy and than the book's loop, ``speedup_over_numpy`` and
-        ``speedup_over_book``.
+        why it cannot run or failed), and ``training_step`` and ``numerical_gradient``, each with
+        one entry a contestant: ``median``, ``low`` and ``high`` (quartiles) in seconds, ``rounds``,
+        and how many times faster it is than NumPy and than the book's loop, ``speedup_over_numpy``
+        and ``speedup_over_book``.
     """
     (x, t), _ = load_mnist()
     x = x.astype(float_dtype(dtype), copy=False)
@@ -54,11 +58,17 @@ def measure(
     networks: dict[str, TwoLayerNet] = {}
     unavailable: dict[str, str] = {}
     for name, found in available_backends().items():
-        if found.available:
-            network = TwoLayerNet(x.shape[1], hidden_size, 10, backend=name, dtype=dtype, rng=0)
-            networks[name] = network
-        else:
+        if not found.available:
             unavailable[name] = f"{found.reason}; {found.remedy}"
+            continue
+        try:
+            network = TwoLayerNet(x.shape[1], hidden_size, 10, backend=name, dtype=dtype, rng=0)
+        except Exception as error:  # of anybody's backend
+            if name == "numpy":
+                raise
+            unavailable[name] = f"{type(error).__name__}: {error}"
+        else:
+            networks[name] = network
     book = BookNet(networks["numpy"].params)
     iterations = max(1, SAMPLES // batch_size)
     rows = np.random.default_rng(0).integers(len(x), size=(iterations, batch_size))
@@ -70,8 +80,22 @@ def measure(
     for name, network in networks.items():
         steps[name] = training_steps(network, x, t, **options)
         gradients[name] = _numerical_gradient(network, x[batch], t[batch])
-    training_step = interleave(steps, seconds=seconds / 2)
-    numerical_gradient = interleave(gradients, seconds=seconds / 2)
+    parts = []
+    form = "{desc:<20} {percentage:3.0f} % |{bar}| {elapsed}"
+    with progress_bar(100.0, progress, bar_format=form, leave=False) as bar:
+        for i, contestants in enumerate((steps, gradients)):
+
+            def tell(name: str, share: float, part: int = i) -> None:
+                if bar is not None:
+                    bar.set_description_str(name, refresh=False)
+                    bar.n = 50.0 * (part + share)
+                    bar.refresh()
+
+            timings = interleave(contestants, seconds=seconds / 2, told=tell, failed=unavailable)
+            if "numpy" not in timings or not any(name.startswith(BOOK) for name in timings):
+                raise RuntimeError(f"nothing to compare with: {unavailable}")
+            parts.append(timings)
+    training_step, numerical_gradient = parts
 
     return {
         "machine": machine(),

@@ -42,7 +42,8 @@ def _lines(measured: Mapping[str, Any]) -> Iterator[str]:
             over_book = format_factor(row["speedup_over_book"])
             yield f"  {name:<22} {times} {over_numpy:>10} {over_book:>10}"
         for name, reason in measured["unavailable"].items():
-            yield f"  {name:<22} not run: {reason}"
+            if name not in measured[part]:
+                yield f"  {name:<22} not run: {reason}"
     yield ""
     yield NOTE
 
@@ -86,8 +87,15 @@ def check_picture(path: str | os.PathLike[str]) -> None:
         advice = f"end its name with one of .{', .'.join(formats)}"
         raise InputError(f"the picture {path} is of no known format; {advice}")
     if not path.parent.is_dir():
-        reason = f"there is no directory {path.parent}"
-        raise InputError(f"the picture {path} cannot be written: {reason}")
+        raise _unwritable(path, f"there is no directory {path.parent}")
+    if path.is_dir():
+        raise _unwritable(path, "it is a directory")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise _unwritable(path, "permission denied")
+
+
+def _unwritable(path: Path, reason: str) -> InputError:
+    return InputError(f"the picture {path} cannot be written: {reason}")
 
 
 def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -98,7 +106,7 @@ def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     Raises
     ------
     InputError
-        If matplotlib is not installed, or knows no such format, or the directory does not exist.
+        If matplotlib is not installed, or knows no such format, or the file cannot be written.
     """
     check_picture(path)
     from matplotlib.figure import Figure
@@ -116,4 +124,7 @@ def plot(measured: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
         axes.invert_yaxis()
     problem = f"{measured['network']}, batch {measured['batch_size']}, {measured['dtype']}"
     figure.suptitle(f"{problem}: {measured['machine']['cpu']}")
-    figure.savefig(path)
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise _unwritable(Path(path), error.strerror or str(error)) from error

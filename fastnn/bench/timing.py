@@ -41,12 +41,18 @@ class Timing:
         return Timing(self.median * factor, self.low * factor, self.high * factor, self.rounds)
 
 
+def _nobody_told(name: str, share: float) -> None:
+    pass
+
+
 def interleave(
     contestants: Mapping[str, Contestant],
     *,
     seconds: float,
     fewest: int = 5,
     most: int = 50,
+    told: Callable[[str, float], object] = _nobody_told,
+    failed: dict[str, str] | None = None,
 ) -> dict[str, Timing]:
     """Time contestants in turn: whatever else the machine does meets all of them alike.
 
@@ -58,6 +64,11 @@ def interleave(
         most three times that, even if it makes the rounds fewer.
     fewest, most : int
         Rounds to count; with a `most` of 1 the first round is the only one, and it is counted.
+    told : callable
+        Called before each sample with the contestant's name and the share of the time that is over.
+    failed : dict, optional
+        Where to put why a contestant fails in the first round, which is left out then; without it,
+        its error is raised.
 
     Returns
     -------
@@ -69,14 +80,24 @@ def interleave(
     >>> 0 < timings["sum"].low <= timings["sum"].median <= timings["sum"].high
     True
     """
-    samples = {name: [contestant()] for name, contestant in contestants.items()}
+    samples = {}
+    for name, contestant in contestants.items():
+        told(name, 0.0)
+        try:
+            samples[name] = [contestant()]
+        except Exception as error:
+            if failed is None:
+                raise
+            failed[name] = f"{type(error).__name__}: {error}"
     if most > 1:
-        samples = {name: [] for name in contestants}
+        samples = {name: [] for name in samples}
         started = time.perf_counter()
         for i in range(most):
-            for name, contestant in contestants.items():
+            for name, values in samples.items():
+                over = (time.perf_counter() - started) / seconds if seconds else 1.0
+                told(name, min(over, 1.0))
                 _let_threads_sleep()
-                samples[name].append(contestant())
+                values.append(contestants[name]())
             elapsed = time.perf_counter() - started
             if elapsed > (seconds if i + 1 >= fewest else 3 * seconds):
                 break

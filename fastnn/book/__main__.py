@@ -3,4 +3,4 @@
 from .command import main
 
 if __name__ == "__main__":
-    main(prog_name="python -m fastnn.book")
+    main()

@@ -6,8 +6,9 @@ import os
 import runpy
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..backends import Backend, get_backend
@@ -55,23 +56,56 @@ def run_script(
 def _prepared(script: Path, arguments: Sequence[str], backend: Backend) -> Iterator[None]:
     """The interpreter as the script expects it, and as it was afterwards."""
     finder = BookFinder(book_modules(backend))
-    argv, path, meta_path = sys.argv, sys.path[:], sys.meta_path[:]
+    argv, path, modules = sys.argv, sys.path[:], sys.modules.copy()
+    directory = _current_directory()
     figures = os.environ.get(_MPLBACKEND)
     _forget(finder.packages)
     sys.argv = [str(script), *arguments]
-    sys.path.insert(0, str(script.parent))  # as Python does for a script
+    # As Python does for a script: where that is, and not the current directory.
+    if sys.path and sys.path[0] in ("", directory):
+        del sys.path[0]
+    folder = script.parent.resolve()
+    sys.path.insert(0, str(folder))
     sys.meta_path.insert(0, finder)
     if not _has_display():
         os.environ[_MPLBACKEND] = _FIGURES  # read by Matplotlib if the script imports it
     try:
         yield
     finally:
-        _forget(finder.packages)
-        sys.argv, sys.path[:], sys.meta_path[:] = argv, path, meta_path
+        with suppress(OSError):  # it may have been removed
+            os.chdir(directory)
+        _forget(finder.packages | _beside(folder, modules))
+        sys.modules.update(modules)
+        sys.argv, sys.path[:] = argv, path
+        with suppress(ValueError):
+            sys.meta_path.remove(finder)  # other finders are those of libraries that were loaded
         if figures is None:
             os.environ.pop(_MPLBACKEND, None)
         else:
             os.environ[_MPLBACKEND] = figures
+
+
+def _current_directory() -> str:
+    """Its name; that of none, if it has been removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109
+    except OSError:
+        return ""
+
+
+def _beside(folder: Path, before: dict[str, ModuleType]) -> set[str]:
+    """The modules and packages that a script has imported from its own folder."""
+    new = {name: sys.modules[name] for name in sys.modules.keys() - before.keys()}
+    files = {name: getattr(module, "__file__", None) for name, module in new.items()}
+    return {
+        name.partition(".")[0]
+        for name, file in files.items()
+        if file and name.partition(".")[0] in new and _stands_in(Path(file).resolve(), folder)
+    }
+
+
+def _stands_in(file: Path, folder: Path) -> bool:
+    return folder in (file.parent, file.parent.parent)
 
 
 def _forget(packages: set[str]) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import click
 
-from .. import __version__
-from ..errors import FastnnError
+from .. import __version__, console
 from . import backends, bench, gradcheck, train
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -35,25 +32,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     if sys.stderr is not None and sys.stderr.isatty():
         logging.getLogger("fastnn.compilation").setLevel(logging.INFO)
-    try:
-        code = cli.main(args=arguments, prog_name="fastnn", standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # so that a full disk or a closed pipe shows here
-    except click.ClickException as error:
-        _fail(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted", 130)
-    except MemoryError as error:
-        _fail(f"not enough memory: {error}")
-    except FastnnError as error:
-        _fail(str(error))
-    except OSError as error:
-        # What could not be written must not be tried again when Python exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _fail(f"the output cannot be written: {error.strerror or error}")
+    code = console.run(cli, "fastnn", arguments)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int = 2) -> NoReturn:
-    click.echo(f"fastnn: error: {' '.join(message.split())}", err=True)
-    sys.exit(code)

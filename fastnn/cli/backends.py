@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..backends import available_backends, get_backend
+from ..console import write
 
 
 @click.command("backends")
@@ -16,5 +17,5 @@ def command() -> None:
         rows.append((name, "yes" if found.available else "no", detail))
     width = max(len(name) for name, _, _ in rows)
     for name, available, detail in rows:
-        click.echo(f"{name:<{width}}  {available:<9}  {detail}")
-    click.echo(f"\nauto chooses {get_backend('auto').name} here.")
+        write(f"{name:<{width}}  {available:<9}  {detail}")
+    write(f"\nauto chooses {get_backend('auto').name} here.")

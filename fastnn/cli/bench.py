@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
+from typing import Any
 
 import click
 
+from ..console import write
 from . import options
 
 
@@ -27,7 +30,10 @@ def command(dtype: str, hidden: int, batch_size: int, as_json: bool, picture: st
 
     if picture is not None:
         report.check_picture(picture)
-    measured = measure.measure(dtype=dtype, hidden_size=hidden, batch_size=batch_size)
+    asked: dict[str, Any] = {"dtype": dtype, "hidden_size": hidden, "batch_size": batch_size}
+    if sys.stderr is not None and sys.stderr.isatty():
+        asked["progress"] = True
+    measured = measure.measure(**asked)
+    write(json.dumps(measured) if as_json else report.table(measured))
     if picture is not None:
         report.plot(measured, picture)
-    click.echo(json.dumps(measured) if as_json else report.table(measured))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,20 @@ from ..backends import Backend, get_backend
 #: Samples a step, unless somebody says otherwise: the book's.
 BATCH_SIZE = 100
 
+#: A number of things of which there must be one, and a finite number of at least 0.
+COUNT = click.IntRange(min=1)
+
+
+class _Finite(click.FloatRange):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
+
+FINITE = _Finite(min=0)
+
 _Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 backend = click.option(
@@ -23,24 +38,27 @@ backend = click.option(
 )
 threads = click.option(
     "--threads",
-    type=int,
+    type=COUNT,
     metavar="N",
     help="Threads at most; by default as many as pay.",
 )
 dtype = click.option(
     "--dtype",
+    type=click.Choice(["float64", "float32"]),
     default="float64",
     show_default=True,
-    help="float64 or float32.",
+    help="Of the parameters.",
 )
 hidden = click.option(
     "--hidden",
+    type=COUNT,
     default=50,
     show_default=True,
     help="Units of the hidden layer.",
 )
 batch_size = click.option(
     "--batch-size",
+    type=COUNT,
     default=BATCH_SIZE,
     show_default=True,
     help="Samples a step.",
@@ -49,7 +67,8 @@ batch_size = click.option(
 
 def seed(of: str) -> _Option:
     """The option ``--seed`` of a command that draws this."""
-    return click.option("--seed", default=0, show_default=True, help=f"Of {of}.")
+    kind = click.IntRange(min=0)
+    return click.option("--seed", type=kind, default=0, show_default=True, help=f"Of {of}.")
 
 
 def as_json(instead: str) -> _Option:

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
 import click
 
+from ..console import write
 from ..data import load_mnist
+from ..errors import DtypeError
 from ..networks import TwoLayerNet
 from ..training import GRADIENTS, train
 from ..validation import generator
 from . import options
+
+
+class _Directory(click.ParamType):
+    """A directory that can be looked into; what is wrong with any other is said by the system."""
+
+    name = "directory"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        try:
+            os.scandir(value).close()
+        except OSError as error:
+            self.fail(f"{value!r}: {error.strerror}.", param, ctx)
+        except ValueError as error:  # a null character in it
+            self.fail(f"{value!r}: {error}.", param, ctx)
+        return value
 
 
 @click.command("train")
@@ -21,13 +39,15 @@ from . import options
 @options.dtype
 @click.option(
     "--gradient",
+    type=click.Choice(list(GRADIENTS)),
     default="backprop",
     show_default=True,
-    help=f"How to compute it: {' or '.join(GRADIENTS)}.",
+    help="How to compute it.",
 )
 @options.hidden
 @click.option(
     "--iterations",
+    type=click.IntRange(min=0),
     default=10_000,
     show_default=True,
     help="Steps of gradient descent.",
@@ -35,6 +55,7 @@ from . import options
 @options.batch_size
 @click.option(
     "--learning-rate",
+    type=options.FINITE,
     default=0.1,
     show_default=True,
     help="Factor of the gradient in a step.",
@@ -42,6 +63,7 @@ from . import options
 @options.seed("the initial weights and the batches")
 @click.option(
     "--data",
+    type=_Directory(),
     metavar="DIR",
     help="Directory with four IDX files named as MNIST's.  [default: MNIST]",
 )
@@ -61,7 +83,11 @@ def command(
 ) -> None:
     """Train on MNIST and report accuracy and time."""
     rng = generator(seed)
-    (x_train, t_train), (x_test, t_test) = load_mnist(directory=data)
+    try:
+        (x_train, t_train), (x_test, t_test) = load_mnist(directory=data)
+    except DtypeError as error:  # its remedy is one for programs
+        fault = str(error).partition(";")[0]
+        raise click.ClickException(f"{data}: {fault}; give images of 8 bits, uint8") from error
     classes = max(10, int(t_train.max()) + 1) if t_train.dtype.kind in "iu" else 10
     layers = (x_train.shape[1], hidden, classes)
     chosen = options.chosen_backend(backend, threads, layers=layers, samples=batch_size)
@@ -90,7 +116,7 @@ def command(
         "train_accuracy": network.accuracy(x_train, t_train),
         "test_accuracy": network.accuracy(x_test, t_test),
     }
-    click.echo(json.dumps(result) if as_json else _summary(result, layers, batch_size))
+    write(json.dumps(result) if as_json else _summary(result, layers, batch_size))
 
 
 def _summary(result: dict[str, Any], layers: tuple[int, ...], batch_size: int) -> str:

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..validation import Array, positive_int
 from .compiled import evaluate_compiled, is_compiled
 from .points import copy
+from .processes import process_map
 from .values import Function, Values
 
 #: How many processes, or what maps like the built-in ``map``: SciPy's convention.
@@ -96,9 +97,8 @@ def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
         yield workers
         return
     count = None if workers in (None, -1) else positive_int(workers, "workers")
-    from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
 
-    executor: Executor
     if is_compiled(f):
         from numba import config
 
@@ -106,15 +106,15 @@ def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
         # use.
         single = f.targetoptions.get("parallel")  # type: ignore[attr-defined]
         threads = count or config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-        executor = ThreadPoolExecutor(1 if single else threads)
-    else:
-        try:
-            pickle.dumps(f)
-        except Exception as error:
-            raise InputError(
-                f"f cannot be sent to other processes ({error}); define it with def at the top "
-                "level of a module, or pass the map of a thread pool as workers"
-            ) from error
-        executor = ProcessPoolExecutor(count)
-    with executor:
-        yield executor.map
+        with ThreadPoolExecutor(1 if single else threads) as executor:
+            yield executor.map
+        return
+    try:
+        pickle.dumps(f)
+    except Exception as error:
+        raise InputError(
+            f"f cannot be sent to other processes ({error}); define it with def at the top "
+            "level of a module, or pass the map of a thread pool as workers"
+        ) from error
+    with process_map(count) as map_:
+        yield map_

@@ -1,4 +1,4 @@
-"""What the compiled kernels on disk depend on, and the removal of those that are outdated.
+"""What the compiled kernels on disk depend on, who can write them, the removal of outdated ones.
 
 Numba compiles a kernel anew when the file that it stands in has changed, but does not look at the
 functions that it calls, most of which stand in other files, nor at constants from other modules. So
@@ -14,7 +14,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import marshal
+import os
 import pkgutil
+import stat
 import sys
 import uuid
 from collections.abc import Iterator
@@ -56,6 +58,28 @@ def _modules() -> Iterator[str]:
 def _without_path(code: CodeType) -> CodeType:
     constants = (_without_path(c) if isinstance(c, CodeType) else c for c in code.co_consts)
     return code.replace(co_filename="", co_consts=tuple(constants))
+
+
+@cache
+def open_to_others(folder: str) -> Path | None:
+    """The folder, it or one above it, by which others can put files into this one; None if none.
+
+    What is read from there is unpickled and executed. In a folder with the sticky bit, such as
+    /tmp, nobody can replace what is another's. The owner of the code is trusted in any case.
+    """
+    if not hasattr(os, "getuid"):
+        return None
+    path, trusted = Path(folder).resolve(), {0, os.getuid()}
+    with suppress(OSError):  # in a zip archive
+        trusted.add(Path(__file__).stat().st_uid)
+    with suppress(OSError):
+        for place in (path, *path.parents):
+            found = place.stat()
+            foreign = place == path and found.st_uid not in trusted
+            sticky = place != path and found.st_mode & stat.S_ISVTX
+            if foreign or (found.st_mode & stat.S_IWOTH and not sticky):
+                return place
+    return None
 
 
 @cache

@@ -13,6 +13,7 @@ import logging
 import pickle
 import warnings
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -21,7 +22,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 from numba.extending import overload
 
-from ..cache import digest, discard_outdated
+from ..cache import digest, discard_outdated, open_to_others
 
 _log = logging.getLogger("fastnn.compilation")
 
@@ -72,6 +73,15 @@ def _warn_of_no_cache() -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
+@cache
+def _warn_of_others(place: Path) -> None:
+    message = (
+        f"other users can write to {place}, where compiled kernels are kept, and so run code here;"
+        f" chmod o-w {place}, or let NUMBA_CACHE_DIR name a folder of your own"
+    )
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
 class _Checked(CompileResultCacheImpl):
     """Compiled code with a checksum: a damaged page of machine code would otherwise be executed."""
 
@@ -93,6 +103,8 @@ class _KernelCache(FunctionCache):
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)
+        if (place := open_to_others(self.cache_path)) is not None:
+            _warn_of_others(place)
         discard_outdated(self.cache_path)
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple:

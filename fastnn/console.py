@@ -1,0 +1,126 @@
+"""What the command lines write, and how they end: in any encoding, also with nothing to write to.
+
+An error is one line on standard error and exit code 2; after Ctrl-C, 130.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TextIO
+
+import click
+
+from .errors import FastnnError
+
+#: The most characters of an error message that are shown.
+LONGEST = 300
+
+#: What stands for the symbols that an encoding lacks; anything else is shown by its number.
+_PLAIN = {"µ": "u", "×": "x", "−": "-", "·": "*", "→": "->", "…": "..."}
+
+
+class OutputError(Exception):
+    """Standard output or standard error cannot be written; the cause is chained."""
+
+
+def write(text: str, *, error: bool = False) -> None:
+    """Write a text and a line feed to standard output, or standard error, if there is one."""
+    stream = sys.stderr if error else sys.stdout
+    if stream is None:  # of a program without a console
+        return
+    try:
+        try:
+            stream.write(f"{text}\n")
+        except UnicodeEncodeError:
+            stream.write("".join(_writable(c, stream.encoding) for c in text) + "\n")
+        stream.flush()
+    except OSError as reason:
+        _silence(stream)
+        raise OutputError(f"the output cannot be written: {reason.strerror or reason}") from reason
+
+
+def _writable(character: str, encoding: str) -> str:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return _PLAIN.get(character) or character.encode("ascii", "backslashreplace").decode()
+    return character
+
+
+def _silence(stream: TextIO) -> None:
+    """Send to nowhere what is left to write: Python would try again when it exits."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> Any:
+    """What a command returns for these arguments, or those of the process; else it is the end."""
+    completion = f"_{name.upper()}_COMPLETE"
+    try:
+        if instruction := os.environ.get(completion):
+            from click.shell_completion import shell_complete
+
+            sys.exit(shell_complete(command, {}, name, completion, instruction))
+        # Not command.main: it takes an EOFError for Ctrl-C, and ends with 1 where a pipe is closed.
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        with _warnings_in_one_line(name), command.make_context(name, given) as context:
+            result = command.invoke(context)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return result
+    except click.exceptions.Exit as done:  # the help was shown
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        fail(name, error.format_message())
+    except KeyboardInterrupt:
+        fail(name, "interrupted", 130)
+    except MemoryError as error:
+        fail(name, f"not enough memory: {error}" if str(error) else "not enough memory")
+    except (FastnnError, OutputError) as error:
+        fail(name, str(error))
+    except OSError as error:
+        fail(name, _explained(error))
+
+
+def fail(name: str, message: str, code: int = 2) -> NoReturn:
+    """Say why the program ends, and end it."""
+    with suppress(OutputError):  # then nobody can be told
+        write(f"{name}: error: {one_line(message)}", error=True)
+    sys.exit(code)
+
+
+def one_line(text: str) -> str:
+    """A text as one line that any terminal can show: without control characters, not too long."""
+    text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    half = (LONGEST - 5) // 2
+    return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
+
+
+def _explained(error: OSError) -> str:
+    """Of Click's own output, such as the help, or of a file."""
+    reason = error.strerror or str(error)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what could not be written is still there
+    except OSError:
+        _silence(sys.stdout)
+        return f"the output cannot be written: {reason}"
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+@contextmanager
+def _warnings_in_one_line(name: str) -> Iterator[None]:
+    """Without the line of the source, which says nothing to who uses a program."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        with suppress(OutputError):
+            write(f"{name}: warning: {one_line(str(message))}", error=True)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
