@@ -190,12 +190,12 @@ class Doors:
 
         A user may have assigned it.
         """
-        self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
         if self.params.keys() != self._shapes.keys():
             raise InputError(
                 f"params has the entries {shown(list(self.params))}; "
                 f"a {type(self).__name__} has {list(self._shapes)}"
             )
+        self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
         for name, shape in self._shapes.items():
             parameter = self.params[name]
             if isinstance(parameter, np.matrix | np.ma.MaskedArray):

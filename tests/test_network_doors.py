@@ -114,9 +114,8 @@ def test_one_output_is_no_probability(backend):
         lambda: TwoLayerNet(2, 5, 1, backend=backend),
         lambda: SimpleNet(2, 1, backend=backend),
     ):
-        with pytest.raises(InputError, match=r"single output.*'mean_squared_error'") as caught:
+        with pytest.raises(InputError, match=r"single output.*'mean_squared_error'"):
             construct()
-        assert_is_a_message(caught.value)
 
 
 @pytest.mark.parametrize("values", [VALUES, VALUES.astype(int), VALUES > 2, VALUES.astype(">f4")])
@@ -141,6 +140,9 @@ def test_values_of_a_regression_may_be_a_column_or_not(backend, values):
         ]
         np.testing.assert_array_equal(histories[0].loss, histories[1].loss)
         assert histories[0].iterations == histories[0].train_accuracy == []
+    for t, match in [(values[:5], r"\(5,\); give values of shape \(6,\)"), (3, "values of shape")]:
+        with pytest.raises(InputError, match=match):
+            flat.loss(X, t)
     found = functions.mean_squared_error(column + 0.5, values)
     assert found == pytest.approx(6 * 0.125)
 
@@ -189,10 +191,7 @@ def test_probabilities_may_be_rounded(backend, dtype, kind):
     net = make(backend, dtype=dtype)
     net.loss(X, T.astype(kind))
     if kind[0] == "f":
-        net.loss(X, RNG.dirichlet([1.0] * 3, 6).astype(kind))
-
-
-RNG = np.random.default_rng(0)
+        net.loss(X, np.random.default_rng(0).dirichlet([1.0] * 3, 6).astype(kind))
 
 
 # -- 4. sizes that no memory holds -----------------------------------------------------------------
@@ -213,11 +212,8 @@ def test_impossible_sizes_are_refused_before_anything_changes(backend):
         with pytest.raises(InputError):
             backend.empty(shape, "float64")
     for sizes in ((10**12, 10**12, 2), (10**6, 10**7, 2), (2, 2, 10**5000)):
-        with pytest.raises((InputError, HostMemoryError)) as caught:
+        with pytest.raises((InputError, HostMemoryError)):
             TwoLayerNet(*sizes, backend=backend, rng=rng)
-        assert_is_a_message(caught.value)
-    with pytest.raises((InputError, MemoryError)):
-        SimpleNet(10**7, 10**7, backend=backend)
 
 
 # -- 5. messages -----------------------------------------------------------------------------------
@@ -236,6 +232,13 @@ STRANGE = [
         type(WORDS, (), {})(),
     ),
 ]
+
+
+def holding(name):
+    net = make("numpy")
+    if not isinstance(name, np.ndarray | list | dict):
+        net.params[name] = X
+    return net
 
 
 @pytest.mark.parametrize("value", STRANGE, ids=lambda value: shown(value)[:20])
@@ -261,6 +264,9 @@ def test_messages_are_one_short_line(value):
         lambda: fastnn.gradient_check(value, X, T),
         lambda: fastnn.gradient_check(net, X, T, method=value, tolerance=value, rng=value),
         lambda: net.numerical_gradient(X, T, value, value),
+        lambda: fastnn.numerical_gradient(np.sum, X.copy(), scheme=value, h=value),
+        lambda: fastnn.numerical_gradient_rows(np.sum, X.copy(), scheme=value, h=value),
+        lambda: holding(value).predict(X),
         lambda: fastnn.get_backend("auto", multiplications=value),
         lambda: fastnn.get_backend("numpy", threads=value),
         lambda: fastnn.get_backend(f"numpy:{shown(value)}{'9' * 5000}"),

@@ -183,7 +183,7 @@ def get_backend(
     if isinstance(backend, Backend):
         if threads is not None:
             raise DtypeError(
-                f"threads={threads} goes with a backend's name, "
+                f"threads={shown(threads)} goes with a backend's name, "
                 f"not with an instance; write {backend.name!r}"
             )
         return backend

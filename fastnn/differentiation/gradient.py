@@ -8,11 +8,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..functions import DEFAULT_STEP
-from ..validation import Array, array_namespace, real_number
+from ..validation import Array, array_namespace, choice, real_number
 from .book import book_quotients, is_books_case, warn_of_doubts
 from .perturbed import of_point
 from .points import float_array
 from .quotients import gradient_of
+from .steps import SCHEMES
 from .tasks import Workers
 from .values import Function
 
@@ -106,6 +107,7 @@ def numerical_gradient(
     >>> numerical_gradient(lambda p: np.exp(p).sum(), x, scheme="complex", h="auto") - np.exp(x)
     array([0., 0.])
     """
+    choice(scheme, "scheme", SCHEMES)
     x = float_array(x)
     xp = np if type(x) is np.ndarray else array_namespace(x)
     if vectorized and workers is not None:

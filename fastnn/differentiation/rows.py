@@ -8,11 +8,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..functions import DEFAULT_STEP
-from ..validation import Array, array_namespace, real_number
+from ..validation import Array, array_namespace, choice, real_number
 from .book import book_quotients, is_books_case, warn_of_doubts
 from .perturbed import of_rows
 from .points import float_array
 from .quotients import gradient_of
+from .steps import SCHEMES
 from .values import Function
 
 
@@ -57,6 +58,7 @@ def numerical_gradient_rows(
     array([[6., 8.],
            [0., 4.]])
     """
+    choice(scheme, "scheme", SCHEMES)
     X = float_array(X, "X")
     xp = array_namespace(X)
     if X.ndim < 2:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..validation import Array, array_namespace, numpy_dtype, positive_int, real_array
+from ..validation import Array, array_namespace, numpy_dtype, positive_int, real_array, shown
 
 
 def float_array(x: Array, name: str = "x") -> Array:
@@ -207,7 +207,7 @@ def maxout(x: Array, pieces: int | None = None) -> Array:
     pieces = positive_int(pieces, "pieces")
     if x.shape[-1] % pieces:
         raise InputError(
-            f"pieces={pieces} does not divide the {x.shape[-1]} values of the last axis"
+            f"pieces={shown(pieces)} does not divide the {x.shape[-1]} values of the last axis"
         )
     units = x.shape[-1] // pieces
     return xp.max(xp.reshape(x, (*x.shape[:-1], units, pieces)), axis=-1)

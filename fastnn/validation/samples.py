@@ -61,24 +61,23 @@ def check_targets(
     """
     t = real_array(t, name) if xp is None else t
     xp = array_namespace(t) if xp is None else xp
-    if values and classes == 1:
-        if t.ndim == 0 and single:
-            t = xp.reshape(t, (1, 1))
-        elif t.ndim == 1:
-            t = xp.reshape(t, (-1, 1))
+    values = values and classes == 1
+    if values and (t.shape == (samples,) or (single and t.ndim == 0)):
+        t = xp.reshape(t, (samples, 1))
     labels = numpy_dtype(t).kind in "iu"
     if single and (
         t.ndim == 0 or (t.ndim == 1 and t.shape[0] == classes and not (classes == 1 and labels))
     ):
         t = xp.reshape(t, (1, -1) if t.ndim else (1,))
-    if t.ndim == 1:
+    if t.ndim == 1 and not values:
         if t.shape[0] != samples:
             raise InputError(f"{name} holds {t.shape[0]} labels, but x holds {samples} samples")
         return check_labels(t, classes, name, xp=xp)
     if t.shape != (samples, classes):
+        kinds = ("values", "the same") if values else ("labels", "one-hot or soft targets")
         raise InputError(
-            f"{name} has shape {tuple(t.shape)}; give labels of shape ({samples},), "
-            f"or one-hot or soft targets of shape ({samples}, {classes})"
+            f"{name} has shape {tuple(t.shape)}; give {kinds[0]} of shape ({samples},), "
+            f"or {kinds[1]} of shape ({samples}, {classes})"
         )
     check_finite(t, name, xp)
     return t

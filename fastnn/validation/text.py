@@ -24,7 +24,8 @@ def shown(value: Any) -> str:
     try:
         return one_line(_short.repr(value), LONGEST_VALUE)
     except Exception:  # a number of too many digits, or what somebody wrote for a class of theirs
-        return f"<{kind(value)}>"
+        digits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
+        return f"<{kind(value)}{digits}>"
 
 
 def kind(value: Any) -> str:
