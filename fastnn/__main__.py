@@ -3,19 +3,27 @@
 import os
 import sys
 import threading
+from typing import NoReturn
 
 
 def main() -> None:
     """Load and run the command line; loading takes some tenths of a second."""
     try:
         _spare_threads()
-        from .cli import main as run
-
+        try:
+            from .cli import main as run
+        except (ImportError, MemoryError) as error:  # a library is missing, or not in one piece
+            reason = " ".join(str(error).split())[-200:]
+            _end(f"it cannot be loaded ({type(error).__name__}: {reason})", 2)
         run()
     except KeyboardInterrupt:
-        if sys.stderr is not None:
-            sys.stderr.write("fastnn: error: interrupted\n")
-        sys.exit(130)
+        _end("interrupted", 130)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    if sys.stderr is not None:
+        sys.stderr.write(f"fastnn: error: {message}\n")
+    sys.exit(code)
 
 
 def _spare_threads() -> None:

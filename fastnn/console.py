@@ -5,6 +5,7 @@ An error is one line on standard error and exit code 2; after Ctrl-C, 130.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -22,6 +23,9 @@ LONGEST = 300
 #: What stands for the symbols that an encoding lacks; anything else is shown by its number.
 _PLAIN = {"µ": "u", "×": "x", "−": "-", "·": "*", "→": "->", "…": "..."}
 
+#: What is wrong with an output: it is closed, full, too large, or broken.
+_UNWRITABLE = {errno.EPIPE, errno.EBADF, errno.ENOSPC, errno.EFBIG, errno.EIO}
+
 
 class OutputError(Exception):
     """Standard output or standard error cannot be written; the cause is chained."""
@@ -34,9 +38,10 @@ def write(text: str, *, error: bool = False) -> None:
         return
     try:
         try:
-            stream.write(f"{text}\n")
+            stream.write(text)
         except UnicodeEncodeError:
-            stream.write("".join(_writable(c, stream.encoding) for c in text) + "\n")
+            stream.write("".join(_writable(c, stream.encoding) for c in text))
+        stream.write("\n")  # by itself: Python without buffers says nothing of what was cut off
         stream.flush()
     except OSError as reason:
         _silence(stream)
@@ -82,6 +87,8 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
         fail(name, f"not enough memory: {error}" if str(error) else "not enough memory")
     except (FastnnError, OutputError) as error:
         fail(name, str(error))
+    except ImportError as error:  # of a library that is loaded when it is needed
+        fail(name, f"{error.name or 'a library'} cannot be loaded: {error}")
     except OSError as error:
         fail(name, _explained(error))
 
@@ -104,13 +111,12 @@ def one_line(text: str) -> str:
 def _explained(error: OSError) -> str:
     """Of Click's own output, such as the help, or of a file."""
     reason = error.strerror or str(error)
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()  # what could not be written is still there
-    except OSError:
-        _silence(sys.stdout)
-        return f"the output cannot be written: {reason}"
-    return f"{error.filename}: {reason}" if error.filename else reason
+    if error.filename:
+        return f"{error.filename}: {reason}"
+    if error.errno not in _UNWRITABLE or sys.stdout is None:
+        return reason
+    _silence(sys.stdout)
+    return f"the output cannot be written: {reason}"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def cli(context: click.Context) -> None:
     """Train the two-layer network of "Deep Learning from Scratch" on the hardware at hand."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        console.write(context.get_help())
 
 
 for module in (train, backends, bench, gradcheck):

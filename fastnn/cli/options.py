@@ -14,8 +14,18 @@ from ..backends import Backend, get_backend
 #: Samples a step, unless somebody says otherwise: the book's.
 BATCH_SIZE = 100
 
-#: A number of things of which there must be one, and a finite number of at least 0.
-COUNT = click.IntRange(min=1)
+#: No memory holds more of anything than this.
+_MOST = 2**48
+
+
+class Count(click.IntRange):
+    """A number of things, of which there must be so many at least."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        number = super().convert(value, param, ctx)
+        if number > _MOST:
+            self.fail(f"{number} is more than any memory holds.", param, ctx)
+        return number
 
 
 class _Finite(click.FloatRange):
@@ -26,6 +36,8 @@ class _Finite(click.FloatRange):
         return number
 
 
+#: A number of things of which there must be one, and a finite number of at least 0.
+COUNT = Count(min=1)
 FINITE = _Finite(min=0)
 
 _Option = Callable[[Callable[..., Any]], Callable[..., Any]]

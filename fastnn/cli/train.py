@@ -47,7 +47,7 @@ class _Directory(click.ParamType):
 @options.hidden
 @click.option(
     "--iterations",
-    type=click.IntRange(min=0),
+    type=options.Count(min=0),
     default=10_000,
     show_default=True,
     help="Steps of gradient descent.",

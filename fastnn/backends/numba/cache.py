@@ -70,8 +70,8 @@ def open_to_others(folder: str) -> Path | None:
     if not hasattr(os, "getuid"):
         return None
     path, trusted = Path(folder).resolve(), {0, os.getuid()}
-    with suppress(OSError):  # in a zip archive
-        trusted.add(Path(__file__).stat().st_uid)
+    with suppress(OSError):  # there is no file in a zip archive, and no name in a frozen program
+        trusted.add(Path(globals().get("__file__", "")).stat().st_uid)
     with suppress(OSError):
         for place in (path, *path.parents):
             found = place.stat()
