@@ -60,6 +60,15 @@ def train(
     the gradient of the loss on those rows. The row numbers come from one NumPy Generator on the
     host, so the same seed gives the same batches on every backend.
 
+    The same call in the same process, from the same parameters and seed, gives the same bits, also
+    while other threads train other networks: on NumPy and Numba the threads of the BLAS belong to
+    the whole process, so trainings that want another number of them take turns, at least an epoch
+    each. Who limits the BLAS from elsewhere meanwhile may change the last bits.
+
+    A network and its data are for one thread at a time. An entry of `params` that another thread
+    replaces meanwhile may never be trained, and what data that it changes do to the result is not
+    defined.
+
     Parameters
     ----------
     network : Network
@@ -96,8 +105,8 @@ def train(
         If the data do not fit the network, an argument is impossible, or there is no memory for
         such batches; nothing has been changed then.
     DivergenceError
-        If the loss ceases to be finite; noticed at the end of an epoch or, if that is shorter, of
-        32 steps.
+        If the loss or a parameter ceases to be finite; noticed at the end of an epoch or, if that
+        is shorter, of 32 steps; of a parameter after an evaluation, and at the end of the training.
 
     Examples
     --------
@@ -115,7 +124,7 @@ def train(
     batch_size = positive_int(batch_size, "batch_size")
     check_size(iterations, network.dtype, f"iterations={shown(iterations)}")
     check_size(batch_size, np.int64, f"batch_size={shown(batch_size)}")
-    learning_rate = real_number(learning_rate, "learning_rate", minimum=0)
+    learning_rate = _learning_rate(learning_rate, network.dtype)
     choice(gradient, "gradient", GRADIENTS)
     rng = generator(rng)
     data = network.dataset(x_train, t_train, "train")
@@ -151,7 +160,7 @@ def train(
     with (
         progress_bar(iterations, progress, unit="it") as bar,
         backend.current(),
-        backend.limit_threads(batch_size * network.size),
+        backend.limit_threads(batch_size * network.size) as turn,
         np.errstate(invalid="ignore"),
     ):
         # On a copy, so that for exactly these types everything is compiled and loaded before the
@@ -163,6 +172,8 @@ def train(
         started = time.perf_counter()
         stretch = max(epoch, min(FEWEST_STEPS, MOST_ROWS // batch_size))
         for first in range(0, iterations, stretch):
+            if turn is not None:
+                turn.give_way()
             last = min(first + stretch, iterations)
             # The row numbers of many steps at a time: they reach a GPU in one copy, and its losses
             # come back in one.
@@ -173,21 +184,28 @@ def train(
                 end = i + 1 - first
                 run(rows[begin:end, ...], losses[begin:end, ...])
                 history.iterations.append(i)
+                broken = count_broken(network)
                 found += [
-                    (accuracies, count_correct(network, kept), len(kept))
+                    # Negative, in the one number that comes back, if the network has no accuracy.
+                    (i, accuracies, count_correct(network, kept) - broken * (len(kept) + 1), kept)
                     for kept, accuracies in evaluations
                 ]
                 begin = end
             run(rows[begin:, ...], losses[begin:, ...])
             # Up to here nothing of these steps has waited for a GPU.
             history.loss[first:last] = backend.to_numpy(losses)
-            for accuracies, correct, samples in found:
-                accuracies.append(float(backend.to_numpy(correct)) / samples)
             _check_finite(history.loss, first, last, learning_rate)
+            for i, accuracies, correct, kept in found:
+                accuracy = float(backend.to_numpy(correct)) / len(kept)
+                _check_parameters(accuracy >= 0, i, learning_rate)
+                accuracies.append(accuracy)
             if bar is not None:
                 bar.update(last - first)
         backend.synchronize()
         history.seconds = time.perf_counter() - started
+        if iterations:  # also what came out of the last step, of which there is no loss any more
+            finite = not backend.to_numpy(count_broken(network))
+            _check_parameters(finite, iterations - 1, learning_rate)
     return history
 
 
@@ -229,6 +247,21 @@ def count_correct(network: Network, data: Dataset) -> Array:
     return sum(network.count_correct(x, t) for x, t in data.chunks(EVALUATION_CHUNK))
 
 
+def count_broken(network: Network) -> Array:
+    """How many parameters are NaN or infinite: a scalar that stays with the backend."""
+    xp = network.backend.xp
+    return sum(xp.count_nonzero(~xp.isfinite(p)) for p in network.params.values())
+
+
+def _learning_rate(value: Any, dtype: np.dtype) -> float:
+    rate = real_number(value, "learning_rate", minimum=0)
+    if rate > float(np.finfo(dtype).max):
+        raise InputError(
+            f"learning_rate={rate:g} is beyond the range of {dtype}, in which the network computes"
+        )
+    return rate
+
+
 def _check_finite(loss: np.ndarray, first: int, last: int, learning_rate: float) -> None:
     finite = np.isfinite(loss[first:last])
     if not finite.all():
@@ -236,5 +269,14 @@ def _check_finite(loss: np.ndarray, first: int, last: int, learning_rate: float)
         raise DivergenceError(
             f"the loss is {loss[i]} at iteration {i}: training diverged, "
             "and the parameters are of no use any more; "
+            f"start again with a learning_rate smaller than {learning_rate:g}"
+        )
+
+
+def _check_parameters(finite: bool, i: int, learning_rate: float) -> None:
+    if not finite:
+        raise DivergenceError(
+            f"the parameters are not finite after iteration {i}: training diverged, "
+            "and they are of no use any more; "
             f"start again with a learning_rate smaller than {learning_rate:g}"
         )

@@ -20,8 +20,12 @@ every step computes the change of a quantity instead of the changed quantity:
 
 T is a power series in Δz whose coefficients Σₖ pₖ·vₖᵐ/m! do not depend on i: five terms are exact
 to rounding as long as |Δz·v| ≤ :data:`SERIES_BOUND`, and make the cost of a perturbation
-independent of the number of outputs. Beyond that bound the exponentials are evaluated one by one.
-The squared error is closed form in Δz, and W2 and b2 move a single logit.
+independent of the number of outputs. Beyond that bound the exponentials are evaluated one by one,
+and not from probabilities, which may be too small for a number and large after the step: D/p_c is
+Σₖ exp(rₖ + Δz·vₖ), with rₖ the logit of k less that of the target, and with no exponent above
+:data:`.loss_ratios.LARGEST_EXPONENT`, from where on p_c/D is nothing beside ε.
+The squared error is closed form in Δz, and W2 and b2 move a single logit. That is exact to rounding
+for steps of any size; what the logits themselves have lost to rounding, the exponents have, too.
 
 Everything is computed in float64, whatever the dtype of the network: in float32 the coefficients
 alone would cost the digits that the form of the differences saves.
@@ -38,6 +42,7 @@ from typing import Any, NamedTuple
 
 from ..functions import ACTIVATIONS, LOG_GUARD, LOSSES, Activation, one_hot
 from ..validation import Array
+from .loss_ratios import Sums, cut_off, directly, log_ratio, moved_logit, without_each
 
 #: |Δz·v| up to which five terms of the series of T are enough: relative to the first, the sixth is
 #: (2e-3)⁵/720 = 4e-17.
@@ -126,32 +131,34 @@ def _cross_entropy(
     xp: Any, network: Evaluated, f: Activation, h: float, features: Features
 ) -> tuple[Array, Array]:
     """L(+h) − L(−h) of the cross-entropy, target by target."""
-    x, t, a, z, _, p, W2 = network
+    x, t, a, z, logits, p, W2 = network
     hidden, output = _no_differences(xp, network)
-    others, samples, outputs = _sum_of_others(xp, p), p.shape[0], p.shape[1]
+    others, samples, outputs = without_each(xp, logits), p.shape[0], p.shape[1]
     kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
     numbers = xp.nonzero(xp.ones_like(p[0, ...]))[0]
     for n in range(samples):
         some = features(x[n, ...])
         u = h * x[n, some, None]
         up, down = f.change(xp, a[n, ...], u), f.change(xp, a[n, ...], -u)
+        step = h * z[n, :, None]
         for target in range(outputs):
             weight = float(t[n, target]) / samples
             if weight == 0:
                 continue
-            odds = kept[n, target], guard[n, target]
             v = (W2 - W2[:, target, None]).T
-            sums = _exponential_sums(xp, p[n, ...], v, up, down)
-            hidden[some, :] += _log_ratio(xp, *sums, *odds, weight)
+            r = logits[n, ...] - logits[n, target]
+            sums = _series(xp, p[n, ...], v, up, down)
+            if sums is not None:
+                odds = kept[n, target], guard[n, target]
+                hidden[some, :] += log_ratio(xp, *sums, *odds, weight)
+            else:
+                hidden[some, :] += directly(xp, r, v, up, down, weight)
             # Moving the target's own logit is moving all the others the other way.
-            own = numbers == target
-            share, rest = (
-                xp.where(own, others[n, ...], p[n, ...]),
-                xp.where(own, p[n, ...], others[n, ...]),
-            )
-            step = xp.where(own, -h * xp.ones_like(share), h) * z[n, :, None]
-            above, below = ((share * xp.expm1(s), rest + share * xp.exp(s)) for s in (step, -step))
-            output += _log_ratio(xp, above, below, *odds, weight)
+            own, one = numbers == target, xp.ones_like(r)
+            highest, total = others[0][n, ...] - logits[n, target], others[1][n, ...]
+            moved = xp.where(own, total, one), xp.where(own, highest, r)
+            rest = xp.where(own, one, total * xp.exp(cut_off(xp, highest)))
+            output += moved_logit(xp, rest, moved, xp.where(own, -step, step), weight)
     return hidden, output
 
 
@@ -201,31 +208,22 @@ def _by_evaluation(
 DIFFERENCES = {"cross_entropy": _cross_entropy, "mean_squared_error": _squared_error}
 
 
-def _exponential_sums(
-    xp: Any, p: Array, v: Array, up: Array, down: Array
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """T = Σₖ pₖ·expm1(Δz·vₖ) and D = Σₖ pₖ·exp(Δz·vₖ) for two increments Δz.
+def _series(xp: Any, p: Array, v: Array, up: Array, down: Array) -> tuple[Sums, Sums] | None:
+    """T = Σₖ pₖ·expm1(Δz·vₖ) and D = 1 + T for two increments Δz; None where they are too large.
 
     They are of shape (features, units); v is (outputs, units).
     """
     largest = xp.maximum(abs(up), abs(down))
     reach = xp.max(largest, axis=0) * xp.max(abs(v), axis=0)
-    if bool(xp.all(reach <= SERIES_BOUND)):
-        power = p[:, None]
-        coefficients = []
-        for m in range(1, 6):
-            power = power * v / m
-            coefficients.append(xp.sum(power, axis=0))
-        sums = [_polynomial(dz, coefficients) for dz in (up, down)]
-        return (sums[0], 1 + sums[0]), (sums[1], 1 + sums[1])
-    first, second = (
-        (
-            sum(p[k] * xp.expm1(dz * v[k, ...]) for k in range(p.shape[0])),
-            sum(p[k] * xp.exp(dz * v[k, ...]) for k in range(p.shape[0])),
-        )
-        for dz in (up, down)
-    )
-    return first, second
+    if not bool(xp.all(reach <= SERIES_BOUND)):
+        return None
+    power = p[:, None]
+    coefficients = []
+    for m in range(1, 6):
+        power = power * v / m
+        coefficients.append(xp.sum(power, axis=0))
+    sums = [_polynomial(dz, coefficients) for dz in (up, down)]
+    return (sums[0], 1 + sums[0]), (sums[1], 1 + sums[1])
 
 
 def _polynomial(x: Array, coefficients: list[Array]) -> Array:
@@ -235,36 +233,3 @@ def _polynomial(x: Array, coefficients: list[Array]) -> Array:
         result += c
         result *= x
     return result
-
-
-def _log_ratio(
-    xp: Any,
-    up: tuple[Array, Array],
-    down: tuple[Array, Array],
-    kept: Array,
-    guard: Array,
-    weight: float,
-) -> Array:
-    """L(+h) − L(−h) of a target of this weight, from T and D at +h and at −h, ρ and κ."""
-    (T_up, D_up), (T_down, D_down) = up, down
-    difference = T_up - T_down
-    # The logarithm of a ratio above one: below one, its distance from zero is what would be lost.
-    rises = difference > 0
-    smaller, larger = xp.where(rises, D_down, D_up), xp.where(rises, D_up, D_down)
-    larger *= guard
-    larger += kept
-    larger *= smaller
-    ratio = abs(difference)
-    ratio *= kept
-    ratio /= larger
-    result = xp.copysign(xp.log1p(ratio), difference)
-    result *= weight
-    return result
-
-
-def _sum_of_others(xp: Any, p: Array) -> Array:
-    """1 − p without cancellation: for each output the sum of all the other probabilities."""
-    return xp.stack(
-        [xp.sum(p[:, :k], axis=1) + xp.sum(p[:, k + 1 :], axis=1) for k in range(p.shape[1])],
-        axis=1,
-    )

@@ -131,7 +131,9 @@ class Machine:
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
         """Use as many threads as pay for so many multiplications, until the context is left.
 
-        For a loop whose steps take that many.
+        For a loop whose steps take that many. What the context gives, if it gives something, has a
+        method `give_way`, for the loop to call now and then: others may wait for their turn with
+        another number of threads.
         """
         return nullcontext()
 

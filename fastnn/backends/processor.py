@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from .turns import TURNS, Turn, blas
 
 #: Below how many multiplications in its largest product a step runs on one BLAS thread, and from
 #: how many on all of them. In between it depends on the machine, and on what else that does,
@@ -35,30 +36,21 @@ def cpu_name() -> str:
     return f"{name}, {cores} core{'s' if cores != 1 else ''}"
 
 
-def threads_that_pay(multiplications: int) -> AbstractContextManager[Any]:
+def threads_that_pay(multiplications: int) -> AbstractContextManager[Turn]:
     """One BLAS thread in this context, if steps of so many multiplications are slower on more."""
-    if multiplications >= LARGE:
-        return nullcontext()
-    blas = _blas()
-    threads = max((library["num_threads"] for library in blas.info()), default=1)
+    if multiplications >= LARGE or TURNS.is_mine:
+        return Turn(None)
+    threads = TURNS.available()
     if threads == 1 or (
         multiplications >= SMALL and _threads_pay(multiplications.bit_length(), threads)
     ):
-        return nullcontext()
-    return blas.limit(limits=1)
+        return Turn(None)
+    return Turn(1)
 
 
-def blas_threads(count: int) -> AbstractContextManager[Any]:
+def blas_threads(count: int) -> AbstractContextManager[Turn]:
     """Give the BLAS so many threads until the context is left."""
-    return _blas().limit(limits=count)
-
-
-def _blas() -> Any:
-    from threadpoolctl import (
-        ThreadpoolController,
-    )  # looks at every library that is loaded, so only when needed
-
-    return ThreadpoolController().select(user_api="blas")
+    return Turn(count)
 
 
 #: What was measured of products of so many bits on so many threads.
@@ -94,14 +86,18 @@ def _measure(bits: int, threads: int) -> bool:
     out = np.empty_like(a)
 
     def duration(count: int) -> float:
-        with blas_threads(count):
+        with blas().limit(limits=count):
             np.matmul(a, a, out=out)
             started = time.perf_counter()
             for _ in range(5):
                 np.matmul(a, a, out=out)
             return time.perf_counter() - started
 
-    one, several = zip(*((duration(1), duration(threads)) for _ in range(7)), strict=True)
+    TURNS.enter(object())  # alone
+    try:
+        one, several = zip(*((duration(1), duration(threads)) for _ in range(7)), strict=True)
+    finally:
+        TURNS.leave()
     pay = bool(np.median(several) < 0.9 * np.median(one))
     logging.getLogger("fastnn").debug(
         "%d BLAS threads for products of some 2**%d multiplications", threads if pay else 1, bits

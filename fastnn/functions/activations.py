@@ -116,19 +116,31 @@ def _sigmoid_derivative(xp: Any, z: Array) -> Array:
     return z * (1 - z)
 
 
+#: s·(1 − s) of a sigmoid down to which its increment follows from exponentials of a and u alone:
+#: both are normal numbers, in either dtype.
+SATURATED = 1e-30
+
+
 def _sigmoid_increment(xp: Any, a: Array, u: Array) -> Array:
     """s·(1 − s)·E / (1 + s·E) with s = sigmoid(a) and E = expm1(u).
 
     Written with 1 − s = sigmoid(−a) and, for positive u, divided through by e^u, so that it holds
-    for saturated units and large u.
+    for saturated units and large u. Only where s or 1 − s is hardly above the smallest numbers it
+    is ±sigmoid(b)·sigmoid(−c)·(1 − e^−|u|), b and c being the larger and the smaller of a and
+    a + u: an exponential for each unit and increment, where the other form has one for each.
     """
     with np.errstate(over="ignore", under="ignore"):
         s, opposite = _sigmoid(xp, a), _sigmoid(xp, -a)
-    decay = xp.exp(-abs(u))
-    change = xp.copysign(-xp.expm1(-abs(u)), u)
+        slope = s * opposite
+        decay = xp.exp(-abs(u))
+        change = xp.copysign(-xp.expm1(-abs(u)), u)
+        if not bool(xp.min(slope) > SATURATED):
+            moved = a + u
+            ends = _sigmoid(xp, xp.maximum(a, moved)), _sigmoid(xp, -xp.minimum(a, moved))
+            return ends[0] * ends[1] * change
     rises, one = u > 0, xp.ones_like(u)
     above, below = xp.where(rises, one, decay), xp.where(rises, decay, one)
-    return (s * opposite) * change / (above * s + below * opposite)
+    return slope * change / (above * s + below * opposite)
 
 
 # -- hyperbolic tangent ----------------------------------------------------------------------------

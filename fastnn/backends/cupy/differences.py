@@ -33,7 +33,7 @@ def numerical_gradient(
     losses = xp.empty(len(x), np.float64)
     units, outputs = W2.shape
     pairs = outputs if t.ndim == 2 and loss == "cross_entropy" else 1
-    sample_bytes = 8 * (2 * units + 3 * outputs + 4 * pairs + 2) + 8 * pairs * units * W1.itemsize
+    sample_bytes = 8 * (2 * units + 4 * outputs + 4 * pairs + 2) + 8 * pairs * units * W1.itemsize
     chunk = max(WORKSPACE_BYTES // sample_bytes, 1)
     for first in range(0, len(x), chunk):
         some = slice(first, first + chunk)
@@ -71,7 +71,8 @@ def _differences(
     empty, real = kernels.xp.empty, TYPES[W1.dtype]
     samples, (features, units), outputs = len(x), W1.shape, W2.shape[1]
     a, z = empty((samples, units), np.float64), empty((samples, units + 1), np.float64)
-    y, others, exponentials = (empty((samples, outputs), np.float64) for _ in range(3))
+    y, logits = (empty((samples, outputs), np.float64) for _ in range(2))
+    others = empty((samples, outputs, 2), np.float64)
     counts, classes = empty(samples, np.int64), empty((samples, pairs), np.int64)
     odds = empty((samples, pairs, 3), np.float64)
     coefficients = empty((samples, pairs, units, 8), W1.dtype)
@@ -92,7 +93,7 @@ def _differences(
             z,
             y,
             others,
-            exponentials,
+            logits,
             *outcome,
             units,
             outputs,
@@ -114,7 +115,7 @@ def _differences(
         (
             *kernels.samples(x),
             a,
-            y,
+            logits,
             W2,
             *outcome[1:],
             coefficients,
@@ -135,6 +136,7 @@ def _differences(
             z,
             y,
             others,
+            logits,
             *outcome[1:],
             dW2,
             db2,

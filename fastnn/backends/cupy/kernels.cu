@@ -6,8 +6,8 @@
 // bits. Every thread of a block reaches every barrier. The host passes integers as long long and
 // real numbers as double; where an array is optional, its pointer may be null.
 //
-// The host compiles this with -DLOG_GUARD and -DSERIES_BOUND, the constants of
-// fastnn/functions/losses.py and fastnn/backends/incremental.py.
+// The host compiles this with -DLOG_GUARD, -DSERIES_BOUND and -DLARGEST_EXPONENT, the constants of
+// fastnn/functions/losses.py and of incremental.py and loss_ratios.py in fastnn/backends.
 
 typedef long long integer;
 
@@ -372,6 +372,11 @@ struct Pair {
     double guard;  // ε / (p + ε)
 };
 
+// The highest of all logits but one, and Σ exp of them less that.
+struct Others {
+    double highest, total;
+};
+
 // Of a unit in a pair: how its output and the loss change. With the squared error, the first two
 // derivatives take the place of d.
 template <class T> struct alignas(16) Coefficients { // aligned to be loaded 16 bytes at a time
@@ -381,45 +386,49 @@ template <class T> struct alignas(16) Coefficients { // aligned to be loaded 16 
 };
 
 // From the pre-activations a of the hidden layer, with a row of threads for each sample's outputs:
-// the hidden units z and a one for the bias, the probabilities y and for each the sum of all the
-// `others`, the pairs, and the loss of each sample. With the squared error, y is the residual and
-// there are no pairs. `exponentials` is space of the size of y.
+// the hidden units z and a one for the bias, the logits and for each what all the `others` are, the
+// probabilities y, the pairs, and the loss of each sample. With the squared error, y is the residual
+// and there are neither others nor pairs.
 template <class T>
 __global__ void network(
     const double* a, const T* W2, const T* b2, const integer* labels, const T* targets, const integer* rows, double* z, double* y,
-    double* others, double* exponentials, double* losses, integer* counts, integer* classes, Pair* pairs, integer units,
-    integer outputs, integer most_pairs, integer activation, integer cross_entropy
+    Others* others, double* logits, double* losses, integer* counts, integer* classes, Pair* pairs, integer units, integer outputs,
+    integer most_pairs, integer activation, integer cross_entropy
 ) {
     const integer n = blockIdx.x, row = row_of(rows, n);
     a += n * units;
     z += n * (units + 1);
     y += n * outputs;
     others += n * outputs;
-    exponentials += n * outputs;
+    logits += n * outputs;
     classes += n * most_pairs;
     pairs += n * most_pairs;
     for (integer j = threadIdx.x; j <= units; j += blockDim.x) z[j] = j < units ? activate(a[j], activation) : 1;
     __syncthreads();
     for (integer k = threadIdx.x; k < outputs; k += blockDim.x) {
-        others[k] = b2[k] + partial_product<T, double>(z, W2 + k, outputs, units, 0, 1);
+        logits[k] = b2[k] + partial_product<T, double>(z, W2 + k, outputs, units, 0, 1);
     }
     __syncthreads();
     if (cross_entropy) {
-        double highest = others[0];
-        for (integer k = 1; k < outputs; k++) highest = others[k] > highest ? others[k] : highest;
-        for (integer k = threadIdx.x; k < outputs; k += blockDim.x) exponentials[k] = exp(others[k] - highest);
+        integer top = 0; // the output with the highest logit
+        for (integer k = 1; k < outputs; k++) top = logits[k] > logits[top] ? k : top;
+        const double highest = logits[top];
+        for (integer k = threadIdx.x; k < outputs; k += blockDim.x) y[k] = exp(logits[k] - highest);
         __syncthreads();
         double total = 0;
-        for (integer k = 0; k < outputs; k++) total += exponentials[k];
+        for (integer k = 0; k < outputs; k++) total += y[k];
         for (integer k = threadIdx.x; k < outputs; k += blockDim.x) {
-            double rest = 0; // 1 − p without cancellation
-            for (integer other = 0; other < outputs; other++) rest += other == k ? 0 : exponentials[other];
-            y[k] = exponentials[k] / total;
-            others[k] = rest / total;
+            double second = k == top ? logits[k ? 0 : outputs - 1] : highest, rest = 0;
+            for (integer other = 0; k == top && other < outputs; other++) second = other == k ? second : fmax(second, logits[other]);
+            for (integer other = 0; other < outputs; other++)
+                rest += other == k ? 0 : k == top ? exp(logits[other] - second) : y[other];
+            others[k] = {second, rest};
         }
+        __syncthreads();
+        for (integer k = threadIdx.x; k < outputs; k += blockDim.x) y[k] /= total;
     } else {
         for (integer k = threadIdx.x; k < outputs; k += blockDim.x)
-            y[k] = others[k] - target_of(labels, targets, row, k, outputs);
+            y[k] = logits[k] - target_of(labels, targets, row, k, outputs);
     }
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -492,7 +501,7 @@ __global__ void coefficients(
         Coefficients<T>& result = all[pair * units + j];
         result.c = c;
         result.theta = theta;
-        result.limit = limit < 1e30 ? limit : 1e30; // which a float can hold
+        result.limit = limit < 1e9 ? limit : 1e9; // of which a float can hold the square
         for (int m = 0; m < 5; m++) result.d[m] = d[m];
     }
 }
@@ -521,35 +530,43 @@ template <class T> __device__ T squared_error_in_closed_form(const Coefficients<
 // Δz for an increment u of the pre-activation a, without cancellation, for any u.
 __device__ inline double increment(double a, double u, integer activation) {
     if (activation == SIGMOID || activation == TANH) {
-        const double slope = activation == TANH ? 2 : 1;
-        const double s = 1 / (1 + exp(-slope * a)), opposite = 1 / (1 + exp(slope * a));
-        // Divided through by the larger of 1 and exp(slope·u), so that nothing overflows.
-        const double decay = exp(-slope * fabs(u)), change = copysign(-expm1(-slope * fabs(u)), u);
-        return slope * (s * opposite) * (change / (u > 0 ? opposite * decay + s : opposite + s * decay));
+        // σ(b) − σ(c) = σ(b)·σ(−c)·(1 − e^(c − b)): nothing overflows that matters.
+        const double slope = activation == TANH ? 2 : 1, above = slope * fmax(a, a + u), below = slope * fmin(a, a + u);
+        return slope / (1 + exp(-above)) / (1 + exp(below)) * copysign(-expm1(-slope * fabs(u)), u);
     }
     if (activation == RELU) return a > 0 ? fmax(u, -a) : fmax(a + u, 0.0);
     return u;
 }
 
-// L(+h) − L(−h) of a pair, from D = Σ p·exp(Δz·v) at +h and at −h, and D₊ − D₋.
-__device__ inline double log_ratio(double above, double below, double difference, double kept, double guard) {
+// e^exponent, cut off where the probability of the target is nothing beside the guard; NaN stays NaN.
+__device__ inline double exponential(double exponent) {
+    return exp(exponent > LARGEST_EXPONENT ? LARGEST_EXPONENT : exponent);
+}
+
+// The difference of two exponentials, from the larger one and how far apart the exponents are.
+__device__ inline double change(double larger, double step) { return copysign(-larger * expm1(-fabs(step)), step); }
+
+// L(+h) − L(−h) of a pair of probability p, from D/p = Σₖ pₖ·exp(Δz·vₖ)/p at +h and at −h, and how
+// much these differ.
+__device__ inline double log_ratio(double above, double below, double difference) {
     // The logarithm of a ratio above one: below one, its distance from zero is what would be lost.
     const double smaller = difference > 0 ? below : above, larger = difference > 0 ? above : below;
-    return copysign(log1p(kept * (fabs(difference) / smaller) / (kept + guard * larger)), difference);
+    return copysign(log1p(fabs(difference) / ((1 + LOG_GUARD * larger) * smaller)), difference);
 }
 
 // What the two functions for the series and the closed form return, for increments of any size.
 template <class T>
-__device__ double cross_entropy_directly(double up, double down, const double* p, const T* w, integer target, integer outputs, Pair pair) {
-    double above = p[target], below = p[target], difference = 0;
+__device__ double cross_entropy_directly(double up, double down, const double* logits, const T* w, integer target, integer outputs) {
+    double above = 1, below = 1, difference = 0;
     for (integer k = 0; k < outputs; k++) {
         if (k == target) continue;
-        const double v = double(w[k]) - w[target];
-        above += p[k] * exp(up * v);
-        below += p[k] * exp(down * v);
-        difference += p[k] * (expm1(up * v) - expm1(down * v));
+        const double v = double(w[k]) - w[target], r = logits[k] - logits[target];
+        const double first = exponential(r + up * v), second = exponential(r + down * v);
+        above += first;
+        below += second;
+        difference += change(fmax(first, second), (up - down) * v);
     }
-    return log_ratio(above, below, difference, pair.kept, pair.guard) / 2;
+    return log_ratio(above, below, difference) / 2;
 }
 
 // The differences for W1 and b1, times `scale`: written to the gradients, or added if `more` than
@@ -557,7 +574,7 @@ __device__ double cross_entropy_directly(double up, double down, const double* p
 // its blockDim.y rows of threads share the samples out. Where a feature is zero nothing changes.
 template <class T>
 __global__ void __launch_bounds__(LAYER_THREADS, 2) hidden_differences(
-    const T* x, const integer* rows, const double* a, const double* y, const T* W2, const integer* counts, const integer* classes,
+    const T* x, const integer* rows, const double* a, const double* logits, const T* W2, const integer* counts, const integer* classes,
     const Pair* pairs, const Coefficients<T>* all, T* dW1, T* db1, integer samples, integer features, integer units, integer outputs,
     integer most_pairs, integer activation, integer cross_entropy, double h, double scale, integer more
 ) {
@@ -594,7 +611,7 @@ __global__ void __launch_bounds__(LAYER_THREADS, 2) hidden_differences(
                     if (cross_entropy) {
                         const T* w = W2 + j * outputs;
                         sum += pairs[pair].weight
-                             * cross_entropy_directly(up, down, y + n * outputs, w, classes[pair], outputs, pairs[pair]);
+                             * cross_entropy_directly(up, down, logits + n * outputs, w, classes[pair], outputs);
                     } else {
                         sum += (up - down) * (unit.d[0] + double(unit.d[1]) / 2 * (up + down)) / 2;
                     }
@@ -614,7 +631,7 @@ __global__ void __launch_bounds__(LAYER_THREADS, 2) hidden_differences(
 // by ±h·z, and its threads share the samples out.
 template <class T>
 __global__ void output_differences(
-    const double* z, const double* y, const double* others, const integer* counts, const integer* classes, const Pair* pairs, T* dW2,
+    const double* z, const double* y, const Others* others, const double* logits, const integer* counts, const integer* classes, const Pair* pairs, T* dW2,
     T* db2, integer samples, integer units, integer outputs, integer most_pairs, integer cross_entropy, double h, double scale,
     integer more
 ) {
@@ -622,16 +639,18 @@ __global__ void output_differences(
     const integer j = blockIdx.x / outputs, k = blockIdx.x % outputs;
     double sum = 0;
     for (integer n = threadIdx.x; n < samples; n += blockDim.x) {
-        const double u = h * z[n * (units + 1) + j], p = y[n * outputs + k];
-        if (!cross_entropy) sum += u * p;
+        const double u = h * z[n * (units + 1) + j];
+        if (!cross_entropy) sum += u * y[n * outputs + k];
         for (integer pair = n * most_pairs; cross_entropy && pair < n * most_pairs + counts[n]; pair++) {
             // Moving the target's own logit is moving all the others the other way.
             const bool own = classes[pair] == k;
-            const double share = own ? others[n * outputs + k] : p, rest = own ? p : others[n * outputs + k];
-            const double step = own ? -u : u;
-            const double above = rest + share * exp(step), below = rest + share * exp(-step);
-            const double difference = share * (expm1(step) - expm1(-step));
-            sum += pairs[pair].weight * log_ratio(above, below, difference, pairs[pair].kept, pairs[pair].guard) / 2;
+            const double target = logits[n * outputs + classes[pair]];
+            const Others other = others[n * outputs + k];
+            const double step = own ? -u : u, moved = (own ? other.highest : logits[n * outputs + k]) - target;
+            const double factor = own ? other.total : 1, rest = own ? 1 : other.total * exponential(other.highest - target);
+            const double up = factor * exponential(moved + step), down = factor * exponential(moved - step);
+            const double difference = change(fmax(up, down), 2 * step);
+            sum += pairs[pair].weight * log_ratio(rest + up, rest + down, difference) / 2;
         }
     }
     sum = block_sum(sum, scratch);

@@ -15,6 +15,7 @@ import numpy as np
 from ...functions import LOG_GUARD
 from ...validation import Array
 from ..incremental import SERIES_BOUND
+from ..loss_ratios import LARGEST_EXPONENT
 from ..steps import TrainingStep
 from .rows import Rows
 from .support import ACTIVATION_CODES
@@ -46,7 +47,12 @@ _TEMPLATES = (
 NAME_EXPRESSIONS = sorted(
     {template.replace("T", name) for template in _TEMPLATES for name in TYPES.values()}
 )
-OPTIONS = ("-std=c++17", f"-DLOG_GUARD={LOG_GUARD!r}", f"-DSERIES_BOUND={SERIES_BOUND!r}")
+OPTIONS = (
+    "-std=c++17",
+    f"-DLOG_GUARD={LOG_GUARD!r}",
+    f"-DSERIES_BOUND={SERIES_BOUND!r}",
+    f"-DLARGEST_EXPONENT={LARGEST_EXPONENT!r}",
+)
 
 _NULL = np.uint64(0)
 

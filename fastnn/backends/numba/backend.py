@@ -29,7 +29,15 @@ from ..steps import GradientDescent
 from ..support import supported
 from . import training
 from .samples import SparseDataset, SparseRows, sparse_rows
-from .support import PERTURBATION_GRAIN, SPARSE_DENSITY, SPARSE_GRAIN, SUPPORT, cut, multiplications
+from .support import (
+    LINE,
+    PERTURBATION_GRAIN,
+    SPARSE_DENSITY,
+    SPARSE_GRAIN,
+    SUPPORT,
+    cut,
+    multiplications,
+)
 from .threads import WorkerPool
 
 
@@ -107,10 +115,10 @@ class NumbaBackend(NumpyBackend):
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
+        t = t.copy() if t.ndim == 1 else t  # the kernels index with labels
         if isinstance(x, SparseRows):
             return SparseDataset(self, x.samples, t, x.features)
-        count = int(np.count_nonzero(x))
-        if count > SPARSE_DENSITY * x.size:
+        if (count := int(np.count_nonzero(x))) > SPARSE_DENSITY * x.size:
             return Dataset(self, x, t)
         return SparseDataset(self, self._compress(x, count), t, x.shape[1])
 
@@ -120,14 +128,14 @@ class NumbaBackend(NumpyBackend):
 
     def _compress(self, x: Array, count: int) -> tuple[Array, Array, Array]:
         """The values of x that are not zero, of which there are at most `count`."""
-        # Indices are unsigned: a signed one might be negative, and the kernels would have to ask.
-        samples = (
-            np.empty(len(x) + 1, np.intp),
-            np.empty(count + 1, np.uint32),
-            np.empty(count + 1, x.dtype),
-        )
-        self.kernels.compression.compress(np.ascontiguousarray(x), *samples)
-        indptr, indices, values = samples
+        x, indptr = np.ascontiguousarray(x), np.empty(len(x) + 1, np.intp)
+        # If another thread changes x meanwhile there may be more of them, but never more than all.
+        for most in (count, x.size):
+            room = most + LINE // x.itemsize
+            # Unsigned: a signed index might be negative, and the kernels would have to ask.
+            indices, values = np.empty(room, np.uint32), np.empty(room, x.dtype)
+            if self.kernels.compression.compress(x, indptr, indices, values):
+                break
         return indptr, indices[: indptr[-1]], values[: indptr[-1]]
 
     # -- operations --------------------------------------------------------------------------------
@@ -288,7 +296,8 @@ def _targets(
             np, t, np.empty((1, outputs))
         ).astype(np.float64)
     if t.ndim == 1:
-        return (np.arange(len(t) + 1), t, np.ones(len(t))), none
+        # A copy in range, whatever another thread does: the kernels index with it.
+        return (np.arange(len(t) + 1), np.clip(t, 0, outputs - 1), np.ones(len(t))), none
     rows, classes = np.nonzero(t)
     return (
         np.searchsorted(rows, np.arange(len(t) + 1)),

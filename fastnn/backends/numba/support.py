@@ -14,6 +14,9 @@ from .samples import SparseDataset, SparseRows
 #: unknown when data enter.
 SPARSE_DENSITY = 0.25
 
+#: The bytes of the widest vector of the kernels, and of a line of the cache.
+LINE = 64
+
 #: How many multiplications by sparse values are worth a part of their own, for another thread to
 #: take: well more than are done until that thread has woken up.
 SPARSE_GRAIN = 1_500_000

@@ -23,7 +23,7 @@ from .jit import inner, kernel, overloads
 from .layers import subtract_outer_product, weighted_rows
 from .panels import Panels
 from .products import add_product, subtract_product
-from .softmax import row_loss, softmax_rows
+from .softmax import label, row_loss, softmax_rows
 
 #: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
 #: would be gone again, and with them those of the step at hand; there it asks for a sample when it
@@ -84,9 +84,9 @@ def _subtract_target(targets: Any, row: int, y: Any) -> float:
 @overloads(_subtract_target)
 def _overload_subtract_target(targets: Any, row: int, y: Any) -> Any:  # noqa: ARG001
     def of_label(targets: Any, row: int, y: Any) -> float:
-        label = targets[row]
-        loss = -math.log(y[label] + LOG_GUARD)
-        y[label] -= like(y[label], 1)
+        target = label(targets, row, y.size)
+        loss = -math.log(y[target] + LOG_GUARD)
+        y[target] -= like(y[target], 1)
         return loss
 
     def of_row(targets: Any, row: int, y: Any) -> float:

@@ -19,11 +19,11 @@ from __future__ import annotations
 from typing import Any
 
 from .compression import first_at_least
-from .elementary import exp, expm1, like
+from .elementary import like
 from .hidden_series import is_short, long_series, series_coefficients, short_series
 from .increments import arguments, increments
 from .jit import inner
-from .output_differences import SERIES_BOUND, log_ratio, odds
+from .output_differences import SERIES_BOUND, change, exponential, log_ratio, odds
 from .workspace import Workspace
 
 
@@ -32,7 +32,7 @@ def _cross_entropy_direct(
     a: Any,
     u: float,
     activation: int,
-    p: Any,
+    logits: Any,
     W2T: Any,
     target: int,
     weight: float,
@@ -41,29 +41,23 @@ def _cross_entropy_direct(
 ) -> None:
     """What the series add, by evaluating every exponential and logarithm: for any arguments."""
     up, down, above, below, difference = units[0], units[1], units[2], units[3], units[4]
-    kept, guard = odds(p[target])
     increments(a, u, activation, up)
     increments(a, -u, activation, down)
     own = W2T[target]
     for j in range(a.size):
-        above[j] = p[target]
-        below[j] = p[target]
+        above[j] = below[j] = 1.0  # the target's own, of D over its probability
         difference[j] = 0.0
-    for k in range(p.size):
+    for k in range(logits.size):
         if k != target:
-            other, share = W2T[k], p[k]
+            other, r = W2T[k], logits[k] - logits[target]
             for j in range(a.size):
-                above[j] += share * exp(up[j] * (other[j] - own[j]))
-            for j in range(a.size):
-                below[j] += share * exp(down[j] * (other[j] - own[j]))
-            for j in range(a.size):  # Δz₊ and Δz₋ differ in sign, so these two terms do not cancel
-                difference[j] += share * (
-                    expm1(up[j] * (other[j] - own[j])) - expm1(down[j] * (other[j] - own[j]))
-                )
+                v = other[j] - own[j]
+                first, second = exponential(r + up[j] * v), exponential(r + down[j] * v)
+                above[j] += first
+                below[j] += second
+                difference[j] += change(max(first, second), (up[j] - down[j]) * v)
     for j in range(a.size):
-        total[j] += like(
-            total[j], 0.5 * weight * log_ratio(above[j], below[j], difference[j], kept, guard)
-        )
+        total[j] += like(total[j], 0.5 * weight * log_ratio(above[j], below[j], difference[j]))
 
 
 @inner
@@ -120,7 +114,8 @@ def hidden_cross_entropy(
         for j in range(J):
             reach = max(reach, c[j] * work.span[j])
         # Of a relu τ is u, and of the others there is no kink.
-        bound = min(SERIES_BOUND / max(largest, reach, 1e-300), kink)
+        # No τ² beyond float32, where weights are alike and the coefficients zero.
+        bound = min(SERIES_BOUND / max(largest, reach, 1e-12), kink)
         for pair in range(start[n], start[n + 1]):
             target, weight = classes[pair], weights[pair]
             kept, guard = odds(p[target])
@@ -141,7 +136,15 @@ def hidden_cross_entropy(
                     work.direct[part] += 1
                     u = h * like(h, values[begin + s]) if begin + s < end else h
                     _cross_entropy_direct(
-                        a, u, activation, p, W2T, target, weight, total[features[s]], units
+                        a,
+                        u,
+                        activation,
+                        work.logits[n],
+                        W2T,
+                        target,
+                        weight,
+                        total[features[s]],
+                        units,
                     )
                     s += 1
 

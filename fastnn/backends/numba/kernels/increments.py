@@ -8,12 +8,13 @@ for a relu that is off.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from .activations import RELU, is_logistic, steepness
-from .elementary import exp, expm1, like, sigmoid, tanh
+from .elementary import expm1, like, sigmoid, tanh
 from .jit import inner
 from .output_differences import SERIES_BOUND
 
@@ -75,11 +76,12 @@ def increment_coefficients(
 def increments(a: Any, u: float, activation: int, dz: Any) -> None:
     """Δz of each unit for an increment u of its pre-activation, without cancellation, for any u."""
     if is_logistic(activation):
+        # sigmoid(b) − sigmoid(c) = sigmoid(b)·sigmoid(−c)·(1 − e^(c − b)): nothing overflows.
         steep = steepness(activation)
-        E, power = expm1(steep * u), exp(steep * u)
+        change = math.copysign(-steep * expm1(-steep * abs(u)), u)
         for j in range(a.size):
-            s, opposite = sigmoid(steep * a[j]), sigmoid(-steep * a[j])
-            dz[j] = steep * (s * opposite) * (E / (opposite + s * power))
+            above, below = steep * max(a[j], a[j] + u), steep * min(a[j], a[j] + u)
+            dz[j] = sigmoid(above) * sigmoid(-below) * change
     elif activation == RELU:
         for j in range(a.size):
             on, off = max(u, -a[j]), max(u + a[j], 0.0)

@@ -12,27 +12,34 @@ from .atomics import FINISHED, TAKEN, increase, wait_for
 from .elementary import like
 from .jit import inner, kernel, overloads
 from .numerical_gradient import cut_features, perturb
+from .softmax import label
 from .unperturbed import evaluate_in_blocks, prepare
 from .workspace import Workspace
 
 
-def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:
+def _select_targets(all_targets: Any, rows: Any, outputs: Any, targets: Any) -> None:
     """The targets of these rows as (start, classes, weights), from the targets of all samples."""
     raise NotImplementedError
 
 
 @overloads(_select_targets)
-def _overload_select_targets(all_targets: Any, rows: Any, targets: Any) -> Any:  # noqa: ARG001
-    def of_labels(all_targets: Any, rows: Any, targets: Any) -> None:
+def _overload_select_targets(
+    all_targets: Any,
+    rows: Any,  # noqa: ARG001
+    outputs: Any,  # noqa: ARG001
+    targets: Any,  # noqa: ARG001
+) -> Any:
+    def of_labels(all_targets: Any, rows: Any, outputs: Any, targets: Any) -> None:
         start, classes, weights = targets
         for n in range(rows.size):
-            classes[n], weights[n], start[n + 1] = all_targets[rows[n]], 1.0, n + 1
+            classes[n], weights[n] = label(all_targets, rows[n], outputs), 1.0
+            start[n + 1] = n + 1
 
-    def of_rows(all_targets: Any, rows: Any, targets: Any) -> None:
+    def of_rows(all_targets: Any, rows: Any, outputs: Any, targets: Any) -> None:
         start, classes, weights = targets
         pair = 0
         for n in range(rows.size):
-            for k in range(all_targets.shape[1]):
+            for k in range(outputs):
                 if all_targets[rows[n], k] != 0:
                     classes[pair], weights[pair] = k, all_targets[rows[n], k]
                     pair += 1
@@ -104,7 +111,7 @@ def descent_steps(
             counters[step, 2],
         )
         if increase(preparation, TAKEN) == 0:
-            _select_targets(all_targets, batch, targets)
+            _select_targets(all_targets, batch, b2.size, targets)
             prepare(W2, work)
             if step == 0:  # one batch is like the other
                 cut_features(samples, batch, parts, 0.0, work)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ....functions import LOG_GUARD
+from ...loss_ratios import LARGEST_EXPONENT
 from .elementary import exp, expm1
 from .jit import inner
 from .vectors import WIDE, lanes, load, store
@@ -35,15 +36,40 @@ def odds(p: float) -> tuple[float, float]:
 
 
 @inner
-def log_ratio(above: float, below: float, difference: float, kept: float, guard: float) -> float:
-    """L(+h) − L(−h) of a target, L = −log((1 − κ)/D + κ) + const with D = Σ p·exp(Δz·v).
+def exponential(exponent: float) -> float:
+    """e^exponent, cut off where the probability of the target is nothing beside the guard."""
+    return exp(LARGEST_EXPONENT if exponent > LARGEST_EXPONENT else exponent)
 
-    `above` and `below` are D at +h and −h, and `difference` is D₊ − D₋.
+
+@inner
+def change(larger: float, step: float) -> float:
+    """The difference of two exponentials from the larger one and how far apart they are."""
+    return math.copysign(-larger * expm1(-abs(step)), step)
+
+
+@inner
+def log_ratio(above: float, below: float, difference: float) -> float:
+    """L(+h) − L(−h) of a target of probability p, L = −log(p/D + ε) with D = Σ p·exp(Δz·v).
+
+    `above` and `below` are D/p at +h and −h, and `difference` is by how much they differ.
     """
     # The logarithm of a ratio above one: below one, its distance from zero is what would be lost.
     smaller, larger = (below, above) if difference > 0 else (above, below)
-    ratio = kept * (abs(difference) / smaller) / (kept + guard * larger)
+    ratio = abs(difference) / ((1 + LOG_GUARD * larger) * smaller)
     return math.copysign(math.log1p(ratio), difference)
+
+
+@inner
+def _others(logits: Any, k: int) -> tuple[float, float]:
+    """The highest logit of all outputs but k, and Σ exp of those logits less that."""
+    highest, total = logits[0 if k else logits.size - 1], 0.0
+    for m in range(logits.size):
+        if m != k:
+            highest = max(highest, logits[m])
+    for m in range(logits.size):
+        if m != k:
+            total += exp(logits[m] - highest)
+    return highest, total
 
 
 @inner
@@ -55,7 +81,7 @@ def output_cross_entropy(first: int, last: int, targets: Any, h: float, work: Wo
     """
     start, classes, weights = targets
     for n in range(work.z.shape[0]):
-        z, p = work.z[n], work.y[n]
+        z, p, logits = work.z[n], work.y[n], work.logits[n]
         reach = 0.0
         for j in range(z.size):
             reach = max(reach, abs(h * z[j]))
@@ -64,13 +90,18 @@ def output_cross_entropy(first: int, last: int, targets: Any, h: float, work: Wo
             kept, guard = odds(p[target])
             for k in range(first, last):
                 own = k == target
-                rest = _sum_of_others(p, k)
-                share, rest = (rest, p[k]) if own else (p[k], rest)
                 weight = -weights[pair] if own else weights[pair]
                 if reach <= SERIES_BOUND:
+                    share = _sum_of_others(p, k) if own else p[k]
                     _output_series(z, h, share, kept, guard, weight, work.outputs[k])
                 else:
-                    _output_direct(z, h, share, rest, kept, guard, weight, work.outputs[k])
+                    r, (highest, total) = logits[k] - logits[target], _others(logits, k)
+                    highest -= logits[target]
+                    if own:
+                        moved, factor, rest = highest, total, 1.0
+                    else:
+                        moved, factor, rest = r, 1.0, total * exponential(highest)
+                    _output_direct(z, h, moved, factor, rest, weight, work.outputs[k])
 
 
 @inner
@@ -97,13 +128,17 @@ def _output_series(
 
 @inner
 def _output_direct(
-    z: Any, h: float, share: float, rest: float, kept: float, guard: float, weight: float, row: Any
+    z: Any, h: float, moved: float, factor: float, rest: float, weight: float, row: Any
 ) -> None:
-    """What `_output_series` adds, for arguments of any size; `rest` of the probability stays."""
+    """What `_output_series` adds, for arguments of any size.
+
+    Of D/p the part `factor`·e^`moved` is multiplied by e^(±h·z), and `rest` stays.
+    """
     for j in range(z.size):
-        above, below = rest + share * exp(h * z[j]), rest + share * exp(-(h * z[j]))
-        difference = share * (expm1(h * z[j]) - expm1(-(h * z[j])))
-        row[j] += 0.5 * weight * log_ratio(above, below, difference, kept, guard)
+        step = h * z[j]
+        up, down = factor * exponential(moved + step), factor * exponential(moved - step)
+        difference = change(max(up, down), 2 * step)
+        row[j] += 0.5 * weight * log_ratio(rest + up, rest + down, difference)
 
 
 @inner

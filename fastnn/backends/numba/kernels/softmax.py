@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ....functions import LOG_GUARD
 from .elementary import exp, like
 from .jit import inner, kernel
@@ -42,6 +44,13 @@ def softmax_rows(a: Any, columns: int, y: Any) -> None:
                 y[n, k] = like(total, 0)
 
 
+@inner
+def label(t: Any, n: int, classes: int) -> int:
+    """Label n; 0 in place of one out of range, to which another thread may have changed it."""
+    k: Any = np.intp(t[n])  # one number, also if it changes again
+    return k if 0 <= k < classes else 0
+
+
 @kernel
 def softmax(logits: Any, out: Any) -> None:
     """The softmax of each row."""
@@ -63,7 +72,7 @@ def cross_entropy_of_labels(y: Any, t: Any) -> float:
     """The mean over the rows of −log(y + 1e-7) at the label."""
     total = 0.0
     for n in range(y.shape[0]):
-        total -= math.log(y[n, t[n]] + LOG_GUARD)
+        total -= math.log(y[n, label(t, n, y.shape[1])] + LOG_GUARD)
     return total / y.shape[0]
 
 
@@ -82,9 +91,9 @@ def softmax_cross_entropy_of_labels(logits: Any, t: Any, out: Any) -> float:
     total, share = 0.0, like(logits[0, 0], 1 / logits.shape[0])
     softmax_rows(logits, logits.shape[1], out)
     for n in range(logits.shape[0]):
-        y = out[n]
-        total -= math.log(y[t[n]] + LOG_GUARD)
-        y[t[n]] -= like(share, 1)
+        y, target = out[n], label(t, n, out.shape[1])
+        total -= math.log(y[target] + LOG_GUARD)
+        y[target] -= like(share, 1)
         for k in range(y.size):
             y[k] *= share
     return total / logits.shape[0]

@@ -91,6 +91,9 @@ def _evaluate(
     start, classes, weights = targets
     _forward(first, last, samples, rows, W1, b1, b2, activation, work)
     if cross_entropy:
+        for n in range(first, last):
+            for k in range(b2.size):
+                work.logits[n, k] = work.y[n, k]
         softmax_rows(work.y[first:last], b2.size, work.y[first:last])
     for n in range(first, last):
         work.largest_theta[n], work.kink[n] = increment_coefficients(

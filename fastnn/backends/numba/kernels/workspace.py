@@ -19,6 +19,7 @@ class Workspace(NamedTuple):
     a: np.ndarray  # pre-activations, (samples, padded units)
     z: np.ndarray  # hidden units and a one, (samples, padded units + 1)
     y: np.ndarray  # probabilities or residuals, (samples, outputs)
+    logits: np.ndarray  # (samples, outputs), with the cross-entropy only
     c: np.ndarray  # of the increments Δz, (samples, padded units)
     theta: np.ndarray  # likewise
     largest_theta: np.ndarray  # of each sample, as is
@@ -49,6 +50,7 @@ def workspace(
         a=np.zeros((samples, width)),
         z=np.zeros((samples, wider)),
         y=np.empty((samples, outputs)),
+        logits=np.empty((samples, outputs)),
         c=np.zeros((samples, width)),
         theta=np.zeros((samples, width)),
         largest_theta=np.empty(samples),
