@@ -103,7 +103,9 @@ class Backend(Machine):
         Of several maxima the first one counts.
         """
         labels = t if t.ndim == 1 else self.xp.argmax(t, axis=1)
-        return self.xp.count_nonzero(self.xp.argmax(logits, axis=1) == labels)
+        right = self.xp.argmax(logits, axis=1) == labels
+        # Not count_nonzero, which older versions of NumPy answer with an int of Python.
+        return self.xp.sum(self.xp.astype(right, self.xp.int64))
 
     def dense_backward(
         self, delta: Array, W: Array, z: Array, activation: str, *, out: Array | None = None

@@ -10,9 +10,16 @@ import fastnn
 from . import calls
 
 
+class PlainError(fastnn.InputError):
+    """Shows its message as it is, which the package's own errors do not."""
+
+    def __str__(self):
+        return self.args[0]
+
+
 def refusing(message):
     def refuse(x):
-        raise fastnn.InputError(message)
+        raise PlainError(message)
 
     return refuse
 

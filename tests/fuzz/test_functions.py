@@ -1,5 +1,7 @@
 """The functions of :mod:`fastnn.functions` that check what they are given."""
 
+import inspect
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,12 +16,13 @@ FLOATING = ["sigmoid", "sigmoid_grad", "tanh", "relu_grad", "softmax"]
 LOSSES = ["cross_entropy_error", "mean_squared_error", "sum_squared_error"]
 WITH_OUT = ["sigmoid", "tanh", "relu", "softmax"]
 
-#: These are no functions, or take what has been checked.
-UNCHECKED = {"ACTIVATIONS", "DEFAULT_STEP", "LOG_GUARD", "LOSSES", "Activation", "Loss", "one_hot"}
+#: Takes what has been checked.
+UNCHECKED = {"one_hot"}
 
 
 def test_every_function_is_among_them():
-    assert {*ELEMENTWISE, *FLOATING, *LOSSES, "maxout"} == {*functions.__all__} - UNCHECKED
+    public = {name for name in functions.__all__ if inspect.isfunction(getattr(functions, name))}
+    assert {*ELEMENTWISE, *FLOATING, *LOSSES, "maxout"} == public - UNCHECKED
 
 
 def floating(dtype):
