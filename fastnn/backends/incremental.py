@@ -48,6 +48,9 @@ from .loss_ratios import Sums, cut_off, directly, log_ratio, moved_logit, withou
 #: (2e-3)⁵/720 = 4e-17.
 SERIES_BOUND = 2e-3
 
+#: How many perturbed losses of the output layer are evaluated at a time: they stay in a cache.
+OUTPUT_BLOCK = 8192
+
 #: What to index a row of samples and the rows of a result with, to leave out features that are
 #: zero.
 Features = Callable[[Array], Any]
@@ -131,35 +134,61 @@ def _cross_entropy(
     xp: Any, network: Evaluated, f: Activation, h: float, features: Features
 ) -> tuple[Array, Array]:
     """L(+h) − L(−h) of the cross-entropy, target by target."""
-    x, t, a, z, logits, p, W2 = network
+    x, t, a, _, logits, p, W2 = network
     hidden, output = _no_differences(xp, network)
-    others, samples, outputs = without_each(xp, logits), p.shape[0], p.shape[1]
+    samples, outputs = p.shape[0], p.shape[1]
     kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
-    numbers = xp.nonzero(xp.ones_like(p[0, ...]))[0]
     for n in range(samples):
         some = features(x[n, ...])
         u = h * x[n, some, None]
         up, down = f.change(xp, a[n, ...], u), f.change(xp, a[n, ...], -u)
-        step = h * z[n, :, None]
         for target in range(outputs):
             weight = float(t[n, target]) / samples
             if weight == 0:
                 continue
             v = (W2 - W2[:, target, None]).T
-            r = logits[n, ...] - logits[n, target]
             sums = _series(xp, p[n, ...], v, up, down)
             if sums is not None:
                 odds = kept[n, target], guard[n, target]
                 hidden[some, :] += log_ratio(xp, *sums, *odds, weight)
             else:
+                r = logits[n, ...] - logits[n, target]
                 hidden[some, :] += directly(xp, r, v, up, down, weight)
-            # Moving the target's own logit is moving all the others the other way.
-            own, one = numbers == target, xp.ones_like(r)
-            highest, total = others[0][n, ...] - logits[n, target], others[1][n, ...]
-            moved = xp.where(own, total, one), xp.where(own, highest, r)
-            rest = xp.where(own, one, total * xp.exp(cut_off(xp, highest)))
-            output += moved_logit(xp, rest, moved, xp.where(own, -step, step), weight)
+    others = without_each(xp, logits)
+    numbers = xp.nonzero(xp.ones_like(p[0, ...]))[0]
+    left = abs(t)
+    while bool(xp.any(left > 0)):  # of each sample, one of the targets that are not zero
+        target = xp.argmax(left, axis=1)[:, None]
+        own = numbers[None, :] == target
+        output += _of_outputs(xp, network, others, own, target, h)
+        left = xp.where(own, xp.zeros_like(left), left)
     return hidden, output
+
+
+def _of_outputs(
+    xp: Any, network: Evaluated, others: tuple[Array, Array], own: Array, target: Array, h: float
+) -> Array:
+    """L(+h) − L(−h) for the weights into the outputs, of one target of each sample.
+
+    Moving the target's own logit is moving all the others the other way.
+    """
+    logits, z = network.logits, network.z
+    here = xp.take_along_axis(logits, target, axis=1)
+    weight = xp.take_along_axis(network.t, target, axis=1) / logits.shape[0]
+    r, highest, total = logits - here, others[0] - here, others[1]
+    one = xp.ones_like(r)
+    factor, exponent = xp.where(own, total, one), xp.where(own, highest, r)
+    rest = xp.where(own, one, total * xp.exp(cut_off(xp, highest)))
+    signed = xp.where(own, -h * one, h)
+    result = xp.zeros_like(z[0, :, None] * logits[0, None, :])
+    at_a_time = max(1, OUTPUT_BLOCK // (result.shape[0] * result.shape[1]))
+    for first in range(0, logits.shape[0], at_a_time):
+        some = slice(first, min(first + at_a_time, logits.shape[0]))
+        step = signed[some, None, :] * z[some, :, None]
+        moved = factor[some, None, :], exponent[some, None, :]
+        found = moved_logit(xp, rest[some, None, :], moved, step, weight[some, :, None])
+        result += xp.sum(found, axis=0)
+    return result
 
 
 def _squared_error(

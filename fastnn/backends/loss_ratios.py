@@ -30,7 +30,7 @@ def directly(xp: Any, r: Array, v: Array, up: Array, down: Array, weight: float)
 
 
 def moved_logit(
-    xp: Any, rest: Array, moved: tuple[Array, Array], step: Array, weight: float
+    xp: Any, rest: Array, moved: tuple[Array, Array], step: Array, weight: Array
 ) -> Array:
     """L(+h) − L(−h) of a target.
 
@@ -80,7 +80,7 @@ def log_ratio(
 
 
 def _log_ratio_of_odds(
-    xp: Any, above: Array, below: Array, difference: Array, weight: float
+    xp: Any, above: Array, below: Array, difference: Array, weight: Array | float
 ) -> Array:
     """L(+h) − L(−h) of a target of this weight, from D/p_c at +h and at −h, and how they differ."""
     rises = difference > 0
