@@ -52,15 +52,11 @@ def reporting(backend: Backend, operation: str) -> Iterator[None]:
                 free, total = cuda.runtime.memGetInfo()
             raise DeviceMemoryError(
                 f"{operation}: the memory of the GPU is exhausted ({error}); "
-                f"{free:,} of its {total:,} bytes are free. Use a smaller batch or network, "
-                "dtype 'float32', or end other programs on the GPU; what CuPy keeps for reuse "
-                "cupy.get_default_memory_pool().free_all_blocks() returns"
+                f"{free:,} of its {total:,} bytes are free. Use a smaller batch or network, dtype "
+                "'float32', or cupy.get_default_memory_pool().free_all_blocks()"
             ) from error
         raise DeviceError(
-            f"{operation}: the GPU reports {error}, from this operation or, as it works "
-            "behind, from an earlier one. If the error says that the driver or the PTX is not "
-            "supported, update the driver or install the other extra: "
-            f"{INSTALL}. Otherwise start a new process, as this one may not reach the GPU any "
-            "more; with CUDA_LAUNCH_BLOCKING=1 in its environment the error comes from the "
-            "operation at fault"
+            f"{operation}: the GPU reports {error}, perhaps of an earlier operation; if the driver "
+            "or the PTX is not supported, update the driver or install the other of cuda12 and "
+            "cuda13; otherwise start a new process, with CUDA_LAUNCH_BLOCKING=1 to see which it is"
         ) from error
