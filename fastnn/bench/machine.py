@@ -13,7 +13,7 @@ from typing import Any
 from ..backends import available_backends
 
 #: Requirements, extras among them, that compute nothing: their versions say nothing of a time.
-COMPUTE_NOTHING = {"click", "matplotlib", "threadpoolctl", "tqdm"}
+COMPUTE_NOTHING = {"click", "hypothesis", "matplotlib", "pytest", "threadpoolctl", "tqdm"}
 
 
 def machine() -> dict[str, Any]:
