@@ -135,7 +135,7 @@ class NumbaBackend(NumpyBackend):
         x, indptr = np.ascontiguousarray(x), np.empty(len(x) + 1, np.intp)
         # If another thread changes x meanwhile there may be more of them, but never more than all.
         for most in (count, x.size):
-            room = most + LINE // x.itemsize
+            room = most + x.shape[1] + LINE // x.itemsize
             # Unsigned: a signed index might be negative, and the kernels would have to ask.
             indices, values = np.empty(room, np.uint32), np.empty(room, x.dtype)
             if self.kernels.compression.compress(x, indptr, indices, values):

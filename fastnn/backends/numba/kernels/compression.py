@@ -18,16 +18,16 @@ LINE = 64
 def compress(x: Any, indptr: Any, indices: Any, values: Any) -> bool:
     """The non-zero values of a 2-D array row by row, as in scipy.sparse.csr_array.
 
-    There must be room for one more vector of values. False where there is not, because another
-    thread has changed the array since they were counted.
+    There must be room for one more row and vector of values. False where there is not, because
+    another thread has changed the array since they were counted.
     """
     s, step = 0, lanes(x, WIDE)
     whole, full = x.shape[1] // step * step, (np.uint64(1) << np.uint64(step)) - np.uint64(1)
     for n in range(x.shape[0]):
         indptr[n] = s
+        if s + x.shape[1] + step > values.size:  # whatever this row holds
+            return False
         for i in range(0, whole, step):
-            if s + step > values.size:
-                return False
             vector = load(x, (n, i), WIDE)
             bits = nonzero(vector)
             if bits == full:
@@ -41,8 +41,6 @@ def compress(x: Any, indptr: Any, indices: Any, values: Any) -> bool:
                     values[s] = x[n, indices[s]]
                     s += 1
                     bits &= bits - np.uint64(1)
-        if s + step > values.size:
-            return False
         for i in range(whole, x.shape[1]):
             # Always written, and kept by moving on: quicker than asking, as zeros come and go.
             indices[s] = i
