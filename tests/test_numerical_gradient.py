@@ -81,9 +81,11 @@ def problems(draw):
         np.clip(rng.normal(size=(j, k)) * scale2, -50, 50),
         rng.normal(size=k),
     )
-    kind = draw(st.sampled_from(["labels", "one-hot", "soft"]))
+    kind = draw(st.sampled_from(["labels", "one-hot", "soft", "some"]))
     labels = rng.integers(k, size=n)
-    t = {"labels": labels, "one-hot": np.eye(k)[labels], "soft": rng.dirichlet(np.ones(k), n)}[kind]
+    rows, soft = np.eye(k)[labels], rng.dirichlet(np.ones(k), n)
+    some = np.where(rng.random((n, 1)) < 0.5, soft, rows)  # not as many targets in each row
+    t = {"labels": labels, "one-hot": rows, "soft": soft, "some": some}[kind]
     return x, t, parameters, 10.0 ** draw(st.floats(-6, -1))
 
 

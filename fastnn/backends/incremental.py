@@ -156,17 +156,24 @@ def _cross_entropy(
                 hidden[some, :] += directly(xp, r, v, up, down, weight)
     others = without_each(xp, logits)
     numbers = xp.nonzero(xp.ones_like(p[0, ...]))[0]
-    left = abs(t)
-    while bool(xp.any(left > 0)):  # of each sample, one of the targets that are not zero
-        target = xp.argmax(left, axis=1)[:, None]
+    left = t
+    while bool(xp.any(left != 0)):  # of each sample, one of the targets that are not zero
+        target = xp.argmax(abs(left), axis=1)[:, None]
         own = numbers[None, :] == target
-        output += _of_outputs(xp, network, others, own, target, h)
+        weight = xp.take_along_axis(left, target, axis=1) / samples
+        output += _of_outputs(xp, network, others, own, target, weight, h)
         left = xp.where(own, xp.zeros_like(left), left)
     return hidden, output
 
 
 def _of_outputs(
-    xp: Any, network: Evaluated, others: tuple[Array, Array], own: Array, target: Array, h: float
+    xp: Any,
+    network: Evaluated,
+    others: tuple[Array, Array],
+    own: Array,
+    target: Array,
+    weight: Array,
+    h: float,
 ) -> Array:
     """L(+h) − L(−h) for the weights into the outputs, of one target of each sample.
 
@@ -174,7 +181,6 @@ def _of_outputs(
     """
     logits, z = network.logits, network.z
     here = xp.take_along_axis(logits, target, axis=1)
-    weight = xp.take_along_axis(network.t, target, axis=1) / logits.shape[0]
     r, highest, total = logits - here, others[0] - here, others[1]
     one = xp.ones_like(r)
     factor, exponent = xp.where(own, total, one), xp.where(own, highest, r)
