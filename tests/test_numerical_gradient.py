@@ -96,7 +96,8 @@ def test_every_difference_is_exact_to_rounding(backend, problem, activation, los
     rows = t if t.ndim == 2 else np.eye(len(parameters[3]))[t]
     exact = exact_differences(x, rows, parameters, activation, loss, h)
     arrays = [backend.asarray(a) for a in (x, t, *parameters)]
-    value, found = backend.numerical_gradient(*arrays, activation, loss, h)
+    with backend.current():
+        value, found = backend.numerical_gradient(*arrays, activation, loss, h)
     largest = max(abs(g).max() for g in exact)
     for difference, gradient in zip(exact, found, strict=True):
         # The bound that the issue sets is 1e-9; the second term is the noise of 60 digits where the
