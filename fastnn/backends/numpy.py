@@ -211,6 +211,10 @@ class NumpyBackend(Backend):
         W -= dW
         b -= db
 
+    def count_correct(self, logits: Array, t: Array) -> Array:
+        labels = t if t.ndim == 1 else t.argmax(axis=1)
+        return (logits.argmax(axis=1) == labels).sum()
+
     def nonzero_features(self, row: Array) -> Any:
         return np.flatnonzero(row)
 

@@ -82,10 +82,19 @@ def supported(support: Support) -> Callable[[F], F]:
     def decorate(method: Any) -> Any:
         names = method.__code__.co_varnames[1 : method.__code__.co_argcount]
         name, covers = method.__name__, support.covers
+        # A call costs a microsecond: where only values are asked for, no dict is made of it.
+        values = [(names.index(key), allowed) for key, allowed in support.values.items()]
+        plain_values = not (support.contiguous or support.sizes)
 
         @wraps(method)
         def run(backend: Any, *arguments: Any, **options: Any) -> Any:
-            if covers(dict(zip(names, arguments, strict=False)) | options):
+            if plain_values and len(arguments) == len(names):
+                for place, allowed in values:
+                    if arguments[place] not in allowed:
+                        break
+                else:
+                    return method(backend, *arguments, **options)
+            elif covers(dict(zip(names, arguments, strict=False)) | options):
                 return method(backend, *arguments, **options)
             # What only the override reads, such as compressed rows, becomes what the reference
             # reads.
