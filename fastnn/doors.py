@@ -16,7 +16,7 @@ from .errors import DtypeError, InputError
 from .functions import OF_PROBABILITIES
 from .validation import (
     Array,
-    all_finite,
+    check_finite,
     check_samples,
     check_separate,
     check_size,
@@ -33,6 +33,9 @@ from .validation import (
 #: How many samples a step is taken to have where a backend is chosen by the size of the work: as
 #: many as in the book.
 USUAL_BATCH = 100
+
+#: Arrays that compute otherwise than arrays do.
+_WITH_WAYS_OF_THEIR_OWN = np.matrix, np.ma.MaskedArray
 
 
 class Doors:
@@ -130,12 +133,14 @@ class Doors:
         return entered, len(x.shape) == 1
 
     def _convert(self, a: Array, name: str) -> Array:
-        """Checked numbers in the network's dtype, unless that cannot hold them."""
+        """Finite numbers in the network's dtype, unless that cannot hold them."""
         if self.backend.dtype_of(a) == self.dtype:
-            return self.backend.asarray(a)
-        with np.errstate(over="ignore"):
-            converted = self.backend.asarray(a, self.dtype)
-        if not all_finite(converted, self.backend.xp):
+            converted = self.backend.asarray(a)
+        else:
+            with np.errstate(over="ignore"):
+                converted = self.backend.asarray(a, self.dtype)
+        if not self.backend.all_finite(converted):
+            check_finite(a, name, self.backend.xp)
             raise InputError(
                 f"{name} holds values beyond the range of {self.dtype}; "
                 "scale them, or use a network of dtype 'float64'"
@@ -198,7 +203,7 @@ class Doors:
         self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
         for name, shape in self._shapes.items():
             parameter = self.params[name]
-            if isinstance(parameter, np.matrix | np.ma.MaskedArray):
+            if isinstance(parameter, _WITH_WAYS_OF_THEIR_OWN):
                 raise DtypeError(
                     f"params[{name!r}] is a {kind(parameter)}, which computes in ways of its own; "
                     "assign an array: np.array(...)"

@@ -1,5 +1,9 @@
 """Compressed samples, against the dense ones that they were made of."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -19,3 +23,37 @@ def test_gathered_rows_are_those_of_the_samples(dtype, features, rows):
     found = batch.gathered()
     assert found.dtype == dtype
     assert np.array_equal(found, x[rows])
+
+
+#: Compressing as the kernels do it, on the processor that NUMBA_CPU_NAME says.
+COMPRESSING = """
+import numpy as np
+from fastnn.backends import get_backend
+from fastnn.backends.numba.kernels.vectors import COMPRESSES
+
+backend, rng = get_backend("numba"), np.random.default_rng(0)
+for dtype in ("float32", "float64"):
+    for columns in (1, 7, 16, 50, 64):
+        for zeros in (0.0, 0.5, 0.95, 1.0):
+            x = rng.normal(size=(9, columns)).astype(dtype)
+            x[rng.random(x.shape) < zeros] = 0
+            x[0, 0] = -0.0
+            indptr, indices, values = backend._compress(x, np.count_nonzero(x))
+            rows, expected = np.nonzero(x)
+            assert np.array_equal(indptr, np.searchsorted(rows, np.arange(10)))
+            assert np.array_equal(indices, expected)
+            assert np.array_equal(values, x[rows, expected])
+print(COMPRESSES)
+"""
+
+
+@pytest.mark.parametrize("features", [None, ""])
+def test_samples_are_compressed_on_any_processor(features, tmp_path):
+    """The instruction for that is one of AVX-512; without it the code is another."""
+    generic = {} if features is None else {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    environment = os.environ | generic | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPRESSING], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert features is None or done.stdout == "False\n"

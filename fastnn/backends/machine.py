@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DeviceError, ForeignArrayError, InputError
 from ..validation import (
     Array,
+    all_finite,
     check_real,
     check_size,
     float_dtype,
@@ -238,8 +239,12 @@ class Machine:
         return self.xp.empty(shape, dtype=self.native_dtype(dtype))
 
     def largest(self, a: Array) -> float:
-        """The largest absolute value; NaN if there is one."""
+        """The largest absolute value of an array of float32 or float64; NaN if there is one."""
         return max(float(self.xp.max(a)), -float(self.xp.min(a)))
+
+    def all_finite(self, a: Array) -> bool:
+        """Whether an array of float32 or float64 holds no NaN and no infinity."""
+        return all_finite(a, self.xp)
 
     def take(self, a: Array, rows: Array, *, out: Array | None = None) -> Array:
         """The rows of an array that have these numbers, which are in range."""

@@ -82,17 +82,20 @@ def supported(support: Support) -> Callable[[F], F]:
     def decorate(method: Any) -> Any:
         names = method.__code__.co_varnames[1 : method.__code__.co_argcount]
         name, covers = method.__name__, support.covers
-        # A call costs a microsecond: where only values are asked for, no dict is made of it.
+        # A call costs a microsecond: no dict is made of it where no size is to be computed from it.
         values = [(names.index(key), allowed) for key, allowed in support.values.items()]
-        plain_values = not (support.contiguous or support.sizes)
+        contiguous = [names.index(key) for key in support.contiguous]
+
+        def covers_all(arguments: tuple[Any, ...]) -> bool:
+            for place, allowed in values:
+                if arguments[place] not in allowed:
+                    return False
+            return all([arguments[place].flags.c_contiguous for place in contiguous])
 
         @wraps(method)
         def run(backend: Any, *arguments: Any, **options: Any) -> Any:
-            if plain_values and len(arguments) == len(names):
-                for place, allowed in values:
-                    if arguments[place] not in allowed:
-                        break
-                else:
+            if len(arguments) == len(names) and not support.sizes:
+                if covers_all(arguments):
                     return method(backend, *arguments, **options)
             elif covers(dict(zip(names, arguments, strict=False)) | options):
                 return method(backend, *arguments, **options)

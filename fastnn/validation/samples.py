@@ -8,11 +8,14 @@ from contextvars import ContextVar
 from typing import Any
 
 from ..errors import DtypeError, InputError
-from .arrays import Array, array_namespace, check_finite, numpy_dtype, real_array
+from .arrays import Array, array_namespace, numpy_dtype, real_array
 
 
 def check_samples(x: Array, features: int | None, name: str = "x", *, xp: Any = None) -> Array:
-    """`x` as a real, checked 2-D array (samples, features) of its dtype; 1-D is one sample."""
+    """`x` as a real 2-D array (samples, features) of its dtype; 1-D is one sample.
+
+    Whether its values are finite is not looked at.
+    """
     x = real_array(x, name) if xp is None else x
     xp = array_namespace(x) if xp is None else xp
     if x.ndim not in (1, 2):
@@ -29,7 +32,6 @@ def check_samples(x: Array, features: int | None, name: str = "x", *, xp: Any = 
         )
     if features is not None and x.shape[1] != features:
         raise InputError(f"{name} has {x.shape[1]} features, but the network takes {features}")
-    check_finite(x, name, xp)
     return x
 
 
@@ -79,7 +81,6 @@ def check_targets(
             f"{name} has shape {tuple(t.shape)}; give {kinds[0]} of shape ({samples},), "
             f"or {kinds[1]} of shape ({samples}, {classes})"
         )
-    check_finite(t, name, xp)
     return t
 
 

@@ -5,10 +5,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from ...errors import DtypeError, ForeignArrayError
 from ...networks import TwoLayerNet
-from .drawn import Drawn, is_c_contiguous, seeds
+from .drawn import Drawn, in_context, is_c_contiguous, seeds, sides
 
 
 @given(seeds)
@@ -108,3 +109,16 @@ def test_empty(backend, dtype):
         backend.check_arrays(array=array)
         assert tuple(array.shape) == (shape if isinstance(shape, tuple) else (shape,))
         assert backend.dtype_of(array) == dtype
+
+
+@given(sides, sides, st.sampled_from([0.0, -3.5, np.nan, np.inf, -np.inf, 1e-40]), seeds)
+@in_context
+def test_largest_and_all_finite(backend, dtype, n, i, value, seed):
+    d = Drawn(backend, dtype, seed)
+    host = d.rng.normal(size=(n, i)).astype(dtype) * dtype.type(1e-3)
+    host[d.rng.integers(n), d.rng.integers(i)] = value
+    a, _ = d.enter(host)
+    expected = np.abs(host).max()  # NaN wherever it is
+    assert np.array_equal(dtype.type(backend.largest(a)), expected, equal_nan=True)
+    assert bool(backend.all_finite(a)) is bool(np.isfinite(expected))
+    d.assert_unmodified()

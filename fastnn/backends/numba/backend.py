@@ -11,6 +11,7 @@ zero. What each override can do stands in :data:`fastnn.backends.numba.support.S
 from __future__ import annotations
 
 import importlib.util
+import math
 from contextlib import AbstractContextManager
 from functools import cache
 from importlib import import_module
@@ -81,6 +82,7 @@ class NumbaBackend(NumpyBackend):
         W, b, rows = np.ones((3, 3), dtype), np.ones(3, dtype), np.zeros((1, 2), np.int64)
         W2, b2 = W.copy(), b.copy()
         params = {"W1": W, "b1": b, "W2": W2, "b2": b2}
+        self.largest(W)
         every, none = np.ones((2, 3), dtype), np.zeros((2, 3), dtype)
         formulas = "sigmoid", "cross_entropy"
         for t in (np.zeros(2, np.intp), every):
@@ -141,6 +143,14 @@ class NumbaBackend(NumpyBackend):
             if self.kernels.compression.compress(x, indptr, indices, values):
                 break
         return indptr, indices[: indptr[-1]], values[: indptr[-1]]
+
+    # -- one pass where NumPy makes two, or writes an array of bools -----------------------------
+
+    def largest(self, a: Array) -> float:
+        return self.kernels.magnitude.largest(a.reshape(-1))  # in any order
+
+    def all_finite(self, a: Array) -> bool:
+        return math.isfinite(self.largest(a))
 
     # -- operations --------------------------------------------------------------------------------
 
@@ -277,8 +287,8 @@ class NumbaBackend(NumpyBackend):
 
 #: The modules of compiled code that are used here and in `training`.
 _KERNELS = (
-    *("activations", "backprop_steps", "compression", "layers", "numerical_gradient"),
-    *("numerical_steps", "panels", "softmax", "workspace"),
+    *("activations", "backprop_steps", "compression", "layers", "magnitude"),
+    *("numerical_gradient", "numerical_steps", "panels", "softmax", "workspace"),
 )
 
 

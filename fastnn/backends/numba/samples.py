@@ -178,8 +178,10 @@ def nonzero_targets(
             np, t, np.empty((1, outputs))
         ).astype(np.float64)
     if t.ndim == 1:
-        # A copy in range, whatever another thread does: the kernels index with it.
-        return (np.arange(len(t) + 1), np.clip(t, 0, outputs - 1), np.ones(len(t))), none
+        # A copy in range, whatever another thread does: the kernels index with it. Negative labels
+        # are large without a sign.
+        classes = np.minimum(t.view(np.uintp), np.uintp(outputs - 1)).view(np.intp)
+        return (np.arange(len(t) + 1), classes, np.ones(len(t))), none
     rows, classes = np.nonzero(t)
     return (
         np.searchsorted(rows, np.arange(len(t) + 1)),

@@ -120,7 +120,6 @@ class NumericalSteps(_Steps):
         self._memory = kernels.workspace.workspace(
             batch_size, *W1.shape, W2.shape[1], W1.dtype, parts
         )
-        self._gradients = tuple(np.empty(p.shape, p.dtype) for p in step.params.values())
         most = batch_size * (1 if data.t.ndim == 1 else data.t.shape[1])
         self._of_batch = np.zeros(batch_size + 1, np.intp), np.empty(most, np.intp), np.empty(most)
 
@@ -137,5 +136,5 @@ class NumericalSteps(_Steps):
         counters, no_rows = np.zeros((len(rows), 3, 2), np.int64), np.empty((0, 0))
         data = self._samples, rows, *working, self._labels, self._of_batch, no_rows
         modes = float(self._step.h), (self._code, True), self._rate
-        arguments = counters, self._threads, *data, *modes, self._memory, self._gradients, losses
+        arguments = counters, self._threads, *data, *modes, self._memory, losses
         return partial(self._kernels.numerical_steps.descent_steps, *arguments)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .elementary import prefetch
 from .jit import inner, kernel
-from .vectors import WIDE, lanes, load, lowest_bit, nonzero, store
+from .vectors import COMPRESSES, WIDE, any_nonzero, lanes, load, store_nonzero
 
 #: The bytes that come from memory at a time.
 LINE = 64
@@ -22,25 +20,16 @@ def compress(x: Any, indptr: Any, indices: Any, values: Any) -> bool:
     another thread has changed the array since they were counted.
     """
     s, step = 0, lanes(x, WIDE)
-    whole, full = x.shape[1] // step * step, (np.uint64(1) << np.uint64(step)) - np.uint64(1)
+    whole = x.shape[1] // step * step
     for n in range(x.shape[0]):
         indptr[n] = s
         if s + x.shape[1] + step > values.size:  # whatever this row holds
             return False
         for i in range(0, whole, step):
             vector = load(x, (n, i), WIDE)
-            bits = nonzero(vector)
-            if bits == full:
-                store(values, s, vector)
-                for k in range(step):
-                    indices[s + k] = i + k
-                s += step
-            else:
-                while bits:
-                    indices[s] = i + np.intp(lowest_bit(bits))
-                    values[s] = x[n, indices[s]]
-                    s += 1
-                    bits &= bits - np.uint64(1)
+            # A branch that is hard to predict takes longer than the instruction, but not than many.
+            if COMPRESSES or any_nonzero(vector):
+                s += store_nonzero(vector, i, values, indices, s)
         for i in range(whole, x.shape[1]):
             # Always written, and kept by moving on: quicker than asking, as zeros come and go.
             indices[s] = i

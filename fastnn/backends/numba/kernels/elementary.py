@@ -36,7 +36,7 @@ _ROUNDER_32 = float.fromhex("0x1.8p23")
 
 
 @intrinsic
-def _bits(_context: Any, x: Any) -> Any:
+def bits(_context: Any, x: Any) -> Any:
     """The bits of a float as an integer of the same width."""
     integer = {types.float64: types.int64, types.float32: types.int32}[x]
 
@@ -47,7 +47,7 @@ def _bits(_context: Any, x: Any) -> Any:
 
 
 @intrinsic
-def _from_bits(_context: Any, x: Any) -> Any:
+def from_bits(_context: Any, x: Any) -> Any:
     """The float with these bits."""
     real = {types.int64: types.float64, types.int32: types.float32}[x]
 
@@ -96,7 +96,7 @@ def _power_and_expm1_64(x: float) -> tuple[float, float]:
     s = s * r + 1 / 24
     s = s * r + 1 / 6
     s = s * r + 0.5
-    return _from_bits((_bits(rounded) + 1023) << 52), s * (r * r) + r
+    return from_bits((bits(rounded) + 1023) << 52), s * (r * r) + r
 
 
 @inlined
@@ -113,7 +113,7 @@ def _power_and_expm1_32(x: float) -> tuple[float, float]:
     s = s * r + np.float32(1 / 24)
     s = s * r + np.float32(1 / 6)
     s = s * r + np.float32(0.5)
-    return _from_bits(np.int32(np.int32(_bits(rounded) + np.int32(127)) << np.int32(23))), s * (
+    return from_bits(np.int32(np.int32(bits(rounded) + np.int32(127)) << np.int32(23))), s * (
         r * r
     ) + r
 

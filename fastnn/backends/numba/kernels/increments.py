@@ -63,6 +63,8 @@ def increment_coefficients(
             if activation == RELU:
                 c[j] = 1.0 if a[j] > 0 else 0.0
                 kink = min(kink, abs(a[j]))
+        for j in range(units, a.size):
+            c[j] = theta[j] = 0.0
         return 0.0, kink
     steep = steepness(activation)
     for j in range(a.size):

@@ -107,31 +107,26 @@ def perturb(
     h: float,
     modes: Any,
     work: Workspace,
-    gradients: Any,
-) -> None:
-    """The gradients for one part of the features and of the outputs, from all samples."""
-    dW1, db1, dW2, db2 = gradients
+    J: int,
+) -> float:
+    """Sum over the samples for one part of the features and of the outputs, for J hidden units.
+
+    The result is by what the sums are to be multiplied, which make the gradients then.
+    """
     activation, cross_entropy = modes
-    K, J = work.y.shape[1], db1.size
-    scale = 1 / (h * rows.size) if cross_entropy else 1 / h
     first, last, bias = work.bounds[part], work.bounds[part + 1], part == parts - 1
     hidden = work.hidden[first + part : last + part + 1]
-    factor = like(hidden[0, 0], scale)
     for i in range(hidden.shape[0]):
         for j in range(hidden.shape[1]):
-            hidden[i, j] = like(factor, 0.0)
+            hidden[i, j] = like(hidden[0, 0], 0.0)
     if cross_entropy:
         hidden_cross_entropy(
             first, last, bias, samples, rows, J, targets, h, activation, part, work, hidden
         )
     else:
         hidden_squared_error(first, last, bias, samples, rows, h, activation, part, work, hidden)
-    for i in range(first, last):
-        _scale(hidden[i - first], factor, dW1[i])
-    if bias:
-        _scale(hidden[last - first], factor, db1)
 
-    first, last = K * part // parts, K * (part + 1) // parts
+    first, last = outputs_of(part, parts, work)
     for k in range(first, last):
         for j in range(work.outputs.shape[1]):
             work.outputs[k, j] = 0.0
@@ -139,6 +134,29 @@ def perturb(
         output_cross_entropy(first, last, targets, h, work)
     else:
         output_squared_error(first, last, h, work)
+    return 1 / (h * rows.size) if cross_entropy else 1 / h
+
+
+@inner
+def outputs_of(part: int, parts: int, work: Workspace) -> tuple[int, int]:
+    """The first of the outputs of a part, and the first that is no more of them."""
+    outputs = work.y.shape[1]
+    return outputs * part // parts, outputs * (part + 1) // parts
+
+
+@inner
+def _write(part: int, parts: int, scale: float, work: Workspace, gradients: Any) -> None:
+    """The gradients of a part, from what `perturb` has summed."""
+    dW1, db1, dW2, db2 = gradients
+    J = db1.size
+    first, last = work.bounds[part], work.bounds[part + 1]
+    hidden = work.hidden[first + part : last + part + 1]
+    factor = like(hidden[0, 0], scale)
+    for i in range(first, last):
+        _scale(hidden[i - first], factor, dW1[i])
+    if part == parts - 1:
+        _scale(hidden[last - first], factor, db1)
+    first, last = outputs_of(part, parts, work)
     for k in range(first, last):
         for j in range(J):
             dW2[j, k] = work.outputs[k, j] * scale
@@ -174,6 +192,7 @@ def differences(
         part = increase(perturbation, TAKEN)
         if part >= parts:
             break
-        perturb(part, parts, samples, rows, targets, h, modes, work, gradients)
+        scale = perturb(part, parts, samples, rows, targets, h, modes, work, b1.size)
+        _write(part, parts, scale, work, gradients)
         increase(perturbation, FINISHED)
     wait_for(perturbation, FINISHED, parts)

@@ -11,7 +11,7 @@ from typing import Any
 from .atomics import FINISHED, TAKEN, increase, wait_for
 from .elementary import like
 from .jit import inner, kernel, overloads
-from .numerical_gradient import cut_features, perturb
+from .numerical_gradient import cut_features, outputs_of, perturb
 from .softmax import label
 from .unperturbed import evaluate_in_blocks, prepare
 from .workspace import Workspace
@@ -52,30 +52,32 @@ def _overload_select_targets(
 def _descend(
     part: int,
     parts: int,
+    scale: float,
     rate: Any,
     W1: Any,
     b1: Any,
     W2: Any,
     b2: Any,
     work: Workspace,
-    gradients: Any,
 ) -> None:
-    """A step against the gradients that `perturb` has found for a part.
+    """A step against the gradients of a part, which are `scale` times what `perturb` has summed.
 
     Nobody reads these parameters any more then.
     """
-    dW1, db1, dW2, db2 = gradients
     J = b1.size
-    for i in range(work.bounds[part], work.bounds[part + 1]):
+    first, last = work.bounds[part], work.bounds[part + 1]
+    hidden = work.hidden[first + part : last + part + 1]
+    factor = like(hidden[0, 0], scale)
+    for i in range(first, last):
         for j in range(J):
-            W1[i, j] -= rate * dW1[i, j]
+            W1[i, j] -= rate * (factor * hidden[i - first, j])
     if part == parts - 1:
         for j in range(J):
-            b1[j] -= rate * db1[j]
-    for k in range(b2.size * part // parts, b2.size * (part + 1) // parts):
+            b1[j] -= rate * (factor * hidden[last - first, j])
+    for k in range(*outputs_of(part, parts, work)):
         for j in range(J):
-            W2[j, k] -= rate * dW2[j, k]
-        b2[k] -= rate * db2[k]
+            W2[j, k] -= rate * like(rate, scale * work.outputs[k, j])
+        b2[k] -= rate * like(rate, scale * work.outputs[k, J])
 
 
 @kernel
@@ -95,7 +97,6 @@ def descent_steps(
     modes: Any,
     rate: Any,
     work: Workspace,
-    gradients: Any,
     losses: Any,
 ) -> None:
     """A step against the numerical gradient with each of the batches, and its loss.
@@ -122,8 +123,8 @@ def descent_steps(
             part = increase(perturbation, TAKEN)
             if part >= parts:
                 break
-            perturb(part, parts, samples, batch, targets, h, modes, work, gradients)
-            _descend(part, parts, rate, W1, b1, W2, b2, work, gradients)
+            scale = perturb(part, parts, samples, batch, targets, h, modes, work, b1.size)
+            _descend(part, parts, scale, rate, W1, b1, W2, b2, work)
             if part == 0:
                 losses[step] = like(losses[0], work.losses.sum())
             increase(perturbation, FINISHED)

@@ -38,6 +38,8 @@ def _forward(
         a, z = work.a[n], work.z[n]
         begin, end = indptr[rows[n]], indptr[rows[n] + 1]
         weighted_rows(indices[begin:end], values[begin:end], W1, b1, a[:J])
+        for j in range(J, a.size):
+            a[j] = 0.0
         for j in range(a.size):
             z[j] = a[j]
         activate(z, activation)

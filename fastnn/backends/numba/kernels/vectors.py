@@ -25,12 +25,16 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
 from .jit import overloads
 
 #: The width in bytes of the widest registers there are, those of AVX-512.
 WIDE = 64
+
+#: Whether what is compiled for has an instruction for `store_nonzero`.
+COMPRESSES = "+avx512vl" in cpu_target.target_context.codegen().magic_tuple()[2]
 
 
 class Vector(types.Type):
@@ -135,24 +139,76 @@ def convert(_context: Any, vector: Any, number: Any) -> Any:
 
 
 @intrinsic
-def nonzero(_context: Any, vector: Any) -> Any:
-    """A number whose bit k says whether element k of the vector is not zero; NaN is not."""
+def any_nonzero(_context: Any, vector: Any) -> Any:
+    """Whether an element of the vector is not zero; NaN is not."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         differs = builder.fcmp_unordered("!=", arguments[0], ir.Constant(arguments[0].type, None))
-        return builder.zext(builder.bitcast(differs, ir.IntType(vector.count)), ir.IntType(64))
+        bits = builder.bitcast(differs, ir.IntType(vector.count))
+        return builder.icmp_unsigned("!=", bits, bits.type(0))
 
-    return types.uint64(vector), codegen
+    return types.boolean(vector), codegen
 
 
 @intrinsic
-def lowest_bit(_context: Any, bits: Any) -> Any:
-    """The position of the lowest bit that is set in a number that is not zero."""
+def store_nonzero(
+    _context: Any, vector: Any, first: Any, values: Any, indices: Any, start: Any
+) -> Any:
+    """Write the elements that are not zero, NaN among them, side by side from values[start] on.
 
-    def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.IntType(1)(1))
+    If the vector is of elements number `first` and so on, their numbers are written likewise, in
+    32 bits, from indices[start] on. How many they are is the result. There has to be room for a
+    whole vector; no branch depends on what is zero.
+    """
+    if not isinstance(vector, Vector) or values.dtype != vector.dtype:
+        return None
+    if not isinstance(indices.dtype, types.Integer) or indices.dtype.bitwidth != 32:
+        return None
+    _check_contiguous(values)
+    _check_contiguous(indices)
 
-    return types.uint64(bits), codegen
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, first = arguments[:2]
+        numbers = ir.VectorType(ir.IntType(32), vector.count)
+        mask = builder.fcmp_unordered("!=", value, ir.Constant(value.type, None))
+
+        def write(kept: Any, array: int) -> None:
+            # One instruction on AVX-512; elsewhere LLVM writes every element, and moves on by its
+            # bit of the mask.
+            element = {"float": "f32", "double": "f64"}.get(str(kept.type.element), "i32")
+            compress = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(kept.type, [kept.type, mask.type, kept.type]),
+                f"llvm.experimental.vector.compress.v{vector.count}{element}",
+            )
+            kept = builder.call(compress, [kept, mask, ir.Constant(kept.type, ir.Undefined)])
+            kind = signature.args[array]
+            pointer = _pointer(
+                context, builder, arguments[array], arguments[4], (kind, signature.args[4])
+            )
+            place = builder.bitcast(pointer, kept.type.as_pointer())
+            builder.store(kept, place, align=kind.dtype.bitwidth // 8)
+
+        write(value, 2)
+        offset = context.cast(builder, first, signature.args[1], types.uint32)
+        write(builder.add(_repeated(builder, offset, numbers), _counted(numbers)), 3)
+        bits = builder.zext(builder.bitcast(mask, ir.IntType(vector.count)), ir.IntType(64))
+        return builder.ctpop(bits)
+
+    return types.intp(vector, first, values, indices, start), codegen
+
+
+def _counted(kind: Any) -> Any:
+    """The vector 0, 1, 2, ..."""
+    return ir.Constant(kind, list(range(kind.count)))
+
+
+def _repeated(builder: Any, number: Any, kind: Any) -> Any:
+    """The vector of which every element is `number`."""
+    position = ir.IntType(32)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, position(0))
+    zeros = ir.Constant(ir.VectorType(position, kind.count), [position(0)] * kind.count)
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
 
 
 def _arithmetic(function: Any, instruction: str) -> None:
@@ -166,12 +222,7 @@ def _arithmetic(function: Any, instruction: str) -> None:
     @intrinsic
     def repeated(_context: Any, number: Any, vector: Any) -> Any:
         def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            kind, position = context.get_value_type(vector), ir.IntType(32)
-            first = builder.insert_element(
-                ir.Constant(kind, ir.Undefined), arguments[0], position(0)
-            )
-            zeros = ir.Constant(ir.VectorType(position, vector.count), [position(0)] * vector.count)
-            return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
+            return _repeated(builder, arguments[0], context.get_value_type(vector))
 
         return vector(number, vector), codegen
 

@@ -46,12 +46,12 @@ def workspace(
     vector = WIDE // dtype.itemsize
     width, wider = -(-units // vector) * vector, -(-(units + 1) // vector) * vector
     return Workspace(
-        a=np.zeros((samples, width)),
-        z=np.zeros((samples, wider)),
+        a=np.empty((samples, width)),
+        z=np.empty((samples, wider)),
         y=np.empty((samples, outputs)),
         logits=np.empty((samples, outputs)),
-        c=np.zeros((samples, width)),
-        theta=np.zeros((samples, width)),
+        c=np.empty((samples, width)),
+        theta=np.empty((samples, width)),
         largest_theta=np.empty(samples),
         kink=np.empty(samples),
         losses=np.empty(samples),
