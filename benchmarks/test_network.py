@@ -11,7 +11,7 @@ import pytest
 from fastnn import numerical_gradient, train
 from fastnn.backends import Backend
 from fastnn.bench.book_net import sampled_indices
-from fastnn.training import runner
+from fastnn.stepping import runner
 
 from . import plain
 from .problems import (

@@ -13,7 +13,7 @@ from fastnn import available_backends
 from fastnn.backends import Backend
 from fastnn.bench.measure import training_steps
 from fastnn.bench.timing import Contestant, blas_threads
-from fastnn.training import runner, sgd_step
+from fastnn.stepping import runner, sgd_step
 
 from . import plain
 from .peers import contestants

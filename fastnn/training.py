@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .backends.base import Dataset, Runner
-from .backends.steps import GradientDescent
+from .backends.base import Dataset
 from .base_network import Network
 from .errors import DivergenceError, DtypeError, InputError
 from .history import History
+from .stepping import GRADIENTS, runner
 from .validation import (
     Array,
     check_size,
@@ -26,9 +26,6 @@ from .validation import (
 #: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of
 #: the hidden layer.
 EVALUATION_CHUNK = 2000
-
-#: How a step computes its gradient: the name of the network's method.
-GRADIENTS = {"backprop": "descend", "numerical": "descend_numerically"}
 
 #: How many steps a runner gets at a time at least, where an epoch is shorter: what it sets up for
 #: each call is shared by them.
@@ -208,39 +205,6 @@ def train(
             finite = not backend.to_numpy(count_broken(network))
             _check_parameters(finite, iterations - 1, learning_rate)
     return history
-
-
-def runner(
-    network: Network, data: Dataset, *, gradient: str, batch_size: int, learning_rate: float
-) -> Runner:
-    """What makes steps: the backend's own way for the stated step, or one by one."""
-    step = sgd_step(network, data, gradient, batch_size, learning_rate)
-    stated = network.training_step(
-        data, step, gradient=gradient, update=GradientDescent(learning_rate), batch_size=batch_size
-    )
-    fused = None if stated is None else network.backend.runner(stated)
-
-    def one_by_one(rows: Array, losses: Array) -> None:
-        for i in range(rows.shape[0]):
-            losses[i] = step(rows[i, ...])
-
-    return one_by_one if fused is None else fused
-
-
-def sgd_step(
-    network: Network, data: Dataset, gradient: str, batch_size: int, learning_rate: float
-) -> Any:
-    """A function of row numbers that does an iteration over the operations; it returns the loss."""
-    descend = getattr(network, GRADIENTS[gradient])
-    buffers: dict[str, Array] = {}
-
-    def step(rows: Any) -> Any:
-        if not buffers:  # allocated once, and only if a step is made in this way
-            buffers.update(network.buffers(batch_size) | {"x": data.buffer(batch_size)})
-        x, t = data.batch(rows, out=buffers["x"])
-        return descend(x, t, learning_rate, buffers)
-
-    return step
 
 
 def count_correct(network: Network, data: Dataset) -> Array:

@@ -20,7 +20,7 @@ from fastnn.backends.cupy import support as tables
 from fastnn.backends.cupy.graph import RecordedLoop
 from fastnn.errors import BackendImportError, DeviceError, DeviceMemoryError, ForeignArrayError
 from fastnn.functions import ACTIVATIONS
-from fastnn.training import runner
+from fastnn.stepping import runner
 
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])

@@ -17,7 +17,7 @@ from fastnn.backends.base import OPERATIONS
 from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.steps import GradientDescent, TrainingStep
 from fastnn.backends.support import Support
-from fastnn.training import runner
+from fastnn.stepping import runner
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 12)) * (RNG.random((60, 12)) < 0.2)  # sparse enough for every kernel

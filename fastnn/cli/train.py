@@ -13,7 +13,8 @@ from ..console import write
 from ..data import load_mnist
 from ..errors import DtypeError
 from ..networks import TwoLayerNet
-from ..training import GRADIENTS, train
+from ..stepping import GRADIENTS
+from ..training import train
 from ..validation import generator
 from . import options
 

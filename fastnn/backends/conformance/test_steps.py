@@ -9,7 +9,7 @@ import pytest
 from ...errors import InputError
 from ...functions import ACTIVATIONS, LOSSES, Activation
 from ...networks import SimpleNet, TwoLayerNet
-from ...training import sgd_step
+from ...stepping import sgd_step
 from ..steps import GradientDescent
 from . import oracle
 
