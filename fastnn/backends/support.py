@@ -90,10 +90,7 @@ def supported(support: Support) -> Callable[[F], F]:
             for place, allowed in values:
                 if arguments[place] not in allowed:
                     return False
-            for place in contiguous:
-                if not arguments[place].flags.c_contiguous:
-                    return False
-            return True
+            return all(arguments[place].flags.c_contiguous for place in contiguous)
 
         @wraps(method)
         def run(backend: Any, *arguments: Any, **options: Any) -> Any:
