@@ -11,7 +11,7 @@ from .backends.steps import GradientDescent
 from .errors import InputError
 from .functions import LOSSES, OF_PROBABILITIES
 from .numerical_network import NumericalNetwork
-from .validation import Array, choice
+from .validation import Array, check_finite, choice
 
 #: A layer as a backward pass leaves it: the names of its weights and biases, its input, and the
 #: derivative of the loss with respect to its pre-activation.
@@ -82,6 +82,12 @@ class Network(NumericalNetwork):
         Returns
         -------
         array of the backend and of the network's dtype, shape (samples, outputs) or (outputs,)
+
+        Warns
+        -----
+        RuntimeWarning
+            NumPy's own, here and in the methods below, where NumPy computes and a number on the way
+            is beyond the range of the dtype.
         """
         x, single = self._enter(x)
         with self.backend.current():
@@ -112,7 +118,8 @@ class Network(NumericalNetwork):
         Raises
         ------
         InputError
-            If there is a single output, which always is the largest.
+            If there is a single output, which always is the largest; or if an output is not finite:
+            a parameter is not, or `x` is beyond the range of the dtype.
         """
         if not self.has_accuracy:
             raise InputError(
@@ -121,10 +128,19 @@ class Network(NumericalNetwork):
             )
         x, t = self._enter_pair(x, t)
         with self.backend.current():
-            return (
-                float(self.backend.to_numpy(self.backend.count_correct(self._logits(x), t)))
-                / x.shape[0]
-            )
+            logits = self._logits(x)
+            if not self.backend.all_finite(logits):
+                self._refuse_outputs()
+            return float(self.backend.to_numpy(self.backend.count_correct(logits, t))) / x.shape[0]
+
+    def _refuse_outputs(self) -> None:
+        """Raise InputError for outputs that are not finite, with the reason."""
+        for name, parameter in self.params.items():
+            check_finite(parameter, f"params[{name!r}]", self.backend.xp)
+        raise InputError(
+            f"an output of the network is beyond the range of {self.dtype}, so that no accuracy "
+            "can be told; scale x, or use a network of dtype 'float64'"
+        )
 
     def gradient(self, x: Any, t: Any) -> dict[str, Array]:
         """The gradient of the loss by backpropagation.

@@ -9,11 +9,16 @@ import numpy as np
 
 from .backends import Backend
 from .base_network import LayerDelta, Network
+from .errors import InputError
 from .functions import ACTIVATIONS
-from .validation import Array, choice, generator, positive_int, real_number
+from .validation import Array, choice, float_dtype, generator, positive_int, real_number
 
 #: The parameters of a :class:`TwoLayerNet`, from its dict.
 _W1_b1_W2_b2 = itemgetter("W1", "b1", "W2", "b2")
+
+
+#: Beyond how many standard deviations no weight is ever drawn.
+_FARTHEST = 100
 
 
 class SimpleNet(Network):
@@ -156,7 +161,7 @@ class TwoLayerNet(Network):
         i = positive_int(input_size, "input_size")
         j = positive_int(hidden_size, "hidden_size")
         k = positive_int(output_size, "output_size")
-        scale = real_number(weight_init_std, "weight_init_std", minimum=0)
+        scale = _standard_deviation(weight_init_std, float_dtype(dtype))
         self.activation = choice(activation, "activation", ACTIVATIONS)
         super().__init__(
             {"W1": (i, j), "b1": (j,), "W2": (j, k), "b2": (k,)},
@@ -211,3 +216,14 @@ class TwoLayerNet(Network):
             "W2": (j, k),
         }
         return {name: self.backend.empty(shape, self.dtype) for name, shape in shapes.items()}
+
+
+def _standard_deviation(value: Any, dtype: np.dtype) -> float:
+    """The standard deviation of the initial weights, refused where they might not be finite."""
+    scale = real_number(value, "weight_init_std", minimum=0)
+    if scale > (largest := float(np.finfo(dtype).max) / _FARTHEST):
+        raise InputError(
+            f"weight_init_std={scale:g} makes weights beyond the range of {dtype}; "
+            f"give at most {largest:.0e}"
+        )
+    return scale

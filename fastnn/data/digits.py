@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,9 +85,9 @@ def load_mnist(
     folder = checked_path(directory if directory is not None else FOLDER, "directory")
     arrays = []
     for name, sha256 in SHA256.items():
-        path = _find(folder, name)
         digest = hashlib.sha256() if directory is None else None
-        arrays.append(idx.read(path, digest))
+        with _found(folder, name, packaged=directory is None) as path:
+            arrays.append(idx.read(path, digest))
         if digest is not None and digest.hexdigest() != sha256:
             fault = "has been altered since fastnn was packaged (SHA-256 differs)"
             raise DataFileError(f"{shown(path)} {fault}; reinstall fastnn")
@@ -102,6 +103,15 @@ def _flag(value: Any, name: str) -> bool:
     if not isinstance(value, numbers.Integral | np.bool_):
         raise DtypeError(f"{name} is a {type(value).__name__}; give True or False")
     return bool(value)
+
+
+def _found(folder: Path, name: str, *, packaged: bool) -> AbstractContextManager[Path]:
+    """Where the file is; of a package in a zip a copy, for as long as the context lasts."""
+    if packaged and not folder.is_dir():
+        from importlib.resources import as_file, files
+
+        return as_file(files(__package__) / "mnist" / f"{name}.gz")
+    return nullcontext(_find(folder, name))
 
 
 def _find(directory: Path, name: str) -> Path:

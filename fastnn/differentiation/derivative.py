@@ -8,9 +8,10 @@ import numpy as np
 
 from ..functions import DEFAULT_STEP
 from ..functions.activations import float_array
-from ..validation import Array, array_namespace
+from ..validation import Array, array_namespace, function
 from .points import copy
 from .quotients import Quotient, differentiate, divided_difference
+from .steps import moved
 from .values import Function, Values
 
 
@@ -51,6 +52,7 @@ def numerical_diff(
     >>> numerical_diff(np.sin, np.array([0.0, np.pi])).round(6)
     array([ 1., -1.])
     """
+    function(f)
     x = np.asarray(x) if type(x) is float else float_array(x)
     xp = array_namespace(x)
     x = x[()] if xp is np else x
@@ -60,7 +62,7 @@ def numerical_diff(
         return values.elementwise(f(point), x)
 
     def quotient(step: Any) -> Quotient:
-        above, below = at(x + step), at(x - step)
+        above, below = at(moved(x, step)), at(moved(x, -step))
         return divided_difference(above, below, 2 * step), (above, below)
 
     return differentiate(

@@ -12,6 +12,7 @@ from ..validation import (
     Array,
     all_finite,
     array_namespace,
+    function,
     numpy_dtype,
     positive_int,
     real_number,
@@ -60,13 +61,16 @@ def gradient_descent(
     """
     lr = real_number(lr, "lr", minimum=0)
     step_num = positive_int(step_num, "step_num", 0)
+    function(f)
     x = float_array(init_x, "init_x")
     xp = array_namespace(x)
     x = copy(xp, x)
     h = DEFAULT_STEP if numpy_dtype(x) == np.float64 else "auto"
     path = [copy(xp, x)]
     for i in range(step_num):
-        x -= lr * numerical_gradient(f, x, h=h)
+        gradient = numerical_gradient(f, x, h=h)
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            x -= lr * gradient
         if not all_finite(x, xp):
             raise DivergenceError(
                 f"x is no longer finite after step {i + 1} of {step_num}: the descent diverged; "

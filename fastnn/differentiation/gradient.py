@@ -8,12 +8,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..functions import DEFAULT_STEP
-from ..validation import Array, array_namespace, choice, real_number
+from ..validation import Array, array_namespace, choice, function
 from .book import book_quotients, is_books_case, warn_of_doubts
 from .perturbed import of_point
 from .points import float_array
 from .quotients import gradient_of
-from .steps import SCHEMES
+from .steps import SCHEMES, step_within
 from .tasks import Workers
 from .values import Function
 
@@ -108,6 +108,7 @@ def numerical_gradient(
     array([0., 0.])
     """
     choice(scheme, "scheme", SCHEMES)
+    function(f)
     x = float_array(x)
     xp = np if type(x) is np.ndarray else array_namespace(x)
     if vectorized and workers is not None:
@@ -135,7 +136,7 @@ def _gradient(
     xp: Any,
 ) -> Any:
     if not (vectorized or return_error) and workers is None and is_books_case(f, x, h, scheme):
-        h = real_number(h, "h", above=0)
+        h = step_within(h, x)
         quotients, doubtful, values = book_quotients(f, x, h)
         if doubtful or values is not None:
             warn_of_doubts(x, h, doubtful, values)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..validation import Array
 from .points import complex_copy, copy
-from .steps import ONE_SIDED, checked_step, step_at, warn_of_coarse_values
+from .steps import ONE_SIDED, checked_step, moved, step_at, warn_of_coarse_values
 from .values import Values, epsilon_of
 
 #: A difference quotient, and the values of f it was taken of, whose rounding becomes noise.
@@ -60,7 +60,7 @@ def differentiate(
     return_error: bool,
 ) -> Any:
     """What `quotient` gives for the step that `h` means, and its estimated error if asked."""
-    h = checked_step(h, scheme)
+    h = checked_step(h, scheme, x)
     if 0 in x.shape:
         return (copy(xp, x), copy(xp, x)) if return_error else copy(xp, x)
     if h is None:
@@ -72,7 +72,7 @@ def differentiate(
     if not return_error:
         return _like(xp, result, x)
     wider, _ = quotient(2 * step)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):  # no step: no estimate
         # Doubling the step makes a truncation error of order h^p 2^p times as large: the difference
         # is 2^p − 1 of it.
         truncation = abs(wider - result) / (1 if scheme in ONE_SIDED else 3)
@@ -97,20 +97,20 @@ def _quotient(xp: Any, x: Array, scheme: str, f: Evaluations, step: Any) -> Quot
     if scheme == "central":
         if xp is np:  # what stack does, without its cost for a few elements
             points = np.empty((2, *x.shape), x.dtype)
-            points[0], points[1] = x + step, x - step
+            points[0], points[1] = moved(x, step), moved(x, -step)
         else:
-            points = xp.stack([x + step, x - step])
+            points = xp.stack([moved(x, step), moved(x, -step)])
         both = f.perturbed(points)
         above, below = both if xp is np else (both[0, ...], both[1, ...])
         step = 2 * step
     elif scheme == "forward":
-        above, below = f.perturbed((x + step)[None, ...])[0, ...], f.unperturbed()
+        above, below = f.perturbed(moved(x, step)[None, ...])[0, ...], f.unperturbed()
     else:
-        above, below = f.unperturbed(), f.perturbed((x - step)[None, ...])[0, ...]
+        above, below = f.unperturbed(), f.perturbed(moved(x, -step)[None, ...])[0, ...]
     return divided_difference(above, below, step), (above, below)
 
 
-@np.errstate(invalid="ignore", over="ignore")  # where f is not finite, neither is the result
+@np.errstate(all="ignore")  # where f is not finite, neither is the result
 def divided_difference(above: Array, below: Array, width: Any) -> Array:
     """The difference quotient itself."""
     return (above - below) / width

@@ -8,12 +8,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..functions import DEFAULT_STEP
-from ..validation import Array, array_namespace, choice, real_number
+from ..validation import Array, array_namespace, choice, function
 from .book import book_quotients, is_books_case, warn_of_doubts
 from .perturbed import of_rows
 from .points import float_array
 from .quotients import gradient_of
-from .steps import SCHEMES
+from .steps import SCHEMES, step_within
 from .values import Function
 
 
@@ -59,6 +59,7 @@ def numerical_gradient_rows(
            [0., 4.]])
     """
     choice(scheme, "scheme", SCHEMES)
+    function(f)
     X = float_array(X, "X")
     xp = array_namespace(X)
     if X.ndim < 2:
@@ -67,7 +68,7 @@ def numerical_gradient_rows(
             "single point"
         )
     if not vectorized and not return_error and is_books_case(f, X, h, scheme):
-        h = real_number(h, "h", above=0)
+        h = step_within(h, X)
         rows, doubtful, values = [], False, None
         for row in X:
             quotients, doubt, values = book_quotients(f, row, h, "X", values)

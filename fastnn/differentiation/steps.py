@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import sys
 import warnings
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..validation import Array, choice, numpy_dtype, real_number
 from .values import Values, epsilon_of
 
@@ -22,13 +24,39 @@ ONE_SIDED = ("forward", "backward")
 NOISE_LIMIT = 1e-3
 
 
-def checked_step(h: Any, scheme: str) -> float | None:
-    """`h` as a number, or None if it is to be chosen."""
+def checked_step(h: Any, scheme: str, x: Array) -> float | None:
+    """`h` as a number that `x` can hold, or None if it is to be chosen."""
     choice(scheme, "scheme", SCHEMES)
     if isinstance(h, str):
         choice(h, "h", ("auto",))
         return None
-    return real_number(h, "h", above=0)
+    return step_within(h, x)
+
+
+def step_within(h: Any, x: Array) -> float:
+    """`h` as a positive number within the range of the dtype of `x`."""
+    h = real_number(h, "h", above=0)
+    dtype = x.dtype
+    if h > _largest_step(dtype if isinstance(dtype, np.dtype) else str(dtype)):
+        raise InputError(
+            f"h={h:g} is beyond the range of x, which is of dtype {numpy_dtype(x)}; "
+            "pass a smaller step, or h='auto'"
+        )
+    return h
+
+
+@cache
+def _largest_step(dtype: np.dtype | str) -> float:
+    """A quarter of the largest number, as far as a float goes: 2·(x ± 2h) has to be one, too."""
+    name = dtype.rpartition(".")[2] if isinstance(dtype, str) else dtype
+    largest = min(float(np.finfo(name).max), sys.float_info.max)
+    return largest / 4
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def moved(x: Array, step: Any) -> Array:
+    """x + step: infinite, or NaN, where it is beyond the range or `x` is not finite."""
+    return x + step
 
 
 def step_at(xp: Any, x: Array, h: float | None, scheme: str, epsilon: float = 0.0) -> Any:
@@ -47,7 +75,7 @@ def step_at(xp: Any, x: Array, h: float | None, scheme: str, epsilon: float = 0.
     if scheme in ONE_SIDED or (scheme == "central" and h is None):
         # The step that x can represent. The book's central difference divides by 2h as given, and
         # so do we there.
-        step = (x + step) - x
+        step = moved(moved(x, step), -x)
     return step
 
 
@@ -64,7 +92,7 @@ def warn_of_rounding(xp: Any, x: Array, h: float, scheme: str) -> None:
             f"rounded by {epsilon:.1g} of their size, and dividing by h={h:g} makes that "
             f"{epsilon / h:.1g} of f; {fix}, or compute in float64, x.astype(float)"
         )
-    elif xp.any(lost := x + h == x):
+    elif xp.any(lost := moved(x, h) == x):
         _warn(
             f"h={h:g} is lost in x: adding it to {float(x[lost][0]):g} changes nothing, so no "
             f"derivative comes out there; {fix}"

@@ -46,7 +46,7 @@ class Values:
 
     def number(self, value: Any) -> Any:
         """One number: Python's, NumPy's scalar, or an array of `xp`, which may be f's own."""
-        a = value if hasattr(value, "shape") else _numpy_array(value)
+        a = value if _has_shape(value) else _numpy_array(value)
         if math.prod(a.shape) != 1:
             raise InputError(
                 f"f returned an array of shape {tuple(a.shape)}, but only one number has a "
@@ -144,12 +144,17 @@ class Values:
             self.note(dtype)
 
 
+def _has_shape(value: Any) -> bool:
+    """Whether it is an array of some library; the class of arrays has only a descriptor."""
+    return hasattr(value, "shape") and not isinstance(value, type)
+
+
 def _numpy_array(value: Any) -> np.ndarray:
     """A value of f, of whatever library, as an array of NumPy."""
     if isinstance(value, np.ndarray | np.generic):
         a = np.asarray(value)
     else:
-        shape = getattr(value, "shape", None)
+        shape = value.shape if _has_shape(value) else None
         if shape is not None and math.prod(shape) != 1:
             refuse_device_array(value, "what f returned")
         try:

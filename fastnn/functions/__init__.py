@@ -5,7 +5,9 @@ arguments, labels wherever the book takes one-hot targets, and errors in place o
 broadcasting. Arrays may be of any library that keeps the array API standard, and stay of it. A
 floating dtype is kept; integers become float64 where the result is not an integer.
 
-The functions listed here check what they are given. The tables :data:`ACTIVATIONS` and
+The functions listed here check what they are given. What is not a number, such as the logarithm of
+a negative probability, and what is beyond the range of its dtype stays so in the result, and NumPy
+warns of it where NumPy computes. The tables :data:`ACTIVATIONS` and
 :data:`LOSSES` hold the unchecked forms that a network is made of: what is added to them can be used
 by every network on every backend at once.
 """

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..validation import Array, array_namespace, numpy_dtype, positive_int, real_array, shown
+from ..validation import (
+    Array,
+    array_namespace,
+    kind,
+    numpy_dtype,
+    positive_int,
+    real_array,
+    shown,
+)
 
 
 def float_array(x: Array, name: str = "x") -> Array:
@@ -21,11 +29,34 @@ def float_array(x: Array, name: str = "x") -> Array:
 
 
 def written(y: Array, out: Array | None) -> Array:
-    """`y` itself or, if there is an `out`, that array with the values of `y`."""
+    """`y` itself or, if there is an `out`, that array with the values of `y`.
+
+    It has to be an array like `y`: nothing is cast or broadcast.
+    """
     if out is None:
         return y
-    out[...] = y
+    expected = f"an array of shape {tuple(y.shape)} and dtype {numpy_dtype(y)}"
+    if not _is_array_like(out, y):
+        found = f"is a {kind(out)}"
+        if hasattr(out, "shape") and hasattr(out, "dtype") and not isinstance(out, type):
+            found += f" of shape {shown(out.shape)} and dtype {shown(str(out.dtype))[1:-1]}"
+        raise InputError(f"out {found}, but the result takes {expected}")
+    if not getattr(getattr(out, "flags", None), "writeable", True):
+        raise InputError("out is read-only; give an array that can be written to")
+    try:
+        out[...] = y
+    except Exception as error:  # the libraries do not agree on which
+        raise InputError(f"out is a {kind(out)} that cannot be written to: {error}") from error
     return out
+
+
+def _is_array_like(out: Any, y: Array) -> bool:
+    """Whether `out` is an array of the library, shape and dtype of `y`."""
+    if isinstance(y, np.ndarray | np.generic) and type(out) is not np.ndarray:
+        return False
+    if not isinstance(y, np.generic) and not isinstance(out, type(y)):
+        return False
+    return tuple(out.shape) == tuple(y.shape) and out.dtype == y.dtype
 
 
 def _scalar(y: Array) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import InputError
-from ..validation import Array, array_namespace, check_targets
+from ..validation import Array, array_namespace, check_finite, check_targets
 from .activations import float_array, unchecked_softmax
 
 #: What the book adds to a probability before it takes the logarithm, so that log(0) does not occur.
@@ -146,6 +146,7 @@ def _outputs_and_targets(y: Array, t: Array, *, values: bool) -> tuple[Any, Arra
     y = xp.reshape(y, (1, -1)) if single else y
     t = check_targets(t, y.shape[0], y.shape[1], single=single, values=values)
     array_namespace(y, t)  # refuses a mixture
+    check_finite(t, "t", xp)
     return xp, y, xp.astype(one_hot(xp, t, y), y.dtype, copy=False)
 
 

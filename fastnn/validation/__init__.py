@@ -24,7 +24,7 @@ from .samples import (
     check_targets,
     targets_of_any_sum,
 )
-from .scalars import choice, float_dtype, generator, positive_int, real_number
+from .scalars import choice, float_dtype, function, generator, positive_int, real_number
 from .sharing import check_separate
 from .sizes import check_size, room_for
 from .text import kind, shown
@@ -43,6 +43,7 @@ __all__ = [
     "check_targets",
     "choice",
     "float_dtype",
+    "function",
     "generator",
     "is_sparse",
     "kind",

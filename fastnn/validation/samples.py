@@ -60,6 +60,8 @@ def check_targets(
         (samples,) is these values, and no labels.
     xp : namespace, optional
         Of `t`, if it is an array of real numbers already.
+
+    Whether its values are finite is not looked at.
     """
     t = real_array(t, name) if xp is None else t
     xp = array_namespace(t) if xp is None else xp

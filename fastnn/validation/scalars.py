@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DtypeError, InputError
-from .text import shown
+from .text import kind, shown
 
 
 def float_dtype(dtype: Any) -> np.dtype:
@@ -70,6 +70,12 @@ def real_number(
             f"{name}={shown(value)} is too small; give a number greater than {above:g}"
         )
     return result
+
+
+def function(value: Any, name: str = "f") -> None:
+    """Raise DtypeError unless `value` can be called."""
+    if not callable(value):
+        raise DtypeError(f"{name}={shown(value)} is a {kind(value)}; give a function")
 
 
 def choice(value: Any, name: str, choices: Any) -> str:

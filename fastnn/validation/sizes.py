@@ -38,6 +38,7 @@ def room_for(what: str) -> Iterator[None]:
         # Some libraries have no MemoryError for it.
         if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
             raise
+        reason = f" ({error})" if str(error) else ""
         raise HostMemoryError(
-            f"there is not enough memory for {what} ({error}); give smaller sizes"
+            f"there is not enough memory for {what}{reason}; give smaller sizes"
         ) from error

@@ -23,8 +23,11 @@ RECORD = os.environ.get("FASTNN_FUZZ_RECORD")
 #: How many times more examples the long run takes than a run of the suite.
 FACTOR = int(os.environ.get("FASTNN_FUZZ_FACTOR", "1"))
 
-#: The only warnings that are documented: what rounding does to a numerical derivative.
+#: The only warnings that are documented: what rounding does to a numerical derivative, what is
+#: beyond the range of a network's dtype, and NumPy's own of numbers that are no numbers.
 ROUNDING = re.compile(r"the derivative is noisy|h=\S+ is lost in x")
+RANGE = re.compile(r"(overflow|invalid value|divide by zero) encountered in")
+OF_NETWORKS = re.compile(f"{RANGE.pattern}|the numerical gradient of .* is not finite")
 
 started = time.perf_counter()
 inputs = 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fastnn import functions
 
-from .calls import array_like, check, examples
+from .calls import RANGE, array_like, check, examples
 from .values import anything, arrays, mostly, odd
 
 ELEMENTWISE = ["identity_function", "step_function", "relu"]
@@ -46,7 +46,7 @@ def result_of(name, x):
 @examples(400)
 @given(st.sampled_from(ELEMENTWISE + FLOATING), anything())
 def test_activations(name, x):
-    check(name, getattr(functions, name), x, result=result_of(name, x))
+    check(name, getattr(functions, name), x, documented=RANGE, result=result_of(name, x))
 
 
 @examples(150)
@@ -54,7 +54,14 @@ def test_activations(name, x):
 def test_activations_into_an_array(data, name, x):
     out = data.draw(mostly(arrays(x.shape)))
     if out is not None:
-        check(name, getattr(functions, name), x, out=out, result=lambda y: y is not out or None)
+        check(
+            name,
+            getattr(functions, name),
+            x,
+            out=out,
+            documented=RANGE,
+            result=lambda y: y is not out or None,
+        )
 
 
 @examples(100)
@@ -72,4 +79,4 @@ def test_maxout(x, pieces):
 def test_losses(name, y, t):
     known = type(y) is np.ndarray and y.dtype.isnative
     dtype = floating(y.dtype) if known else None
-    check(name, getattr(functions, name), y, t, result=array_like((), dtype))
+    check(name, getattr(functions, name), y, t, result=array_like((), dtype), documented=RANGE)

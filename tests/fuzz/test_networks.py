@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import fastnn
 from fastnn.backends import Backend
 
-from .calls import RECORD, ROUNDING, array_like, check, examples
+from .calls import OF_NETWORKS, RECORD, array_like, check, examples
 from .values import anything, arrays, keywords, mostly, odd
 
 #: Of the names of a backend, what can run everywhere.
@@ -131,14 +131,16 @@ def is_float(value):
 @examples(200)
 @given(networks(), samples)
 def test_predict(network, x):
-    check("predict", network.predict, x, network=network, result=outputs(network))
+    expected = {"documented": OF_NETWORKS, "result": outputs(network)}
+    check("predict", network.predict, x, network=network, **expected)
 
 
 @examples(250)
 @given(networks(), st.sampled_from(["loss", "accuracy", "gradient"]), samples, targets)
 def test_methods(network, name, x, t):
     result = {"loss": is_float, "accuracy": is_fraction, "gradient": parts(network)}[name]
-    check(name, getattr(network, name), x, t, network=network, result=result)
+    expected = {"documented": OF_NETWORKS, "result": result}
+    check(name, getattr(network, name), x, t, network=network, **expected)
 
 
 @examples(150)
@@ -150,7 +152,7 @@ def test_methods(network, name, x, t):
 )
 def test_numerical_gradient(network, x, t, options):
     call = network.numerical_gradient
-    expected = {"documented": ROUNDING, "result": parts(network)}
+    expected = {"documented": OF_NETWORKS, "result": parts(network)}
     check("network.numerical_gradient", call, x, t, network=network, **options, **expected)
 
 
@@ -170,7 +172,7 @@ def test_gradient_check(network, x, t, options):
         return None if str(report).count("\n") == len(network.params) + 1 else "is no table"
 
     call = fastnn.gradient_check
-    expected = {"documented": ROUNDING, "result": wrong, "network": network}
+    expected = {"documented": OF_NETWORKS, "result": wrong, "network": network}
     check("gradient_check", lambda *a, **k: call(network, *a, **k), x, t, **options, **expected)
 
 
@@ -223,7 +225,7 @@ def test_train(network, x, t, options):
 
     options.setdefault("iterations", 2)  # the default takes longer than a test has
     call = fastnn.train
-    expected = {"documented": ROUNDING, "result": wrong, "network": network}
+    expected = {"documented": OF_NETWORKS, "result": wrong, "network": network}
     check("train", lambda *a, **k: call(network, *a, **k), x, t, **options, **expected)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
@@ -295,6 +295,10 @@ _KERNELS = (
 @cache
 def _kernels() -> SimpleNamespace:
     """The modules of compiled code, by name."""
+    # Numba imports it with its first kernel. In a worker, which is kept off a processor, the BLAS
+    # of SciPy would count one processor less, for good.
+    with suppress(ImportError):
+        import_module("scipy.linalg.cython_blas")
     return SimpleNamespace(
         **{name: import_module(f".kernels.{name}", __package__) for name in _KERNELS}
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import mmap
 import pickle
 import warnings
 from functools import cache
@@ -22,6 +23,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 from numba.extending import overload
 
+from ....errors import HostMemoryError
 from ..cache import digest, discard_outdated, open_to_others
 
 _log = logging.getLogger("fastnn.compilation")
@@ -51,6 +53,24 @@ def overloads(function: Any) -> Any:
     The options are those of the code that calls it.
     """
     return overload(function)
+
+
+#: What the compiler may take for one kernel, from measurements; less to load one from disk.
+COMPILER_MEMORY = 128 * 2**20
+
+
+def check_memory() -> None:
+    """Raise HostMemoryError where there is no memory to compile or load a kernel.
+
+    LLVM ends the process where it gets none.
+    """
+    try:
+        mmap.mmap(-1, COMPILER_MEMORY).close()
+    except (OSError, MemoryError) as error:
+        raise HostMemoryError(
+            f"there are no {COMPILER_MEMORY >> 20} MiB of memory for the compiler of kernels; "
+            "raise the limit of the process (ulimit -v), or use the backend 'numpy'"
+        ) from error
 
 
 def kernel(function: Any) -> Any:
@@ -111,6 +131,7 @@ class _KernelCache(FunctionCache):
         return (*super()._index_key(sig, codegen), digest())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        check_memory()
         try:
             found = super().load_overload(sig, target_context)
             # Two processes that save for different types at once may take the same file for both.
@@ -135,12 +156,17 @@ class _KernelCache(FunctionCache):
 
 
 class _CompilationListener(event.Listener):
-    """Logs, once a process, that kernels are being compiled: it takes seconds on a new machine."""
+    """Logs, once a process, that kernels are being compiled: it takes seconds on a new machine.
+
+    And sees to it that there is memory for that.
+    """
 
     told = False
 
     def on_start(self, event: Any) -> None:
         ours = event.data["dispatcher"].py_func.__module__.startswith("fastnn.")
+        if ours:
+            check_memory()
         if ours and not self.told:
             self.told = True
             _log.info(
