@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
+
 from .backends import Backend
 from .backends.base import Dataset, TrainingStep
 from .backends.steps import GradientDescent
@@ -127,7 +129,7 @@ class Network(NumericalNetwork):
                 "every sample; take network.loss(x, t)"
             )
         x, t = self._enter_pair(x, t)
-        with self.backend.current():
+        with self.backend.current(), np.errstate(invalid="ignore"):  # refused, with the reason
             logits = self._logits(x)
             if not self.backend.all_finite(logits):
                 self._refuse_outputs()

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +184,13 @@ def test_idx_files_of_every_type(tmp_path_factory, array, compress):
     assert read.dtype.isnative
     np.testing.assert_array_equal(read, array)
     assert load_idx(str(path)).shape == array.shape
+
+
+def test_mnist_from_a_package_in_a_zip(tmp_path, python):
+    package, archive = Path(fastnn.__file__).parent, tmp_path / "archive.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for path in [*package.rglob("*.py"), *package.rglob("*.gz")]:
+            file.write(path, path.relative_to(package.parent))
+    code = "import fastnn; (x, _), (_, t) = fastnn.load_mnist(); print(x.shape, t.shape)"
+    done = python("-c", f"{code}; assert '.zip' in fastnn.__file__", path=[archive])
+    assert (done.code, done.out, done.err) == (0, "(60000, 784) (10000,)\n", "")

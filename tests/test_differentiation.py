@@ -1075,3 +1075,53 @@ def test_diverging_descent_stops():
 def test_impossible_descents(lr, step_num, name):
     with pytest.raises(InputError, match=name):
         gradient_descent(sum_of_squares, np.ones(2), lr, step_num)
+
+
+CALLS = {
+    "numerical_diff": lambda f, x, **options: numerical_diff(f, x, **options),
+    "numerical_gradient": lambda f, x, **options: numerical_gradient(f, x, **options),
+    "rows": lambda f, x, **options: numerical_gradient_rows(f, x[None], **options)[0],
+}
+
+
+@pytest.mark.parametrize("call", [*CALLS.values(), gradient_descent], ids=[*CALLS, "descent"])
+@pytest.mark.parametrize("f", [None, 7, "sin", [abs], np.sin(1.0)])
+def test_what_cannot_be_called_is_no_function(call, f):
+    x = np.array([1.0, 2.0])
+    with pytest.raises(DtypeError, match=r"^f=.*; give a function$"):
+        call(f, x)
+    assert x.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(("dtype", "h"), [("float16", 1e5), ("float32", 1e38), ("float64", 1e308)])
+def test_a_step_beyond_the_range_of_x_is_refused(call, dtype, h):
+    x = np.array([1.0, 2.0], dtype)
+    with pytest.raises(InputError, match=f"beyond the range of x, which is of dtype {dtype}"):
+        call(lambda p: (p * p).sum(axis=-1), x, h=h)
+    assert x.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("scheme", [*SCHEMES, None])
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_at_infinity_the_derivative_is_no_number(scheme, vectorized):
+    """And nothing warns of how it came about; beside it, the others are right."""
+    x = np.array([np.inf, 3.0, -np.inf, np.nan])
+    with np.errstate(invalid="ignore"):  # in f, and so the caller's
+        if scheme is None:
+            found = numerical_diff(lambda p: p * p, x, h="auto", return_error=vectorized)
+            found = found[0] if vectorized else found
+        else:
+            options = {"scheme": scheme, "vectorized": vectorized}
+            X = x[:, None]
+            found = numerical_gradient_rows(
+                lambda p: (p * p).sum(axis=-1), X, h="auto", **options, return_error=vectorized
+            )
+            found = (found[0] if vectorized else found)[:, 0]
+    assert np.isfinite(found).tolist() == [False, True, False, False]
+    assert found[1] == pytest.approx(6, rel=1e-6)
+
+
+def test_a_class_is_no_number():
+    with pytest.raises(DtypeError, match="f returned a type; it must return a number"):
+        numerical_gradient(lambda _: np.float64, np.ones(2))

@@ -418,3 +418,31 @@ def test_maxout_refuses_pieces_that_do_not_fit(x, pieces, error):
 def test_softmax_needs_a_last_axis(x):
     with pytest.raises(InputError, match="softmax needs at least one value"):
         softmax(x)
+
+
+READ_ONLY = np.zeros(2)
+READ_ONLY.flags.writeable = False
+
+
+@pytest.mark.parametrize(
+    "function", [functions.sigmoid, functions.tanh, functions.relu, functions.softmax]
+)
+@pytest.mark.parametrize(
+    ("out", "what"),
+    [
+        (7, "a builtins.int,"),
+        (np.ndarray, "a builtins.type,"),
+        ([0.0, 0.0], "a builtins.list,"),
+        (np.zeros(3), r"shape \(3,\) and dtype float64"),
+        (np.zeros((1, 2)), r"shape \(1, 2\)"),
+        (np.zeros(2, np.float32), "dtype float32"),
+        (np.zeros(2, np.int64), "dtype int64"),
+        (np.zeros(2).view(np.matrix), "matrix of shape"),
+        (READ_ONLY, "read-only"),
+    ],
+)
+def test_what_is_no_array_like_the_result_is_not_written_to(function, out, what):
+    before = np.array(out, copy=True)
+    with pytest.raises(InputError, match=f"^out .*{what}"):
+        function(np.array([1.0, -2.0]), out=out)
+    assert np.array_equal(before, np.array(out))

@@ -135,3 +135,43 @@ print(len(files("fastnn.backends.cupy").joinpath("kernels.cu").read_text(encodin
     done = python("-c", code, path=[archive(tmp_path)])
     source = Path(fastnn.__file__).parent / "backends" / "cupy" / "kernels.cu"
     assert (done.code, int(done.out)) == (0, len(source.read_text(encoding="utf-8"))), done.err
+
+
+LITTLE_MEMORY = """
+import resource
+import numpy as np, fastnn
+backend = fastnn.get_backend("numba")
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + {more} * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+net = fastnn.TwoLayerNet(4, 3, 2, backend=backend, rng=0)
+try:
+    fastnn.train(net, np.eye(4), [0, 1, 0, 1], iterations=5, batch_size=2)
+except fastnn.HostMemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+@pytest.mark.parametrize("more", [2, 20, 70, 120])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_no_memory_for_the_compiler(python, tmp_path, monkeypatch, more, compiled):
+    """LLVM would end the process, or worse."""
+    if not compiled:
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    done = python("-c", LITTLE_MEMORY.format(more=more))
+    assert done.code == 0, done.err
+    assert done.out.startswith("there are no 128 MiB of memory for the compiler of kernels; ")
+    assert done.out.count("\n") == 1
+
+
+def test_the_blas_of_scipy_is_loaded_before_a_worker_is(python, tmp_path, monkeypatch):
+    """In a worker, which is kept off a processor, it would count too few."""
+    pytest.importorskip("scipy")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    done = python(
+        "-c",
+        "import sys, fastnn; fastnn.get_backend('numba'); "
+        "print('scipy.linalg.cython_blas' in sys.modules)",
+    )
+    assert (done.code, done.out) == (0, "True\n"), done.err

@@ -297,3 +297,29 @@ def test_networks_of_none_dtypes_of_none_and_maxout_of_nothing(backend):
         with pytest.raises(InputError, match="maxout needs at least one value"):
             functions.maxout(x, pieces)
     assert functions.maxout(np.empty((0, 4)), 2).shape == (0, 2)
+
+
+@pytest.mark.parametrize("name", ["W1", "b2"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_no_accuracy_of_parameters_that_are_no_numbers(backend, dtype, name, value):
+    net = TwoLayerNet(4, 3, 3, backend=backend, dtype=dtype, activation="relu", rng=0)
+    params = {key: backend.to_numpy(p).copy() for key, p in net.params.items()}
+    params[name].flat[0] = value
+    net.params = {key: backend.asarray(p) for key, p in params.items()}
+    with pytest.raises(InputError, match=rf"^params\['{name}'\]\[.*0\] is {value}"):
+        net.accuracy(np.ones((2, 4)), [0, 1])
+
+
+def test_no_accuracy_of_outputs_beyond_the_range(backend):
+    net = TwoLayerNet(4, 3, 3, 1.0, backend=backend, dtype="float32", activation="relu", rng=0)
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(InputError, match="an output of the network is beyond the range of float32"),
+    ):
+        net.accuracy(np.full((2, 4), 3e38), [0, 1])
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1e37), ("float64", 1e307)])
+def test_initial_weights_are_finite(backend, dtype, scale):
+    with pytest.raises(InputError, match=f"weights beyond the range of {dtype}; give at most"):
+        TwoLayerNet(4, 3, 2, scale, backend=backend, dtype=dtype)
