@@ -55,8 +55,8 @@ def overloads(function: Any) -> Any:
     return overload(function)
 
 
-#: What the compiler may take for one kernel, from measurements; less to load one from disk.
-COMPILER_MEMORY = 128 * 2**20
+#: Twice what the compiler takes for a kernel at most; other threads may want memory meanwhile.
+COMPILER_MEMORY = 256 * 2**20
 
 
 def check_memory() -> None:
