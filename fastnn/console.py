@@ -28,7 +28,7 @@ _PLAIN = {"µ": "u", "×": "x", "−": "-", "·": "*", "→": "->", "…": "..."
 _UNWRITABLE = {errno.EPIPE, errno.EBADF, errno.ENOSPC, errno.EFBIG, errno.EIO}
 
 
-class Interrupted(Exception):
+class SignalError(Exception):
     """A signal ended the work in good order; the message says what was reached.
 
     Attributes
@@ -98,7 +98,7 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
         fail(name, error.format_message())
     except KeyboardInterrupt:
         fail(name, "interrupted", 130)
-    except Interrupted as ended:
+    except SignalError as ended:
         fail(name, str(ended), ended.code)
     except MemoryError as error:
         fail(name, f"not enough memory: {error}" if str(error) else "not enough memory")

@@ -158,8 +158,9 @@ def split(
 ) -> tuple[Dataset, Dataset]:
     """Training and validation samples: of ``rng.permutation(samples)``, the first are the latter.
 
-    How many says :func:`held_out`; both keep the order that they come in. `options`, such as weights, go along with the training samples. The
-    generator is used if nothing is refused.
+    How many says :func:`held_out`; both keep the order that they come in. `options`, such as
+    weights, go along with the training samples. The generator
+    is used if nothing is refused.
     """
     backend = network.backend
     entered, targets = network._enter_pair(x, t, "train", allow_single=False)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ..callbacks import Callback
-from ..console import Interrupted, write
+from ..console import SignalError, write
 from ..data import load_mnist
 from ..early_stopping import EarlyStopping
 from ..errors import DtypeError
@@ -189,7 +189,7 @@ def command(
             progress=sys.stderr is not None and sys.stderr.isatty(),
         )
     if end.state.signal is not None:
-        raise Interrupted(interrupted(end.state), end.state.signal)
+        raise SignalError(interrupted(end.state), end.state.signal)
     iterations = len(history.loss)
     result = {
         "backend": chosen.name,
@@ -235,7 +235,7 @@ def _summary(result: dict[str, Any], layers: tuple[int, ...], batch_size: int) -
     if iterations:
         rate = f" ({seconds / iterations * 1e6:.0f} µs an iteration, evaluations included)"
         loss = f"{result['loss']:.4f} on the last batch"
-    lines = (
+    lines = [
         f"backend        {result['backend']} on {result['device']}",
         f"network        {'-'.join(map(str, layers))}, {result['dtype']}",
         f"training       {iterations} iterations of {batch_size} samples by {result['gradient']}",
@@ -243,11 +243,11 @@ def _summary(result: dict[str, Any], layers: tuple[int, ...], batch_size: int) -
         f"loss           {loss}",
         f"train accuracy {result['train_accuracy']:.4f}",
         f"test accuracy  {result['test_accuracy']:.4f}",
-    )
+    ]
     if "stopped" in result:
         best = result["best_iteration"]
         when = (
             "" if best is None else f", best after iteration {best} (stopped: {result['stopped']})"
         )
-        lines += (f"validation     {result['validation_accuracy']:.4f}{when}",)
+        lines.append(f"validation     {result['validation_accuracy']:.4f}{when}")
     return "\n".join(lines)
