@@ -153,6 +153,9 @@ class History:
             raise InputError(f"loss_dtype={shown(dtype)} is none; it is 'float32' or 'float64'")
         history = cls(np.array(_numbers(state, "loss", float), dtype))
         history.iterations = _numbers(state, "iterations", int)
+        for i in history.iterations:
+            if not 0 <= i < len(history.loss):
+                raise InputError(f"iterations holds {shown(i)}, of {len(history.loss)} losses")
         for name in cls.EVALUATED:
             values = _numbers(state, name, float)
             if values and len(values) != len(history.iterations):

@@ -292,7 +292,7 @@ def _past(history: Any, dtype: np.dtype) -> History:
             "continue the history of this network"
         )
     past = history.copy()
-    past.stopped = None
+    past.stopped = past.best_iteration = None
     return past
 
 
