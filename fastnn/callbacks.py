@@ -20,14 +20,14 @@ from .progress import progress_bar
 from .validation import positive_int, shown
 
 if TYPE_CHECKING:
-    from .loop import TrainingState
+    from .training_state import TrainingState
 
 
 class Callback:
     """What a callback may do; each method may be missing, also the base class.
 
-    A method gets the :class:`fastnn.loop.TrainingState`, and may read anything of it. What it
-    raises ends the training.
+    A method gets the :class:`fastnn.training_state.TrainingState`, and may read anything of it.
+    What it raises ends the training.
 
     Attributes
     ----------

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .backends import Backend
 from .callbacks import Callback
 from .errors import InputError
 from .validation import Array, choice, positive_int, real_number, shown
 
 if TYPE_CHECKING:
-    from .loop import TrainingState
+    from .training_state import TrainingState
 
 #: What can be watched, and whether more of it is better.
 MONITORS = {
@@ -68,6 +69,7 @@ class EarlyStopping(Callback):
         self.min_delta = real_number(min_delta, "min_delta", minimum=0)
         self.monitor = choice(monitor, "monitor", MONITORS)
         self._loaded: dict[str, Any] | None = None
+        self._backend: Backend | None = None
         self._forget()
 
     def __repr__(self) -> str:
@@ -86,12 +88,12 @@ class EarlyStopping(Callback):
     def on_begin(self, state: TrainingState) -> None:
         loaded, self._loaded = self._loaded, None
         self._forget()
-        self._seen = state.iteration
+        self._seen, self._backend = state.iteration, state.network.backend
         if loaded is None:
             return
         network = state.network
         for name in network.params if loaded["best"] is not None else ():
-            value = loaded.get(f"weights.{name}")
+            value: Any = loaded.get(f"weights.{name}")
             shape = tuple(network.params[name].shape)
             found = 0 if value is None else np.size(value)
             if found != np.prod(shape, dtype=int):
@@ -99,8 +101,9 @@ class EarlyStopping(Callback):
                     f"the best weights of {name!r} are {found} numbers; "
                     f"the network's have the shape {shape}"
                 )
-            host = np.asarray(value).reshape(shape)
-            self._weights[name] = network.backend.asarray(host, network.dtype)
+            host = network.backend.asarray(np.reshape(value, shape), network.dtype)
+            kept = self._weights[name] = network.backend.empty(shape, network.dtype)
+            kept[...] = host
         self.best, self.best_iteration = loaded["best"], loaded["best_iteration"]
         self.waited, self._seen = loaded["waited"], loaded["seen"]
 
@@ -137,18 +140,23 @@ class EarlyStopping(Callback):
 
     # -- for checkpoints ---------------------------------------------------------------------------
 
-    def state_dict(self, state: TrainingState) -> dict[str, Any]:
-        """Where it is in the training of this state: numbers of JSON, and arrays of one dimension.
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is in its training: numbers that JSON has, and arrays of one dimension.
 
         The arrays, copies on the host, are the best parameters, as ``weights.W1``.
         """
-        to_numpy = state.network.backend.to_numpy
-        return {
+        state = {
             "best": self.best,
             "best_iteration": self.best_iteration,
             "waited": self.waited,
             "seen": self._seen,
-        } | {f"weights.{name}": to_numpy(w).ravel().copy() for name, w in self._weights.items()}
+        }
+        if self._backend is None:  # it has not begun
+            return state
+        to_numpy = self._backend.to_numpy
+        return state | {
+            f"weights.{name}": to_numpy(w).ravel().copy() for name, w in self._weights.items()
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave, in the training that begins next.

@@ -5,153 +5,35 @@ fused runner sets up is shared by many steps, losses come back from a GPU in one
 is answered soon. It ends sooner where somebody wants to see the state. How the steps are cut
 changes nothing of what they compute, and row numbers are drawn for exactly the steps of a piece. So
 a training can be interrupted and resumed between any two pieces: the state then is what
-:meth:`TrainingState.state_dict` gives, with the parameters, the optimizer's state and the history.
+:meth:`fastnn.training_state.TrainingState.state_dict` gives, with the parameters, the optimizer's
+state and the history.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from .backends.base import Dataset
 from .base_network import Network
-from .callbacks import MOMENTS, Callbacks
-from .errors import DivergenceError, InputError
-from .evaluations import Evaluations, check_parameters, count_broken
-from .history import History
+from .callbacks import MOMENTS
+from .errors import DivergenceError
+from .evaluations import check_parameters, count_broken
 from .interrupts import Interrupts
-from .sampling import Sampler
-from .schedules import Schedule, rates_of
+from .pace import Pace
+from .schedules import rates_of
 from .stepping import runner
-from .validation import Array, positive_int, room_for
+from .training_state import TrainingState
+from .validation import Array, room_for
 
 #: How long a piece should take, in seconds.
 PIECE = 0.1
 
 #: How many row numbers are drawn at a time at most.
 MOST_ROWS = 2_000_000
-
-
-@dataclass(eq=False)
-class TrainingState:
-    """A training under way: what the loop works on, and what callbacks get.
-
-    Attributes
-    ----------
-    network : Network
-        Its parameters are those after `iteration` steps.
-    data : Dataset
-        The training samples.
-    sampler : Sampler
-        Draws the batches; has the random generator and the batch size.
-    schedule : Schedule
-        The learning rates.
-    evaluations : Evaluations
-    history : History
-        Of all `iteration` steps. Without early stopping, what a run has in it does not depend on
-        how it was cut, but for `seconds`.
-    gradient : {"backprop", "numerical"}
-    iterations : int
-        At which iteration the training ends.
-    callbacks : Callbacks
-    optimizer : object
-    iteration : int
-        How many steps are made, those of a history that is continued included.
-    stopped : str or None
-        As in the history; that something is set here ends the training.
-    signal : int or None
-        The number of the signal that interrupted the training.
-    rng_at_start : dict
-        The state of the bit generator before the validation samples were drawn.
-    """
-
-    network: Network
-    data: Dataset
-    sampler: Sampler
-    schedule: Schedule
-    evaluations: Evaluations
-    history: History
-    gradient: str
-    iterations: int
-    callbacks: Callbacks = field(default_factory=lambda: Callbacks(()))
-    optimizer: Any = None
-    iteration: int = 0
-    stopped: str | None = None
-    signal: int | None = None
-    rng_at_start: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Where the batches come from; it has drawn for the steps made, and no more."""
-        return self.sampler.rng
-
-    @property
-    def batch_size(self) -> int:
-        """Samples of a batch; the last one of a shuffled epoch may have less."""
-        return self.sampler.batch_size
-
-    @property
-    def epoch(self) -> int:
-        """How many epochs are complete."""
-        return self.sampler.epoch
-
-    @property
-    def learning_rate(self) -> float:
-        """Of the next step."""
-        return self.schedule(self.iteration)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the rest of a training depends on, beside parameters, optimizer and history.
-
-        Nested dicts of numbers and strings that JSON has, and of NumPy arrays of one dimension:
-        ``iteration``, ``iterations``, ``stopped``, ``sampler``, ``rng`` and ``rng_at_start``
-        (states of NumPy's bit generator), and ``callbacks``, a list with an entry for each
-        callback, None for one without a `state_dict`. An interrupt is no part of it: the training
-        is to go on.
-        """
-        return {
-            "iteration": self.iteration,
-            "iterations": self.iterations,
-            "stopped": None if self.stopped == "interrupted" else self.stopped,
-            "sampler": self.sampler.state_dict(),
-            "rng": self.rng.bit_generator.state,
-            "rng_at_start": self.rng_at_start,
-            "callbacks": [
-                one.state_dict(self) if hasattr(one, "state_dict") else None
-                for one in self.callbacks.all
-            ],
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave, with callbacks of the same kinds.
-
-        Parameters, optimizer and history are set beside it.
-
-        Raises
-        ------
-        InputError
-            If the state is that of another training.
-        """
-        callbacks = state["callbacks"]
-        if len(callbacks) != len(self.callbacks.all):
-            raise InputError(
-                f"the training to resume had {len(callbacks)} callbacks, early stopping and "
-                f"progress bar included, and here are {len(self.callbacks.all)}; give the same"
-            )
-        iteration = positive_int(state["iteration"], "iteration", 0)
-        self.iterations = positive_int(state["iterations"], "iterations", iteration)
-        self.sampler.load_state_dict(state["sampler"])
-        for one, entry in zip(self.callbacks.all, callbacks, strict=True):
-            if entry is not None:
-                one.load_state_dict(entry)
-        self.rng.bit_generator.state = state["rng"]
-        self.iteration, self.stopped = iteration, state["stopped"]
 
 
 class Steps:
@@ -227,19 +109,18 @@ def loop(state: TrainingState) -> None:
         with Interrupts() as interrupts:
             exits.callback(callbacks.close)
             callbacks.call("on_begin", state)
-            started, pace = time.perf_counter() - history.seconds, 1.0
+            started, pace = time.perf_counter() - history.seconds, Pace(PIECE)
             while state.iteration < state.iterations and not state.stopped:
                 if interrupts.caught is not None:
                     break
                 if turn is not None:
                     turn.give_way()
                 began, first = time.perf_counter(), state.iteration
-                last = _end_of_piece(state, max(int(pace), 1))
-                _make_piece(state, steps, losses, last)
+                last = _end_of_piece(state, pace)
+                evaluated = _make_piece(state, steps, losses, last)
                 now = time.perf_counter()
                 history.seconds = now - started
-                # What is measured may be anything, once: it grows by not more than that.
-                pace = min((last - first) * PIECE / max(now - began, 1e-9), 64 * pace)
+                pace.measured(last - first, evaluated, now - began)
                 _after_piece(state)
                 callbacks.call("on_progress", state)
             backend.synchronize()
@@ -256,22 +137,26 @@ def loop(state: TrainingState) -> None:
             callbacks.call("on_end", state)
 
 
-def _end_of_piece(state: TrainingState, steps: int) -> int:
+def _end_of_piece(state: TrainingState, pace: Pace) -> int:
     """At which iteration the piece ends that begins now."""
-    first = state.iteration
-    steps = min(steps, max(MOST_ROWS // state.batch_size, 1))
-    ends: list[int | None] = [state.iterations, first + steps]
-    ends.append(state.callbacks.next_iteration(first))
-    if state.callbacks.react_to("on_epoch"):
+    first, callbacks, evaluations = state.iteration, state.callbacks, state.evaluations
+    steps = min(pace.steps, max(MOST_ROWS // state.batch_size, 1))
+    ends = [state.iterations, first + steps]
+    if (due := evaluations.next_from(first)) is not None:
+        more = 0 if callbacks.react_to("on_evaluation") else pace.evaluations - 1
+        ends.append(due + 1 + more * evaluations.interval)
+    if (called := callbacks.next_iteration(first)) is not None:
+        ends.append(called)
+    if callbacks.react_to("on_epoch"):
         ends.append(first + state.sampler.steps_left)
-    if state.callbacks.react_to("on_evaluation"):
-        due = state.evaluations.next_from(first)
-        ends.append(None if due is None else due + 1)
-    return min(end for end in ends if end is not None)
+    return min(ends)
 
 
-def _make_piece(state: TrainingState, steps: Steps, host: np.ndarray, last: int) -> None:
-    """The steps up to iteration `last`, whose losses go to `host`, and what is evaluated then."""
+def _make_piece(state: TrainingState, steps: Steps, host: np.ndarray, last: int) -> int:
+    """The steps up to iteration `last`, whose losses go to `host`, and what is evaluated then.
+
+    Returns how many evaluations there were.
+    """
     backend, evaluations = state.network.backend, state.evaluations
     i = first = state.iteration
     rates = rates_of(state.schedule, state.network.dtype, first, last)
@@ -297,6 +182,7 @@ def _make_piece(state: TrainingState, steps: Steps, host: np.ndarray, last: int)
     _check_finite(host, first, rates)
     for evaluation in found:
         evaluations.record(evaluation, state.history, rates[evaluation.iteration - first])
+    return len(found)
 
 
 def _after_piece(state: TrainingState) -> None:

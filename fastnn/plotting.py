@@ -178,7 +178,7 @@ def plot_history(history: History, *, axes: Any = None) -> Any:
     ):
         if values or label == "training":
             accuracy.plot(
-                *(history.iterations, values),
+                *(history.iterations[: len(values)], values),
                 marker=marker,
                 markersize=4,
                 linestyle=line,

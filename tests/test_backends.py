@@ -568,7 +568,7 @@ def test_imports_run_downward_only():
     floors = """
         errors validation progress functions backends doors numerical_network base_network networks
         stepping files history interrupts schedules sampling evaluations callbacks early_stopping
-        loop training
+        training_state pace loop preparation training
     """.split()  # noqa: SIM905
     for path in MODULES:
         parts = path.relative_to(PACKAGE).parts

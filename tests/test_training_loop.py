@@ -22,8 +22,9 @@ from fastnn.base_network import Network
 from fastnn.callbacks import METHODS
 from fastnn.evaluations import held_out
 from fastnn.loop import loop
+from fastnn.pace import Pace
+from fastnn.preparation import prepare
 from fastnn.sampling import SAMPLERS, Replacement, Shuffle
-from fastnn.training import prepare
 
 #: Networks learn to take weights in a change of their own; these tests begin then.
 needs_weights = pytest.mark.skipif(
@@ -98,7 +99,7 @@ def test_shuffled_training_is_the_loop_of_the_book(backend, batch_size, gradient
     np.testing.assert_allclose(history.loss, np.array(expected, float), rtol=tolerance)
     for name, parameter in host(net).items():
         wanted = parameters[name].astype(float)
-        np.testing.assert_allclose(parameter, wanted, rtol=10 * tolerance, atol=tolerance / 100)
+        np.testing.assert_allclose(parameter, wanted, rtol=10 * tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -369,19 +370,33 @@ def test_without_callbacks_the_loop_makes_many_steps_at_a_time(monkeypatch):
     assert sum(calls) == 5000
 
 
-def test_a_piece_takes_about_a_tenth_of_a_second():
-    seen = []
+@pytest.mark.parametrize(("step", "evaluation"), [(0.01, 0), (0, 0.05), (0.01, 0.02)])
+def test_a_piece_takes_about_a_tenth_of_a_second(step, evaluation):
+    """However long a step takes, or an evaluation."""
+    seen, net = [], small("numpy")
+    net.descend = lambda *_: time.sleep(step) or 0.5
+    net.count_correct = lambda *_: time.sleep(evaluation) or np.int64(3)
+    watch = SimpleNamespace(on_progress=lambda _: seen.append(time.perf_counter()))
+    history = train(
+        net, X, T, iterations=60, batch_size=8, evaluate_every=evaluation and 5, callbacks=[watch]
+    )
+    assert len(history.iterations) == (12 if evaluation else 0)
+    assert max(np.diff(seen)) < 0.5  # on a machine that has other things to do
 
-    class Slow(Network):
-        """In which every step takes some time."""
 
-    net = small("numpy")
-    net.descend = lambda *_: time.sleep(0.01) or 0.5
-    watch = SimpleNamespace(on_progress=lambda state: seen.append(state.iteration))
-    train(net, X, T, iterations=60, batch_size=8, evaluate_every=0, callbacks=[watch])
-    assert seen[0] == 1
-    assert seen[-1] == 60
-    assert max(np.diff(seen)) <= 12
+def test_the_pace_goes_by_what_is_measured():
+    pace = Pace(0.1)
+    assert (pace.steps, pace.evaluations) == (1, 1)
+    pace.measured(1, 1, 0.05)  # who took how much?
+    assert (pace.steps, pace.evaluations) == (2, 2)
+    pace.measured(2, 0, 0.0002)
+    assert (pace.steps, pace.evaluations) == (128, 2)  # it grows by not more
+    pace.measured(128, 2, 0.0128 + 0.02)
+    assert (pace.steps, pace.evaluations) == (1000, 10)
+    pace.measured(500, 0, 5.0)
+    assert pace.steps == 10
+    pace.measured(1, 0, 10.0)
+    assert pace.steps == 1
 
 
 @pytest.mark.parametrize(
@@ -576,7 +591,7 @@ def test_a_state_with_other_callbacks_is_refused():
     keeps = Keeps(3)
     overfitting("numpy", callbacks=[keeps], early_stopping=3)
     again = prepare(small("numpy"), X, T, **all_arguments())
-    with pytest.raises(InputError, match="had 2 callbacks.*here are 0"):
+    with pytest.raises(InputError, match=r"had 2 callbacks.*here are 0"):
         again.load_state_dict(keeps.kept[2])
 
 

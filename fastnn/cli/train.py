@@ -17,12 +17,13 @@ from ..early_stopping import EarlyStopping
 from ..errors import DtypeError
 from ..evaluations import held_out
 from ..interrupts import InterruptWarning
-from ..loop import TrainingState
 from ..networks import TwoLayerNet
+from ..preparation import ITERATIONS
 from ..sampling import SAMPLERS
 from ..schedules import CosineWithWarmup, InverseScaling, Schedule, StepDecay
 from ..stepping import GRADIENTS
-from ..training import ITERATIONS, interrupted, train
+from ..training import interrupted, train
+from ..training_state import TrainingState
 from ..validation import generator
 from . import options
 
