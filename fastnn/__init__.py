@@ -7,8 +7,9 @@ when a backend needs them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import functions, plotting
+    from . import functions, plotting, schedules
     from .backends import available_backends, get_backend
+    from .callbacks import Callback
     from .data import load_idx, load_mnist
     from .differentiation import (
         GradientReport,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         numerical_gradient,
         numerical_gradient_rows,
     )
+    from .early_stopping import EarlyStopping
     from .errors import (
         BackendError,
         BackendImportError,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         UnknownBackendError,
     )
     from .history import History
+    from .interrupts import InterruptWarning
     from .networks import SimpleNet, TwoLayerNet
     from .training import train
 
@@ -43,17 +46,20 @@ __all__ = [
     "BackendError",
     "BackendImportError",
     "BackendNotInstalledError",
+    "Callback",
     "DataFileError",
     "DeviceError",
     "DeviceMemoryError",
     "DivergenceError",
     "DtypeError",
+    "EarlyStopping",
     "FastnnError",
     "ForeignArrayError",
     "GradientReport",
     "History",
     "HostMemoryError",
     "InputError",
+    "InterruptWarning",
     "SimpleNet",
     "TwoLayerNet",
     "UnknownBackendError",
@@ -68,22 +74,27 @@ __all__ = [
     "numerical_gradient",
     "numerical_gradient_rows",
     "plotting",
+    "schedules",
     "train",
 ]
 
 #: Where each name is: module → names in it.
 _HOMES = {
     "backends": ("available_backends", "get_backend"),
+    "callbacks": ("Callback",),
     "data": ("load_idx", "load_mnist"),
     "differentiation": (
         *("GradientReport", "gradient_check", "gradient_descent"),
         *("numerical_diff", "numerical_gradient", "numerical_gradient_rows"),
     ),
+    "early_stopping": ("EarlyStopping",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "functions": (),
     "history": ("History",),
+    "interrupts": ("InterruptWarning",),
     "networks": ("SimpleNet", "TwoLayerNet"),
     "plotting": (),
+    "schedules": (),
     "training": ("train",),
 }
 

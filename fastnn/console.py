@@ -1,6 +1,7 @@
 """What the command lines write, and how they end: in any encoding, also with nothing to write to.
 
-An error is one line on standard error and exit code 2; after Ctrl-C, 130.
+An error is one line on standard error and exit code 2; after Ctrl-C, 130, and after SIGTERM, where
+that ends the work in good order, 143.
 """
 
 from __future__ import annotations
@@ -25,6 +26,20 @@ _PLAIN = {"µ": "u", "×": "x", "−": "-", "·": "*", "→": "->", "…": "..."
 
 #: What is wrong with an output: it is closed, full, too large, or broken.
 _UNWRITABLE = {errno.EPIPE, errno.EBADF, errno.ENOSPC, errno.EFBIG, errno.EIO}
+
+
+class SignalError(Exception):
+    """A signal ended the work in good order; the message says what was reached.
+
+    Attributes
+    ----------
+    code : int
+        The exit code of the program: 128 and the number of the signal, as shells have it.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.code = 128 + signal
 
 
 class OutputError(Exception):
@@ -83,6 +98,8 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
         fail(name, error.format_message())
     except KeyboardInterrupt:
         fail(name, "interrupted", 130)
+    except SignalError as ended:
+        fail(name, str(ended), ended.code)
     except MemoryError as error:
         fail(name, f"not enough memory: {error}" if str(error) else "not enough memory")
     except (FastnnError, OutputError) as error:

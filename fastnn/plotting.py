@@ -128,7 +128,7 @@ def plot_descent_path(
 
 
 def plot_history(history: History, *, axes: Any = None) -> Any:
-    """Loss of every iteration, and the accuracies, of a training.
+    """Loss of every iteration, and what was evaluated, of a training.
 
     Parameters
     ----------
@@ -159,20 +159,31 @@ def plot_history(history: History, *, axes: Any = None) -> Any:
             color="tab:blue",
             label=f"mean of the last {window}",
         )
+    if history.validation_loss:
+        loss.plot(
+            history.iterations,
+            history.validation_loss,
+            color="tab:green",
+            marker="^",
+            markersize=4,
+            label="validation",
+        )
+    if len(loss.lines) > 1:
         loss.legend()
     loss.set(xlabel="iteration", ylabel="loss", ylim=(0, None))
-    accuracy.plot(
-        history.iterations, history.train_accuracy, marker="o", markersize=4, label="training"
-    )
-    if history.test_accuracy:
-        accuracy.plot(
-            history.iterations,
-            history.test_accuracy,
-            marker="s",
-            markersize=4,
-            linestyle="--",
-            label="test",
-        )
+    for values, label, marker, line in (
+        (history.train_accuracy, "training", "o", "-"),
+        (history.test_accuracy, "test", "s", "--"),
+        (history.validation_accuracy, "validation", "^", ":"),
+    ):
+        if values or label == "training":
+            accuracy.plot(
+                *(history.iterations[: len(values)], values),
+                marker=marker,
+                markersize=4,
+                linestyle=line,
+                label=label,
+            )
     accuracy.legend(loc="lower right")
     accuracy.set(xlabel="iteration", ylabel="accuracy", ylim=(0, 1))
     for ax in (loss, accuracy):

@@ -11,10 +11,26 @@ from typing import Any
 
 
 def progress_bar(total: float, shown: bool, **options: Any) -> Any:
-    """A context of tqdm's bar, with these options; of None if none is to be shown, or nowhere."""
-    if not shown or sys.stderr is None:
+    """A context of tqdm's bar, with these options; of None if none is to be shown, or nowhere.
+
+    It is shown on standard error, if that is a terminal, or in a notebook.
+    """
+    if not shown or not (_is_terminal(sys.stderr) or _in_notebook()):
         return nullcontext()
     return _bar()(total=total, **options)
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return stream is not None and bool(stream.isatty())
+    except (AttributeError, ValueError):  # something that is only written to, or is closed
+        return False
+
+
+def _in_notebook() -> bool:
+    """Whether IPython runs here, and sends what is shown to a front end."""
+    find = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return sys.stderr is not None and hasattr(find() if find else None, "kernel")
 
 
 @cache

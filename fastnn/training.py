@@ -1,38 +1,18 @@
-"""The training loop: batches, epochs, evaluations."""
+"""Training a network."""
 
 from __future__ import annotations
 
-import time
+import signal
+import warnings
 from typing import Any
 
-import numpy as np
-
-from .backends.base import Dataset
 from .base_network import Network
-from .errors import DivergenceError, DtypeError, InputError
+from .early_stopping import EarlyStopping
 from .history import History
-from .stepping import GRADIENTS, runner
-from .validation import (
-    Array,
-    check_size,
-    choice,
-    generator,
-    positive_int,
-    real_number,
-    room_for,
-    shown,
-)
-
-#: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of
-#: the hidden layer.
-EVALUATION_CHUNK = 2000
-
-#: How many steps a runner gets at a time at least, where an epoch is shorter: what it sets up for
-#: each call is shared by them.
-FEWEST_STEPS = 32
-
-#: And how many row numbers at most, for that: an epoch of large batches is better short than large.
-MOST_ROWS = 2_000_000
+from .interrupts import InterruptWarning
+from .loop import loop
+from .preparation import prepare
+from .training_state import TrainingState
 
 
 def train(
@@ -42,11 +22,18 @@ def train(
     *,
     x_test: Any = None,
     t_test: Any = None,
-    iterations: int = 10_000,
+    iterations: int | None = None,
+    epochs: int | None = None,
     batch_size: int = 100,
-    learning_rate: float = 0.1,
+    sampling: str = "replacement",
+    learning_rate: Any = 0.1,
     gradient: str = "backprop",
+    sample_weight: Any = None,
+    validation: Any = None,
     evaluate_every: int | None = None,
+    early_stopping: EarlyStopping | int | None = None,
+    callbacks: Any = (),
+    history: History | None = None,
     rng: Any = None,
     progress: bool = False,
 ) -> History:
@@ -58,12 +45,17 @@ def train(
 
     The same call in the same process, from the same parameters and seed, gives the same bits, also
     while other threads train other networks: on NumPy and Numba the threads of the BLAS belong to
-    the whole process, so trainings that want another number of them take turns, at least an epoch
-    each. Who limits the BLAS from elsewhere meanwhile may change the last bits.
+    the whole process, so trainings that want another number of them take turns, about a tenth of a
+    second each. Who limits the BLAS from elsewhere meanwhile may change the last bits.
 
     A network and its data are for one thread at a time. An entry of `params` that another thread
     replaces meanwhile may never be trained, and what data that it changes do to the result is not
     defined.
+
+    After Ctrl-C, or SIGTERM, the training ends within some tenths of a second, between two
+    iterations, with a warning and ``stopped="interrupted"`` in the history, and can be continued; a
+    second one ends at once. That holds in the main thread, and unless the program has handlers of
+    its own for these signals.
 
     Parameters
     ----------
@@ -76,16 +68,40 @@ def train(
         for the squared error of a single output its values.
     x_test, t_test : array_like, optional
         Samples and targets to evaluate the accuracy on, too; both or neither.
-    iterations, batch_size : int
-    learning_rate : float
-        At least 0.
+    iterations, epochs : int, optional
+        How long to train: one of them, or neither for 10,000 iterations. An epoch is as many
+        iterations as there are whole batches in the training samples, at least one; with
+        ``sampling="shuffle"`` as many as it takes to see all.
+    batch_size : int
+    sampling : {"replacement", "shuffle"}
+        "replacement" draws the row numbers of all batches independently, as the book does.
+        "shuffle" takes each sample exactly once an epoch, in a new order each time; the last batch
+        of an epoch has what is left.
+    learning_rate : float, Schedule or callable
+        At least 0: a number, a schedule of :mod:`fastnn.schedules`, or a function of the
+        iteration, counted from 0.
     gradient : {"backprop", "numerical"}
         How the gradient is computed: by backpropagation, or by central differences alone.
+    sample_weight : array_like, shape (samples,), optional
+        How much each training sample counts in the loss.
+    validation : float or (array_like, array_like), optional
+        Samples and targets on which loss and accuracy are evaluated, too, for early stopping; or
+        the fraction of the training samples to set aside for it. Then these are the first of
+        ``rng.permutation(samples)``, drawn before anything else.
     evaluate_every : int, optional
-        Every how many iterations, the first included, the accuracies are evaluated (after the
-        update). By default once an epoch, which is the number of whole batches in the training set,
-        at least one; 0 never evaluates, for timing, and neither does the default where there is a
-        single output, which has no accuracy.
+        Every how many iterations, the first included, the network is evaluated (after the update).
+        By default once an epoch: after its first iteration, as in the book, or after its last
+        one where the training counts in epochs, with `epochs` or ``sampling="shuffle"``; 0 never
+        evaluates, for timing, and neither does the default where there is nothing to evaluate: a
+        single output has no accuracy.
+    early_stopping : EarlyStopping or int, optional
+        When to stop before the end, and restore the best parameters; an int is the patience of one
+        that watches the loss on the validation samples.
+    callbacks : iterable of Callback
+        What else happens meanwhile.
+    history : History, optional
+        Of a training that this one continues: iterations, evaluations and seconds go on counting.
+        It is not changed. The batches go on from where `rng` is; shuffled epochs begin anew.
     rng : None, int or numpy.random.Generator
         Where the batches come from: fresh entropy, a seed, or this generator.
     progress : bool
@@ -99,13 +115,15 @@ def train(
     ------
     InputError, DtypeError, HostMemoryError
         If the data do not fit the network, an argument is impossible, or there is no memory for
-        such batches; nothing has been changed then.
+        such batches; nothing has been changed then. Only of a learning rate that a schedule or a
+        function gives later, the iterations before it have been made.
     DivergenceError
-        If the loss or a parameter ceases to be finite; noticed at the end of an epoch or, if that
-        is shorter, of 32 steps; of a parameter after an evaluation, and at the end of the training.
+        If the loss or a parameter ceases to be finite; noticed after some tenths of a second, or an
+        evaluation, and at the end of the training.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from fastnn import TwoLayerNet
     >>> x = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
     >>> net = TwoLayerNet(2, 8, 2, weight_init_std=1.0, rng=1)
@@ -113,135 +131,30 @@ def train(
     >>> history = train(net, x, t, iterations=3000, batch_size=4, learning_rate=1.0, rng=1)
     >>> net.accuracy(x, t)
     1.0
+    >>> more = train(net, x, t, epochs=2, batch_size=3, sampling="shuffle", history=history, rng=2)
+    >>> len(more.loss), more.stopped
+    (3004, 'finished')
     """
-    from .progress import progress_bar
+    arguments = {name: value for name, value in locals().items() if name not in _POSITIONAL}
+    state = prepare(network, x_train, t_train, **arguments)
+    loop(state)
+    if state.signal is not None:
+        warnings.warn(
+            f"training was {interrupted(state)}; parameters and history are valid",
+            InterruptWarning,
+            stacklevel=2,
+        )
+    return state.history
 
-    if not isinstance(network, Network):
-        raise DtypeError(f"network={shown(network)} is no network; pass one, as a TwoLayerNet")
-    iterations = positive_int(iterations, "iterations", 0)
-    batch_size = positive_int(batch_size, "batch_size")
-    check_size(iterations, network.dtype, f"iterations={shown(iterations)}")
-    check_size(batch_size, np.int64, f"batch_size={shown(batch_size)}")
-    learning_rate = _learning_rate(learning_rate, network.dtype)
-    choice(gradient, "gradient", GRADIENTS)
-    rng = generator(rng)
-    data = network.dataset(x_train, t_train, "train")
-    if (x_test is None) != (t_test is None):
-        raise InputError("x_test and t_test belong together; give both or neither")
-    test = None if x_test is None and t_test is None else network.dataset(x_test, t_test, "test")
-    epoch = max(len(data) // batch_size, 1)
-    interval = (
-        epoch if evaluate_every is None else positive_int(evaluate_every, "evaluate_every", 0)
+
+_POSITIONAL = ("network", "x_train", "t_train")
+
+
+def interrupted(state: TrainingState) -> str:
+    """What to tell of a training that a signal ended."""
+    name = signal.Signals(state.signal).name if state.signal else "a signal"
+    reached = ", ".join(f"{key} {value:.4g}" for key, value in state.history.last().items())
+    return (
+        f"interrupted by {name} after {state.iteration} of {state.iterations} iterations"
+        f"{': ' * bool(reached)}{reached}"
     )
-    if not network.has_accuracy:
-        if test is not None or (evaluate_every is not None and interval):
-            raise InputError(
-                "a network with a single output has no accuracy to evaluate: that output is the "
-                "largest for every sample; train without x_test, and with evaluate_every=0"
-            )
-        interval = 0
-
-    backend = network.backend
-    options: dict[str, Any] = {
-        "gradient": gradient,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-    }
-    with room_for(f"iterations={iterations} of batch_size={batch_size}"):
-        run = runner(network, data, **options)
-        history = History(loss=np.empty(iterations, network.dtype))
-    evaluations = [(data, history.train_accuracy)] + (
-        [] if test is None else [(test, history.test_accuracy)]
-    )
-    # Divergence is told from the losses; a warning from the middle of an operation would only come
-    # first.
-    with (
-        progress_bar(iterations, progress, unit="it") as bar,
-        backend.current(),
-        backend.limit_threads(batch_size * network.size) as turn,
-        np.errstate(invalid="ignore"),
-    ):
-        # On a copy, so that for exactly these types everything is compiled and loaded before the
-        # clock starts.
-        with room_for(f"batch_size={batch_size}"):
-            rehearsal = backend.asarray(np.zeros((1, batch_size), np.int64))
-            runner(network.to(backend), data, **options)(rehearsal, backend.empty(1, network.dtype))
-            backend.synchronize()
-        started = time.perf_counter()
-        stretch = max(epoch, min(FEWEST_STEPS, MOST_ROWS // batch_size))
-        for first in range(0, iterations, stretch):
-            if turn is not None:
-                turn.give_way()
-            last = min(first + stretch, iterations)
-            # The row numbers of many steps at a time: they reach a GPU in one copy, and its losses
-            # come back in one.
-            rows = backend.asarray(rng.integers(len(data), size=(last - first, batch_size)))
-            losses = backend.empty(last - first, network.dtype)
-            begin, found = 0, []
-            for i in range(first + -first % interval, last, interval) if interval else ():
-                end = i + 1 - first
-                run(rows[begin:end, ...], losses[begin:end, ...])
-                history.iterations.append(i)
-                broken = count_broken(network)
-                found += [
-                    # Negative, in the one number that comes back, if the network has no accuracy.
-                    (i, accuracies, count_correct(network, kept) - broken * (len(kept) + 1), kept)
-                    for kept, accuracies in evaluations
-                ]
-                begin = end
-            run(rows[begin:, ...], losses[begin:, ...])
-            # Up to here nothing of these steps has waited for a GPU.
-            history.loss[first:last] = backend.to_numpy(losses)
-            _check_finite(history.loss, first, last, learning_rate)
-            for i, accuracies, correct, kept in found:
-                accuracy = float(backend.to_numpy(correct)) / len(kept)
-                _check_parameters(accuracy >= 0, i, learning_rate)
-                accuracies.append(accuracy)
-            if bar is not None:
-                bar.update(last - first)
-        backend.synchronize()
-        history.seconds = time.perf_counter() - started
-        if iterations:  # also what came out of the last step, of which there is no loss any more
-            finite = not backend.to_numpy(count_broken(network))
-            _check_parameters(finite, iterations - 1, learning_rate)
-    return history
-
-
-def count_correct(network: Network, data: Dataset) -> Array:
-    """How many samples of a dataset are classified right: a scalar that stays with the backend."""
-    return sum(network.count_correct(x, t) for x, t in data.chunks(EVALUATION_CHUNK))
-
-
-def count_broken(network: Network) -> Array:
-    """How many parameters are NaN or infinite: a scalar that stays with the backend."""
-    xp = network.backend.xp
-    return sum(xp.count_nonzero(~xp.isfinite(p)) for p in network.params.values())
-
-
-def _learning_rate(value: Any, dtype: np.dtype) -> float:
-    rate = real_number(value, "learning_rate", minimum=0)
-    if rate > float(np.finfo(dtype).max):
-        raise InputError(
-            f"learning_rate={rate:g} is beyond the range of {dtype}, in which the network computes"
-        )
-    return rate
-
-
-def _check_finite(loss: np.ndarray, first: int, last: int, learning_rate: float) -> None:
-    finite = np.isfinite(loss[first:last])
-    if not finite.all():
-        i = first + int(finite.argmin())
-        raise DivergenceError(
-            f"the loss is {loss[i]} at iteration {i}: training diverged, "
-            "and the parameters are of no use any more; "
-            f"start again with a learning_rate smaller than {learning_rate:g}"
-        )
-
-
-def _check_parameters(finite: bool, i: int, learning_rate: float) -> None:
-    if not finite:
-        raise DivergenceError(
-            f"the parameters are not finite after iteration {i}: training diverged, "
-            "and they are of no use any more; "
-            f"start again with a learning_rate smaller than {learning_rate:g}"
-        )

@@ -313,6 +313,7 @@ def test_import_loads_nothing_heavy(python, fake_cupy, extra):
         "typer",
         "matplotlib",
         "sklearn",
+        "pandas",
     ]
     body = f"{extra}\nprint(json.dumps([name for name in {heavy} if name in sys.modules]))"
     done = python("-c", script(body), path=[fake_cupy("one device")])
@@ -566,7 +567,8 @@ def test_imports_run_downward_only():
     """A room imports those below it when imported; what it needs of others, where it uses it."""
     floors = """
         errors validation progress functions backends doors numerical_network base_network networks
-        history training
+        stepping files history interrupts schedules sampling evaluations callbacks early_stopping
+        training_state pace loop preparation training
     """.split()  # noqa: SIM905
     for path in MODULES:
         parts = path.relative_to(PACKAGE).parts

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +15,7 @@ import pytest
 from idx import NAMES, idx, write_mnist
 
 import fastnn
+from fastnn import schedules
 from fastnn.cli import main
 
 KEYS = [
@@ -436,3 +438,78 @@ def test_a_closed_output_is_no_traceback():
     piped = subprocess.run(f"{command} | true", shell=True, capture_output=True, text=True)
     assert "Traceback" not in piped.stderr
     assert "Exception ignored" not in piped.stderr
+
+
+# -- epochs, schedules, validation -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", 0.5),
+        ("step", schedules.StepDecay(0.5, every=4)),
+        ("inverse", schedules.InverseScaling(0.5)),
+        ("cosine", schedules.CosineWithWarmup(0.5, 12, 2)),
+    ],
+)
+def test_the_options_are_the_arguments_of_the_library(run, data, schedule, expected):
+    options = ["--epochs", 3, "--batch-size", 8, "--sampling", "shuffle", "--validation", 0.25]
+    options += ["--early-stopping", 2, "--learning-rate", 0.5, "--schedule", schedule]
+    options += ["--warmup", 2] * (schedule == "cosine")
+    code, out, err = run("train", "--data", data, "--backend", "numpy", "--json", *options)
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    (x, t), (x_test, t_test) = fastnn.load_mnist(directory=data)
+    rng = np.random.default_rng(0)
+    net = fastnn.TwoLayerNet(784, 50, 10, backend="numpy", rng=rng)
+    history = fastnn.train(
+        *(net, x, t),
+        x_test=x_test,
+        t_test=t_test,
+        epochs=3,
+        batch_size=8,
+        sampling="shuffle",
+        validation=0.25,
+        early_stopping=2,
+        learning_rate=expected,
+        rng=rng,
+    )
+    assert list(result)[: len(KEYS)] == KEYS
+    assert result["iterations"] == len(history.loss) <= 12  # of 30 samples
+    assert result["loss"] == history.loss[-1]
+    assert result["best_iteration"] == history.best_iteration
+    assert result["stopped"] == history.stopped
+    best = history.iterations.index(history.best_iteration)
+    assert result["validation_loss"] == history.validation_loss[best]
+    assert result["validation_accuracy"] == history.validation_accuracy[best]
+    assert result["test_accuracy"] == net.accuracy(x_test, t_test)
+
+
+def test_validation_is_a_line_of_the_summary(run, data):
+    arguments = ["train", "--data", data, "--backend", "numpy", "--iterations", 20]
+    code, out, _ = run(*arguments, "--validation", 0.5, "--early-stopping", 3)
+    assert code == 0
+    assert re.search(r"^validation +0\.\d{4}, best after iteration \d+ \(stopped: ", out, re.M)
+    code, out, _ = run(*arguments, "--validation", 0.5)
+    assert re.search(r"^validation +0\.\d{4}$", out, re.M)
+    code, out, _ = run(*arguments)
+    assert "validation" not in out
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--epochs", 2, "--iterations", 5], "--iterations and --epochs"),
+        (["--epochs", -1], "-1"),
+        (["--sampling", "none"], "--sampling"),
+        (["--schedule", "linear"], "--schedule"),
+        (["--warmup", 3], "--warmup is for --schedule cosine"),
+        (["--schedule", "cosine", "--warmup", 40, "--iterations", 40], "--warmup 40 leaves none"),
+        (["--validation", 0], "--validation"),
+        (["--validation", 1], "--validation"),
+        (["--early-stopping", 3], "--validation"),
+        (["--early-stopping", 0, "--validation", 0.5], "--early-stopping"),
+    ],
+)
+def test_options_that_do_not_fit_together(run, data, options, named):
+    assert_one_line(*run("train", "--data", data, "--backend", "numpy", *options), named)

@@ -19,6 +19,7 @@ The kinds, each with the real thing in a fresh process where that matters:
 import errno
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -115,8 +116,10 @@ def train(**options):
 train()
 stderr, sys.stderr = sys.stderr, None
 train(progress=True)
-assert "tqdm" not in sys.modules
 sys.stderr = stderr
+train(progress=True)  # it is no terminal
+assert "tqdm" not in sys.modules
+stderr.isatty = lambda: True
 train(progress=True)
 from tqdm.std import tqdm, TqdmDefaultWriteLock
 assert not hasattr(tqdm, "_lock") and not hasattr(TqdmDefaultWriteLock, "mp_lock")
@@ -130,6 +133,9 @@ def test_a_bar_that_cannot_be_written_any_more_ends_and_the_work_goes_on(monkeyp
     class Full(io.StringIO):
         def write(self, text):
             raise OSError(errno.ENOSPC, "No space left on device")
+
+        def isatty(self):
+            return True
 
     monkeypatch.setattr(sys, "stderr", Full())
     with progress_bar(10, True) as bar:
@@ -211,13 +217,38 @@ def test_the_program_starts_where_ctrl_c_is_caught():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
-def test_ctrl_c_while_training(data):
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_ctrl_c_while_training(data, name, code):
+    """It comes, as from another process, when the first steps are made."""
+    program = """
+import os, signal, sys, threading, fastnn.callbacks
+from fastnn.cli import main
+begin, number = fastnn.callbacks.Callbacks.call, getattr(signal, sys.argv.pop(1))
+def call(self, event, *arguments):
+    if event == "on_begin":
+        threading.Timer(0.5, os.kill, [os.getpid(), number]).start()
+    begin(self, event, *arguments)
+fastnn.callbacks.Callbacks.call = call
+main()
+"""
+    command = [sys.executable, "-c", program, name, *TRAIN, data, "--iterations", "100000000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (code, "")
+    reached = rf"interrupted by {name} after \d+ of 100000000 iterations: loss .*, test_accuracy .*"
+    assert re.fullmatch(rf"fastnn: error: {reached}\n", done.stderr)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
+def test_ctrl_c_at_any_time(data):
+    """In the middle of what comes before the training, or of the training, is one line."""
     command = [sys.executable, "-m", "fastnn", *TRAIN, data, "--iterations", "100000000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         time.sleep(3)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (130, b"", b"fastnn: error: interrupted\n")
+    assert (process.returncode, out) == (130, b"")
+    assert err.startswith(b"fastnn: error: interrupted")
+    assert err.count(b"\n") == 1
 
 
 def test_an_end_of_file_is_no_ctrl_c(monkeypatch):

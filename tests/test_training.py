@@ -1,5 +1,7 @@
 """The training loop against the book's, its history, and what it refuses."""
 
+import io
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -337,13 +339,24 @@ def test_parameters_are_updated_in_place(backend):
     assert all(net.params[name] is parameter for name, parameter in before.items())
 
 
-def test_progress_goes_to_standard_error_and_only_if_asked_for(capfd):
+def test_progress_goes_to_standard_error_and_only_if_asked_for(capfd, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    train(small("numpy"), X, T, iterations=10, batch_size=8, progress=True)  # to no terminal
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     train(small("numpy"), X, T, iterations=10, batch_size=8)
+    assert terminal.getvalue() == ""
+    history = train(
+        small("numpy"), X, T, iterations=10, batch_size=8, evaluate_every=3, rng=0, progress=True
+    )
+    last = terminal.getvalue().split("\r")[-1]
+    assert "10/10" in last
+    assert f"loss={history.loss.mean():.3g}" in last
+    assert f"accuracy={history.train_accuracy[-1]:.3g}" in last
+    assert "it/s" in last
     assert capfd.readouterr() == ("", "")
-    train(small("numpy"), X, T, iterations=10, batch_size=8, progress=True)
-    shown = capfd.readouterr()
-    assert shown.out == ""
-    assert "10/10" in shown.err
 
 
 # -- what it refuses -------------------------------------------------------------------------------

@@ -1,0 +1,207 @@
+"""The training loop: pieces of many steps, and what happens between them.
+
+A piece is as many steps as the device makes in about a tenth of a second, so that what a call of a
+fused runner sets up is shared by many steps, losses come back from a GPU in one copy, and a signal
+is answered soon. It ends sooner where somebody wants to see the state. How the steps are cut
+changes nothing of what they compute, and row numbers are drawn for exactly the steps of a piece. So
+a training can be interrupted and resumed between any two pieces: the state then is what
+:meth:`fastnn.training_state.TrainingState.state_dict` gives, with the parameters, the optimizer's
+state and the history.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from .base_network import Network
+from .callbacks import MOMENTS
+from .errors import DivergenceError
+from .evaluations import check_parameters, count_broken
+from .interrupts import Interrupts
+from .pace import Pace
+from .schedules import rates_of
+from .stepping import runner
+from .training_state import TrainingState
+from .validation import Array, room_for
+
+#: How long a piece should take, in seconds.
+PIECE = 0.1
+
+#: How many row numbers are drawn at a time at most.
+MOST_ROWS = 2_000_000
+
+
+class Steps:
+    """Makes steps of a training: the one place where runners are made and called."""
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+        self._made: dict[int, tuple[float, Any]] = {}
+
+    def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
+        """Make a step with each batch in turn, at its rate; shapes (steps, batch), (steps,)."""
+        changes = [0, *(np.flatnonzero(np.diff(rates)) + 1).tolist(), len(rates)]
+        for first, last in pairwise(changes):
+            run = self._runner(rows.shape[1], float(rates[first]))
+            run(rows[first:last, ...], losses[first:last, ...])
+
+    def _runner(self, size: int, rate: float) -> Any:
+        made = self._made.get(size)
+        if made is None or made[0] != rate:
+            made = self._made[size] = rate, self._make(self._state.network, size, rate)
+        return made[1]
+
+    def _make(self, network: Network, size: int, rate: float) -> Any:
+        return runner(
+            network,
+            self._state.data,
+            gradient=self._state.gradient,
+            batch_size=size,
+            learning_rate=rate,
+        )
+
+    def rehearse(self) -> None:
+        """Make a step of each size on a copy of the network.
+
+        So for exactly these types everything is compiled and loaded before the clock starts.
+        """
+        network = self._state.network
+        backend, rate = network.backend, self._state.learning_rate
+        for size in self._state.sampler.sizes:
+            with room_for(f"batch_size={size}"):
+                self._runner(size, rate)
+                rows = backend.asarray(np.zeros((1, size), np.int64))
+                run = self._make(network.to(backend), size, rate)
+                run(rows, backend.empty(1, network.dtype))
+                backend.synchronize()
+
+
+def loop(state: TrainingState) -> None:
+    """Go on with a training from `state` to its end; the history and the network are changed.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss or a parameter ceases to be finite.
+    InputError
+        If a learning rate cannot be one.
+    """
+    backend, network, callbacks = state.network.backend, state.network, state.callbacks
+    start, history = state.iteration, state.history
+    # Divergence is told from the losses; a warning from the middle of an operation would only come
+    # first.
+    with (
+        ExitStack() as exits,
+        backend.current(),
+        backend.limit_threads(state.batch_size * network.size) as turn,
+        np.errstate(invalid="ignore"),
+    ):
+        with room_for(f"iterations={state.iterations} of batch_size={state.batch_size}"):
+            losses = np.empty(state.iterations, network.dtype)
+            losses[:start] = history.loss
+        steps = Steps(state)
+        steps.rehearse()
+        with Interrupts() as interrupts:
+            exits.callback(callbacks.close)
+            callbacks.call("on_begin", state)
+            started, pace = time.perf_counter() - history.seconds, Pace(PIECE)
+            while state.iteration < state.iterations and not state.stopped:
+                if interrupts.caught is not None:
+                    break
+                if turn is not None:
+                    turn.give_way()
+                began, first = time.perf_counter(), state.iteration
+                last = _end_of_piece(state, pace)
+                evaluated = _make_piece(state, steps, losses, last)
+                now = time.perf_counter()
+                history.seconds = now - started
+                pace.measured(last - first, evaluated, now - began)
+                _after_piece(state)
+                callbacks.call("on_progress", state)
+            backend.synchronize()
+            history.seconds = time.perf_counter() - started
+            if state.iteration > start:  # what came out of the last step has no loss any more
+                finite = not backend.to_numpy(count_broken(network))
+                check_parameters(finite, state.iteration - 1, state.schedule(state.iteration - 1))
+            state.signal = interrupts.caught
+            if state.signal is not None:
+                state.stopped = "interrupted"
+            history.stopped = state.stopped = state.stopped or "finished"
+            if state.iteration < state.iterations:
+                history.loss = history.loss.copy()  # without the rest of the memory
+            callbacks.call("on_end", state)
+
+
+def _end_of_piece(state: TrainingState, pace: Pace) -> int:
+    """At which iteration the piece ends that begins now."""
+    first, callbacks, evaluations = state.iteration, state.callbacks, state.evaluations
+    steps = min(pace.steps, max(MOST_ROWS // state.batch_size, 1))
+    ends = [state.iterations, first + steps]
+    if (due := evaluations.next_from(first)) is not None:
+        more = 0 if callbacks.react_to("on_evaluation") else pace.evaluations - 1
+        ends.append(due + 1 + more * evaluations.interval)
+    if (called := callbacks.next_iteration(first)) is not None:
+        ends.append(called)
+    if callbacks.react_to("on_epoch"):
+        ends.append(first + state.sampler.steps_left)
+    return min(ends)
+
+
+def _make_piece(state: TrainingState, steps: Steps, host: np.ndarray, last: int) -> int:
+    """The steps up to iteration `last`, whose losses go to `host`, and what is evaluated then.
+
+    Returns how many evaluations there were.
+    """
+    backend, evaluations = state.network.backend, state.evaluations
+    i = first = state.iteration
+    rates = rates_of(state.schedule, state.network.dtype, first, last)
+    blocks = state.sampler.draw(last - first)
+    losses = backend.empty(last - first, state.network.dtype)
+    found = []
+    for block in blocks:
+        # The row numbers of many steps at a time: they reach a GPU in one copy, and its losses come
+        # back in one.
+        rows = backend.asarray(block)
+        begin, block_ends = 0, i + len(block)
+        while i < block_ends:
+            due = evaluations.next_from(i)
+            end = block_ends if due is None else min(block_ends, due + 1)
+            some = slice(i - first, end - first)
+            steps(rows[begin : begin + end - i, ...], losses[some, ...], rates[some])
+            begin, i = begin + end - i, end
+            if due == end - 1:
+                found.append(evaluations.evaluate(due))
+    # Up to here nothing of these steps has waited for a GPU.
+    host[first:last] = backend.to_numpy(losses)
+    state.history.loss, state.iteration = host[:last], last
+    _check_finite(host, first, rates)
+    for evaluation in found:
+        evaluations.record(evaluation, state.history, rates[evaluation.iteration - first])
+    return len(found)
+
+
+def _after_piece(state: TrainingState) -> None:
+    """Let the callbacks react to what the last step of a piece was."""
+    evaluated = state.evaluations.next_from(state.iteration - 1) == state.iteration - 1
+    happened = {
+        "on_evaluation": evaluated,
+        "on_iteration": True,
+        "on_epoch": state.sampler.position == 0,
+    }
+    state.callbacks.after_step(state, [moment for moment in MOMENTS if happened[moment]])
+
+
+def _check_finite(loss: np.ndarray, first: int, rates: np.ndarray) -> None:
+    finite = np.isfinite(loss[first : first + len(rates)])
+    if not finite.all():
+        i = int(finite.argmin())
+        raise DivergenceError(
+            f"the loss is {loss[first + i]} at iteration {first + i}: training diverged, "
+            "and the parameters are of no use any more; "
+            f"start again with a learning_rate smaller than {rates[i]:g}"
+        )
