@@ -49,10 +49,9 @@ class _Steps:
         self._step = step
         self._threads = threads
         self._at_a_time = max(1, support.INTERRUPTIBLE // max(work, 1))
-        self._rate = step.params["W1"].dtype.type(step.update.learning_rate)
         self._code = kernels.activations.ACTIVATION_CODES[step.activation]
 
-    def __call__(self, rows: Array, losses: Array) -> None:
+    def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
         if rows.shape[1] != self._step.batch_size:  # the memory is for batches of this size
             raise InputError(
                 f"batches of {rows.shape[1]} rows for steps of {self._step.batch_size}"
@@ -62,7 +61,8 @@ class _Steps:
         try:
             for start in range(0, len(rows), self._at_a_time):
                 some = slice(start, start + self._at_a_time)
-                self._pool.run(self._task(working, rows[some], losses[some]), self._threads)
+                task = self._task(working, rows[some], losses[some], rates[some])
+                self._pool.run(task, self._threads)
         finally:
             self._leave(working, parameters)
 
@@ -74,7 +74,7 @@ class _Steps:
         """Bring the parameters up to date."""
         raise NotImplementedError
 
-    def _task(self, working: Any, rows: Array, losses: Array) -> Any:
+    def _task(self, working: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         """The call of the kernel for these batches, to be made by each thread."""
         raise NotImplementedError
 
@@ -99,10 +99,10 @@ class BackpropSteps(_Steps):
     def _leave(self, working: Any, parameters: tuple[Array, ...]) -> None:
         self._kernels.panels.leave(working, *parameters)
 
-    def _task(self, working: Any, rows: Array, losses: Array) -> Any:
+    def _task(self, working: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         counters = np.zeros((len(rows), 3, 1 + len(working.W1)), np.int64), np.zeros(1, np.int64)
         data = self._samples, rows, self._targets
-        arguments = *counters, self._threads, *data, self._code, self._rate, working, losses
+        arguments = *counters, self._threads, *data, self._code, rates, working, losses
         return partial(self._kernels.backprop_steps.sgd_steps, *arguments)
 
 
@@ -132,9 +132,9 @@ class NumericalSteps(_Steps):
             if current is not parameter:
                 parameter[...] = current
 
-    def _task(self, working: Any, rows: Array, losses: Array) -> Any:
+    def _task(self, working: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         counters, no_rows = np.zeros((len(rows), 3, 2), np.int64), np.empty((0, 0))
         data = self._samples, rows, *working, self._labels, self._of_batch, no_rows
-        modes = float(self._step.h), (self._code, True), self._rate
+        modes = float(self._step.h), (self._code, True), rates
         arguments = counters, self._threads, *data, *modes, self._memory, losses
         return partial(self._kernels.numerical_steps.descent_steps, *arguments)

@@ -196,11 +196,11 @@ def sgd_steps(
     rows: Any,
     targets: Any,
     activation: int,
-    rate: Any,
+    rates: Any,
     panels: Panels,
     losses: Any,
 ) -> None:
-    """A step with each of the batches `rows` (steps, batch), and its loss.
+    """A step with each of the batches `rows` (steps, batch), at its rate, and its loss.
 
     Several threads can call this at the same time, and share the work.
 
@@ -235,6 +235,7 @@ def sgd_steps(
                             _fetch(samples, next_rows, n)
                     _output_layer(first, end, targets, rows[step], activation, panels)
                 else:
+                    rate = like(panels.b2[0], rates[step])
                     _update(part, samples, rows[step], rate, panels)
                     if part == 0:
                         losses[step] = like(losses[0], _finish(rate, panels))

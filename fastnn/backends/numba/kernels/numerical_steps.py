@@ -95,7 +95,7 @@ def descent_steps(
     t: Any,
     h: float,
     modes: Any,
-    rate: Any,
+    rates: Any,
     work: Workspace,
     losses: Any,
 ) -> None:
@@ -124,6 +124,7 @@ def descent_steps(
             if part >= parts:
                 break
             scale = perturb(part, parts, samples, batch, targets, h, modes, work, b1.size)
+            rate = like(b1[0], rates[step])
             _descend(part, parts, scale, rate, W1, b1, W2, b2, work)
             if part == 0:
                 losses[step] = like(losses[0], work.losses.sum())
