@@ -7,7 +7,7 @@ when a backend needs them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import functions, plotting, schedules
+    from . import functions, optimizers, plotting, schedules
     from .backends import available_backends, get_backend
     from .callbacks import Callback
     from .data import load_idx, load_mnist
@@ -38,11 +38,15 @@ if TYPE_CHECKING:
     from .history import History
     from .interrupts import InterruptWarning
     from .networks import SimpleNet, TwoLayerNet
+    from .optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
     from .training import train
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
     "BackendError",
     "BackendImportError",
     "BackendNotInstalledError",
@@ -60,6 +64,9 @@ __all__ = [
     "HostMemoryError",
     "InputError",
     "InterruptWarning",
+    "Momentum",
+    "Nesterov",
+    "RMSprop",
     "SimpleNet",
     "TwoLayerNet",
     "UnknownBackendError",
@@ -73,6 +80,7 @@ __all__ = [
     "numerical_diff",
     "numerical_gradient",
     "numerical_gradient_rows",
+    "optimizers",
     "plotting",
     "schedules",
     "train",
@@ -93,6 +101,7 @@ _HOMES = {
     "history": ("History",),
     "interrupts": ("InterruptWarning",),
     "networks": ("SimpleNet", "TwoLayerNet"),
+    "optimizers": ("AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "SGD"),
     "plotting": (),
     "schedules": (),
     "training": ("train",),

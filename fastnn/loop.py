@@ -11,9 +11,9 @@ state and the history.
 
 from __future__ import annotations
 
+import copy
 import time
 from contextlib import ExitStack
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -41,43 +41,32 @@ class Steps:
 
     def __init__(self, state: TrainingState) -> None:
         self._state = state
-        self._made: dict[int, tuple[float, Any]] = {}
+        # One for each size of batches.
+        self._runners = {
+            size: self._runner(state.network, state.optimizer, size) for size in state.sampler.sizes
+        }
 
     def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
         """Make a step with each batch in turn, at its rate; shapes (steps, batch), (steps,)."""
-        changes = [0, *(np.flatnonzero(np.diff(rates)) + 1).tolist(), len(rates)]
-        for first, last in pairwise(changes):
-            run = self._runner(rows.shape[1], float(rates[first]))
-            run(rows[first:last, ...], losses[first:last, ...])
+        self._runners[rows.shape[1]](rows, losses, rates)
 
-    def _runner(self, size: int, rate: float) -> Any:
-        made = self._made.get(size)
-        if made is None or made[0] != rate:
-            made = self._made[size] = rate, self._make(self._state.network, size, rate)
-        return made[1]
-
-    def _make(self, network: Network, size: int, rate: float) -> Any:
-        return runner(
-            network,
-            self._state.data,
-            gradient=self._state.gradient,
-            batch_size=size,
-            learning_rate=rate,
-        )
+    def _runner(self, network: Network, optimizer: Any, size: int) -> Any:
+        options = {"gradient": self._state.gradient, "optimizer": optimizer}
+        with room_for(f"batch_size={size}"):
+            return runner(network, self._state.data, batch_size=size, **options)
 
     def rehearse(self) -> None:
-        """Make a step of each size on a copy of the network.
+        """Make a step of each size on a copy of the network, with one of the optimizer.
 
         So for exactly these types everything is compiled and loaded before the clock starts.
         """
-        network = self._state.network
-        backend, rate = network.backend, self._state.learning_rate
-        for size in self._state.sampler.sizes:
+        state, network = self._state, self._state.network
+        backend, rates = network.backend, np.array([state.learning_rate])
+        for size in self._runners:
             with room_for(f"batch_size={size}"):
-                self._runner(size, rate)
+                copies = network.to(backend), copy.deepcopy(state.optimizer)
                 rows = backend.asarray(np.zeros((1, size), np.int64))
-                run = self._make(network.to(backend), size, rate)
-                run(rows, backend.empty(1, network.dtype))
+                self._runner(*copies, size)(rows, backend.empty(1, network.dtype), rates)
                 backend.synchronize()
 
 

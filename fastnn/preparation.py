@@ -13,6 +13,7 @@ from .early_stopping import EarlyStopping
 from .errors import DtypeError, InputError
 from .evaluations import Evaluations, columns, split
 from .history import History
+from .optimizers.choosing import chosen
 from .sampling import SAMPLERS
 from .schedules import rates_of, schedule
 from .stepping import GRADIENTS
@@ -34,6 +35,7 @@ def prepare(
     epochs: int | None,
     batch_size: int,
     sampling: str,
+    optimizer: Any,
     learning_rate: Any,
     gradient: str,
     sample_weight: Any,
@@ -54,6 +56,7 @@ def prepare(
     iterations, epochs = _length(iterations, epochs)
     batch_size = positive_int(batch_size, "batch_size")
     check_size(batch_size, np.int64, f"batch_size={shown(batch_size)}")
+    optimizer, learning_rate = chosen(optimizer, learning_rate)
     rates = schedule(learning_rate, network.dtype)
     choice(gradient, "gradient", GRADIENTS)
     sampler_type = SAMPLERS[choice(sampling, "sampling", SAMPLERS)]
@@ -99,6 +102,7 @@ def prepare(
         evaluations=Evaluations(network, {"train": data} | others, interval, offset),
         history=past,
         gradient=gradient,
+        optimizer=optimizer,
         iterations=start + iterations,
         callbacks=Callbacks((*watching, *([ProgressBar()] if progress else []))),
         iteration=start,

@@ -26,7 +26,8 @@ def train(
     epochs: int | None = None,
     batch_size: int = 100,
     sampling: str = "replacement",
-    learning_rate: Any = 0.1,
+    optimizer: Any = None,
+    learning_rate: Any = None,
     gradient: str = "backprop",
     sample_weight: Any = None,
     validation: Any = None,
@@ -77,9 +78,14 @@ def train(
         "replacement" draws the row numbers of all batches independently, as the book does.
         "shuffle" takes each sample exactly once an epoch, in a new order each time; the last batch
         of an epoch has what is left.
-    learning_rate : float, Schedule or callable
+    optimizer : None, str or object, optional
+        What moves the parameters: an object of :mod:`fastnn.optimizers`, or any other with
+        ``update(params, grads)``; or a name, ``"sgd"``, ``"momentum"``, ``"nesterov"``,
+        ``"adagrad"``, ``"rmsprop"`` or ``"adam"``, for a new one. None is SGD. An object goes on
+        from what it remembers, and remembers this training.
+    learning_rate : float, Schedule or callable, optional
         At least 0: a number, a schedule of :mod:`fastnn.schedules`, or a function of the
-        iteration, counted from 0.
+        iteration, counted from 0. By default the optimizer's own, and 0.1 where there is none.
     gradient : {"backprop", "numerical"}
         How the gradient is computed: by backpropagation, or by central differences alone.
     sample_weight : array_like, shape (samples,), optional
