@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         BackendError,
         BackendImportError,
         BackendNotInstalledError,
+        CheckpointError,
         DataFileError,
         DeviceError,
         DeviceMemoryError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         InputError,
         UnknownBackendError,
     )
+    from .files import load
     from .history import History
     from .networks import SimpleNet, TwoLayerNet
     from .training import train
@@ -43,6 +45,7 @@ __all__ = [
     "BackendError",
     "BackendImportError",
     "BackendNotInstalledError",
+    "CheckpointError",
     "DataFileError",
     "DeviceError",
     "DeviceMemoryError",
@@ -62,6 +65,7 @@ __all__ = [
     "get_backend",
     "gradient_check",
     "gradient_descent",
+    "load",
     "load_idx",
     "load_mnist",
     "numerical_diff",
@@ -80,6 +84,7 @@ _HOMES = {
         *("numerical_diff", "numerical_gradient", "numerical_gradient_rows"),
     ),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "files": ("load",),
     "functions": (),
     "history": ("History",),
     "networks": ("SimpleNet", "TwoLayerNet"),
