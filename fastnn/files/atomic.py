@@ -20,6 +20,7 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import CheckpointError, FastnnError
 from .faults import Fault, faults_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,12 @@ _WINDOWS = os.name == "nt"
 _NOTHING_TO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
 
-def replace(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+def replace(
+    path: Path,
+    parts: Iterable[bytes | memoryview],
+    *,
+    error: type[FastnnError] = CheckpointError,
+) -> None:
     """Write a file of these parts, one after another, in place of what is at `path`.
 
     A new file has the permissions of any new file, and one that replaces another has those of that.
@@ -43,11 +49,11 @@ def replace(path: Path, parts: Iterable[bytes | memoryview]) -> None:
 
     Raises
     ------
-    CheckpointError
+    CheckpointError, or another `error`
         If there is something at `path` that is no regular file, or the new one cannot be written;
         then nothing is left of it, and the old one is untouched.
     """
-    with faults_of(path, "cannot be written"):
+    with faults_of(path, "cannot be written", error):
         target, mode = _target(path)
         with _temporary(target) as (temporary, file):
             for part in parts:
@@ -59,6 +65,14 @@ def replace(path: Path, parts: Iterable[bytes | memoryview]) -> None:
                 file.close()
             temporary.replace(target)
         _flush_folder(target.parent)
+
+
+def check_writable(path: Path) -> None:
+    """Raise CheckpointError if it can be foreseen that no file can be written there."""
+    with faults_of(path, "cannot be written"):
+        folder = _target(path)[0].parent
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise Fault("cannot be written: its folder is write-protected; give another path")
 
 
 def remove_leftovers(path: Path) -> None:

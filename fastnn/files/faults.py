@@ -15,8 +15,10 @@ class Fault(Exception):  # noqa: N818 - it never gets out
 
 
 @contextmanager
-def faults_of(path: Path, cannot: str) -> Iterator[None]:
-    """Raise what is wrong with the file at `path` as a CheckpointError.
+def faults_of(
+    path: Path, cannot: str, error: type[FastnnError] = CheckpointError
+) -> Iterator[None]:
+    """Raise what is wrong with the file at `path` as an error of this class.
 
     `cannot` is what an error of the system prevents, such as "cannot be read".
     """
@@ -25,9 +27,9 @@ def faults_of(path: Path, cannot: str) -> Iterator[None]:
     except FastnnError:
         raise
     except Fault as fault:
-        raise CheckpointError(f"{shown(path)} {fault}") from fault.__cause__
-    except MemoryError as error:
-        raise CheckpointError(f"{shown(path)} {cannot}: there is no memory for it") from error
-    except (OSError, ValueError) as error:  # ValueError: a path that no file can have
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{shown(path)} {cannot}: {reason}") from error
+        raise error(f"{shown(path)} {fault}") from fault.__cause__
+    except MemoryError as cause:
+        raise error(f"{shown(path)} {cannot}: there is no memory for it") from cause
+    except (OSError, ValueError) as cause:  # ValueError: a path that no file can have
+        reason = getattr(cause, "strerror", None) or cause
+        raise error(f"{shown(path)} {cannot}: {reason}") from cause
