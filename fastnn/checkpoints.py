@@ -76,8 +76,8 @@ def write_checkpoint(
         On the host; of floats, integers or bools.
     state : dict, optional
         Of dicts with str for keys, lists, str, int, float, bool and None, and arrays of NumPy
-        anywhere in it. All come back as they are, to the last bit (a float's NaN as some NaN); what is
-        of another type, a tuple or a number of NumPy's, is refused.
+        anywhere in it. All come back as they are, to the last bit but those that tell one NaN from
+        another; what is of another type, a tuple or a number of NumPy's, is refused.
 
     Raises
     ------
