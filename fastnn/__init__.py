@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         BackendError,
         BackendImportError,
         BackendNotInstalledError,
+        CheckpointError,
         DataFileError,
         DeviceError,
         DeviceMemoryError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         InputError,
         UnknownBackendError,
     )
+    from .files import load
     from .history import History
     from .interrupts import InterruptWarning
     from .networks import SimpleNet, TwoLayerNet
@@ -50,7 +52,11 @@ __all__ = [
     "BackendError",
     "BackendImportError",
     "BackendNotInstalledError",
+<<<<<<< HEAD
     "Callback",
+=======
+    "CheckpointError",
+>>>>>>> i19-files
     "DataFileError",
     "DeviceError",
     "DeviceMemoryError",
@@ -75,6 +81,7 @@ __all__ = [
     "get_backend",
     "gradient_check",
     "gradient_descent",
+    "load",
     "load_idx",
     "load_mnist",
     "numerical_diff",
@@ -97,6 +104,7 @@ _HOMES = {
     ),
     "early_stopping": ("EarlyStopping",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "files": ("load",),
     "functions": (),
     "history": ("History",),
     "interrupts": ("InterruptWarning",),

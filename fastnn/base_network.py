@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from .numerical_network import NumericalNetwork
 from .optimizers.choosing import plain_rate
 from .validation import Array, check_finite, check_weights, choice
 
+if TYPE_CHECKING:
+    import os
+
 #: A layer as a backward pass leaves it: the names of its weights and biases, its input, and the
 #: derivative of the loss with respect to its pre-activation.
 LayerDelta = tuple[str, str, Array, Array]
@@ -27,7 +30,7 @@ _NO_PART_OF_A_STEP = frozenset(
     """
     __init__ __doc__ __module__ __annotations__ __dict__ __weakref__ __static_attributes__
     __firstlineno__ __getstate__ __setstate__ predict loss accuracy gradient numerical_gradient
-    count_correct dataset to size
+    count_correct dataset to size sizes save
     """.split()  # noqa: SIM905
 )
 
@@ -176,6 +179,51 @@ class Network(NumericalNetwork):
         for W, b, entering, delta in layers:
             gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
         return {name: gradients[name] for name in self.params}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file, from which :func:`fastnn.load` makes it again.
+
+        The format is safetensors: the parameters under their names, and in the metadata what makes
+        them a network. The file is whole at any moment: what was at `path` is replaced when all of
+        the new one is on the disk. A symbolic link stays one, and the file it points to is written.
+
+        Two more attributes go with the network if it has them: `label_names`, a list of str, one
+        for each output; and `preprocessing`, a dict of what JSON can hold, for what was done to the
+        samples.
+
+        Parameters
+        ----------
+        path : path
+            Of a regular file, or of none yet.
+
+        Raises
+        ------
+        CheckpointError
+            If the file cannot be written; what was at `path` is untouched.
+        InputError, DtypeError
+            If a parameter holds NaN or infinity, or if the file could not say all of what this
+            network is: one of a class derived from ours, or with attributes of its own.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from fastnn import TwoLayerNet, load
+        >>> net = TwoLayerNet(784, 50, 10, rng=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(Path(folder, "network.safetensors"))
+        ...     again = load(Path(folder, "network.safetensors"), backend="numpy")
+        >>> bool((again.params["W1"] == net.params["W1"]).all())
+        True
+        """
+        from .files import save
+
+        save(self, path)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes that the constructor takes, from features to outputs."""
+        return self._features, *(shape[1] for shape in self._shapes.values() if len(shape) == 2)
 
     @property
     def has_accuracy(self) -> bool:

@@ -41,6 +41,14 @@ class DataFileError(FastnnError, OSError):
     """A data file is missing, truncated, altered or not in the expected format."""
 
 
+class CheckpointError(FastnnError, OSError):
+    """A file of a network or a training cannot be written, or is not one that can be read.
+
+    It is missing, truncated, altered, of another program or of another version of the format; what
+    was at that path before a failed attempt to write there is untouched.
+    """
+
+
 class HostMemoryError(FastnnError, MemoryError):
     """The memory of the machine does not hold what was asked for."""
 

@@ -198,16 +198,10 @@ class History:
             If it cannot be written; a file that was there before is unchanged.
         """
         from .data.paths import checked_path
-        from .data.paths import shown as shown_path
-        from .files import write_atomically
+        from .files import atomic
 
-        path = checked_path(path, "path")
         text = json.dumps(_with_strings(self.to_dict()), allow_nan=False)
-        try:
-            write_atomically(path, text.encode())
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise DataFileError(f"{shown_path(path)} cannot be written: {reason}") from error
+        atomic.replace(checked_path(path, "path"), [text.encode()], error=DataFileError)
 
     @classmethod
     def load(cls, path: Any) -> Self:

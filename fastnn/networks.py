@@ -57,11 +57,16 @@ class SimpleNet(Network):
         dtype: Any = "float64",
         rng: Any = None,
     ) -> None:
-        shape = positive_int(input_size, "input_size"), positive_int(output_size, "output_size")
-        super().__init__({"W": shape}, loss=loss, backend=backend, dtype=dtype)
+        i, k = positive_int(input_size, "input_size"), positive_int(output_size, "output_size")
+        super().__init__(self.shapes(i, k), loss=loss, backend=backend, dtype=dtype)
         rng = generator(rng)
         self.params = self._initial(lambda _, shape: rng.standard_normal(shape))
-        self._no_bias = self._parameter(np.zeros(shape[1]))
+        self._no_bias = self._parameter(np.zeros(k))
+
+    @staticmethod
+    def shapes(input_size: int, output_size: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of the parameters of a network of these sizes."""
+        return {"W": (input_size, output_size)}
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_no_bias": None}
@@ -164,18 +169,19 @@ class TwoLayerNet(Network):
         k = positive_int(output_size, "output_size")
         scale = _standard_deviation(weight_init_std, float_dtype(dtype))
         self.activation = choice(activation, "activation", ACTIVATIONS)
-        super().__init__(
-            {"W1": (i, j), "b1": (j,), "W2": (j, k), "b2": (k,)},
-            loss=loss,
-            backend=backend,
-            dtype=dtype,
-        )
+        super().__init__(self.shapes(i, j, k), loss=loss, backend=backend, dtype=dtype)
         rng = generator(rng)
         self.params = self._initial(
             lambda name, shape: (
                 scale * rng.standard_normal(shape) if name.startswith("W") else np.zeros(shape)
             )
         )
+
+    @staticmethod
+    def shapes(input_size: int, hidden_size: int, output_size: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of the parameters of a network of these sizes."""
+        i, j, k = input_size, hidden_size, output_size
+        return {"W1": (i, j), "b1": (j,), "W2": (j, k), "b2": (k,)}
 
     def _logits(self, x: Array) -> Array:
         W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)

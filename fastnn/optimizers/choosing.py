@@ -40,8 +40,8 @@ def chosen(optimizer: Any, learning_rate: Any) -> tuple[Any, Any]:
         return optimizer, 0.0 if own is None else real_number(own, "optimizer.lr", minimum=0)
     if own is None:
         raise InputError(
-            f"learning_rate={shown(learning_rate)} cannot be set: a {kind(optimizer)} has no attribute "
-            "lr; leave learning_rate out"
+            f"learning_rate={shown(learning_rate)} cannot be set: a {kind(optimizer)} has no "
+            "attribute lr; leave learning_rate out"
         )
     return optimizer, learning_rate
 
