@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .interrupts import InterruptWarning
     from .networks import SimpleNet, TwoLayerNet
     from .optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+    from .resumption import resume
     from .training import train
 
 __version__ = "0.1.0"
@@ -52,11 +53,8 @@ __all__ = [
     "BackendError",
     "BackendImportError",
     "BackendNotInstalledError",
-<<<<<<< HEAD
     "Callback",
-=======
     "CheckpointError",
->>>>>>> i19-files
     "DataFileError",
     "DeviceError",
     "DeviceMemoryError",
@@ -89,6 +87,7 @@ __all__ = [
     "numerical_gradient_rows",
     "optimizers",
     "plotting",
+    "resume",
     "schedules",
     "train",
 ]
@@ -111,6 +110,7 @@ _HOMES = {
     "networks": ("SimpleNet", "TwoLayerNet"),
     "optimizers": ("AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "SGD"),
     "plotting": (),
+    "resumption": ("resume",),
     "schedules": (),
     "training": ("train",),
 }

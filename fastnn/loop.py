@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import copy
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import numpy as np
 
+from .backends.turns import Turn
 from .base_network import Network
 from .callbacks import MOMENTS
 from .errors import DivergenceError
@@ -87,9 +88,10 @@ def loop(state: TrainingState) -> None:
     with (
         ExitStack() as exits,
         backend.current(),
-        backend.limit_threads(state.batch_size * network.size) as turn,
+        _threads(state) as turn,
         np.errstate(invalid="ignore"),
     ):
+        state.blas_threads = None if turn is None else turn.threads
         with room_for(f"iterations={state.iterations} of batch_size={state.batch_size}"):
             losses = np.empty(state.iterations, network.dtype)
             losses[:start] = history.loss
@@ -124,6 +126,13 @@ def loop(state: TrainingState) -> None:
             if state.iteration < state.iterations:
                 history.loss = history.loss.copy()  # without the rest of the memory
             callbacks.call("on_end", state)
+
+
+def _threads(state: TrainingState) -> AbstractContextManager[Any]:
+    """The threads that pay, or as many as before, where a training goes on."""
+    chosen = state.network.backend.limit_threads(state.batch_size * state.network.size)
+    known = state.blas_threads
+    return chosen if known is None or not isinstance(chosen, Turn) else Turn(known)
 
 
 def _end_of_piece(state: TrainingState, pace: Pace) -> int:

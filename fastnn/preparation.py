@@ -47,7 +47,7 @@ def prepare(
     rng: Any,
     progress: bool,
 ) -> TrainingState:
-    """The checked state at the beginning of a training with these arguments of :func:`fastnn.train`.
+    """The state at the beginning of a training with these arguments of `train`, checked.
 
     Nothing is changed, but that `rng` has drawn which samples are for the validation.
     """

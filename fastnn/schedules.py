@@ -194,6 +194,12 @@ class OfFunction(Schedule):
             ) from error
 
 
+#: Those that are all that they were made with, by name: a file can hold them.
+SCHEDULES: dict[str, type[Schedule]] = {
+    cls.__name__: cls for cls in (Constant, StepDecay, InverseScaling, CosineWithWarmup)
+}
+
+
 def schedule(learning_rate: Any, dtype: np.dtype) -> Schedule:
     """What gives the rates for `learning_rate`: a number, a :class:`Schedule` or a function.
 

@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from .base_network import Network
+from .callbacks import checked_callbacks
 from .early_stopping import EarlyStopping
 from .history import History
 from .interrupts import InterruptWarning
@@ -36,6 +37,8 @@ def train(
     callbacks: Any = (),
     history: History | None = None,
     rng: Any = None,
+    checkpoint: Any = None,
+    checkpoint_every: Any = "10s",
     progress: bool = False,
 ) -> History:
     """Train a network by stochastic gradient descent, as the book does.
@@ -110,6 +113,12 @@ def train(
         It is not changed. The batches go on from where `rng` is; shuffled epochs begin anew.
     rng : None, int or numpy.random.Generator
         Where the batches come from: fresh entropy, a seed, or this generator.
+    checkpoint : path, optional
+        Where to keep what :func:`fastnn.resume` goes on from: written at the beginning, as often as
+        `checkpoint_every` says, and at the end; whole at any moment. What is there is replaced.
+    checkpoint_every : int or str
+        A number of iterations, or a time with its unit, as ``"30s"`` or ``"5min"``; of that, as
+        many as take 2 % of the time at most.
     progress : bool
         Show a progress bar, in a terminal (on standard error) or a notebook.
 
@@ -123,6 +132,9 @@ def train(
         If the data do not fit the network, an argument is impossible, or there is no memory for
         such batches; nothing has been changed then. Only of a learning rate that a schedule or a
         function gives later, the iterations before it have been made.
+    CheckpointError
+        If there cannot be one; before the first step, or when one cannot be written: the one before
+        is there still.
     DivergenceError
         If the loss or a parameter ceases to be finite; noticed after some tenths of a second, or an
         evaluation, and at the end of the training.
@@ -141,19 +153,30 @@ def train(
     >>> len(more.loss), more.stopped
     (3004, 'finished')
     """
-    arguments = {name: value for name, value in locals().items() if name not in _POSITIONAL}
-    state = prepare(network, x_train, t_train, **arguments)
+    given = {name: value for name, value in locals().items() if name not in _NO_PART_OF_IT}
+    arguments = {name: value for name, value in given.items() if name not in _POSITIONAL}
+    if checkpoint is not None:
+        from .checkpointing import Checkpointing
+
+        keep = Checkpointing(checkpoint, checkpoint_every, given)
+        arguments["callbacks"] = (*checked_callbacks(callbacks), keep)
+    return go_on(prepare(network, x_train, t_train, **arguments))
+
+
+def go_on(state: TrainingState) -> History:
+    """Train from a state to its end."""
     loop(state)
     if state.signal is not None:
         warnings.warn(
             f"training was {interrupted(state)}; parameters and history are valid",
             InterruptWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return state.history
 
 
-_POSITIONAL = ("network", "x_train", "t_train")
+_NO_PART_OF_IT = ("network", "checkpoint", "checkpoint_every")
+_POSITIONAL = ("x_train", "t_train")
 
 
 def interrupted(state: TrainingState) -> str:

@@ -50,6 +50,9 @@ class TrainingState:
         The number of the signal that interrupted the training.
     rng_at_start : dict
         The state of the bit generator before the validation samples were drawn.
+    blas_threads : int or None
+        How many the BLAS has, which decides the last bits of its products; None as long as nobody
+        knows, or where the backend has nothing to do with it.
     """
 
     network: Network
@@ -66,6 +69,7 @@ class TrainingState:
     stopped: str | None = None
     signal: int | None = None
     rng_at_start: Mapping[str, Any] = field(default_factory=dict)
+    blas_threads: int | None = None
 
     @property
     def rng(self) -> np.random.Generator:
@@ -93,7 +97,7 @@ class TrainingState:
         Nested dicts of numbers and strings that JSON has, and of NumPy arrays of one dimension:
         ``iteration``, ``iterations``, ``stopped``, ``sampler``, ``rng`` and ``rng_at_start``
         (states of NumPy's bit generator), and ``callbacks``, a list with an entry for each
-        callback, None for one without a `state_dict`. An interrupt is no part of it: the training
+        callback that has a `state_dict`. An interrupt is no part of it: the training
         is to go on.
         """
         return {
@@ -103,11 +107,12 @@ class TrainingState:
             "sampler": self.sampler.state_dict(),
             "rng": self.rng.bit_generator.state,
             "rng_at_start": self.rng_at_start,
-            "callbacks": [
-                one.state_dict() if hasattr(one, "state_dict") else None
-                for one in self.callbacks.all
-            ],
+            "callbacks": [one.state_dict() for one in self._remembering],
         }
+
+    @property
+    def _remembering(self) -> list[Any]:
+        return [one for one in self.callbacks.all if hasattr(one, "state_dict")]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave, with callbacks of the same kinds.
@@ -120,16 +125,15 @@ class TrainingState:
             If the state is that of another training.
         """
         callbacks = state["callbacks"]
-        if len(callbacks) != len(self.callbacks.all):
+        if len(callbacks) != len(self._remembering):
             raise InputError(
-                f"the training to resume had {len(callbacks)} callbacks, early stopping and "
-                f"progress bar included, and here are {len(self.callbacks.all)}; give the same"
+                f"the training to resume had {len(callbacks)} callbacks with a state, early "
+                f"stopping included, and here are {len(self._remembering)}; give the same"
             )
         iteration = positive_int(state["iteration"], "iteration", 0)
         self.iterations = positive_int(state["iterations"], "iterations", iteration)
         self.sampler.load_state_dict(state["sampler"])
-        for one, entry in zip(self.callbacks.all, callbacks, strict=True):
-            if entry is not None:
-                one.load_state_dict(entry)
+        for one, entry in zip(self._remembering, callbacks, strict=True):
+            one.load_state_dict(entry)
         self.rng.bit_generator.state = state["rng"]
         self.iteration, self.stopped = iteration, state["stopped"]

@@ -118,6 +118,11 @@ class Turn:
     ) -> None:
         TURNS.leave()
 
+    @property
+    def threads(self) -> int:
+        """How many threads the BLAS has now."""
+        return _threads(blas())
+
     def give_way(self) -> None:
         """Let others have their turn, if somebody waits for it."""
         TURNS.give_way()

@@ -1,0 +1,160 @@
+"""Checkpoints while a network is trained.
+
+One is written between two pieces of the loop, where parameters, optimizer, generator and history
+are those after the same step, and nothing is drawn ahead. What else decides the last bits of the
+rest, the number of BLAS threads included, is in the file. Of the data there is a digest, so that
+they can be told from others.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .backends import Backend
+from .callbacks import Callback
+from .checkpoints import CheckpointWriter, digest_of
+from .early_stopping import EarlyStopping
+from .errors import DtypeError
+from .evaluations import check_parameters, count_broken
+from .files.random_states import random_state
+from .optimizers.book import OPTIMIZERS
+from .schedules import SCHEDULES, Schedule
+from .training_state import TrainingState
+from .validation import shown
+
+#: What of the arguments of a training is kept as it is.
+KEPT = ("iterations", "epochs", "batch_size", "sampling", "gradient", "evaluate_every")
+
+
+class Checkpointing(Callback):
+    """Writes checkpoints of the training that it watches.
+
+    Parameters
+    ----------
+    path, every
+        As for :class:`fastnn.checkpoints.CheckpointWriter`.
+    arguments : dict
+        What the training was called with, by the names of the arguments of :func:`fastnn.train`.
+    """
+
+    def __init__(self, path: Any, every: Any, arguments: Mapping[str, Any]) -> None:
+        self._writer = CheckpointWriter(path, every)
+        self._given = dict(arguments)
+        self._training: dict[str, Any] = {}
+        if self._writer.iterations is not None:  # the loop stops there for this
+            self.every = self._writer.iterations
+            vars(self)["on_iteration"] = lambda _: None
+
+    def on_begin(self, state: TrainingState) -> None:
+        self._writer.begin(state.network, state.iteration)
+        given = self._given
+        self._training = {name: _plain(given[name]) for name in KEPT} | {
+            "learning_rate": described_schedule(state.schedule),
+            "validation": _fraction(given["validation"]),
+            "early_stopping": _described_stopping(state),
+            "optimizer": name_of(state.optimizer),
+            "start": given.get("start", state.iteration),
+            "checkpoint_every": _interval(self._writer),
+            "data": digests(given, state.network.backend),
+            "rng_at_start": _state_of(state.rng, state.rng_at_start),
+        }
+        self._write(state)
+
+    def on_progress(self, state: TrainingState) -> None:
+        if self._writer.due(state.iteration):
+            self._write(state)
+
+    def on_end(self, state: TrainingState) -> None:
+        self._write(state)
+
+    def _write(self, state: TrainingState) -> None:
+        backend = state.network.backend
+        finite = not backend.to_numpy(count_broken(state.network))
+        check_parameters(finite, state.iteration - 1, state.learning_rate)
+        remembered = state.state_dict()
+        history = state.history.to_dict()
+        self._writer.write(
+            network=state.network,
+            state={
+                "training": self._training,
+                "loop": remembered | {"rng": random_state(state.rng), "rng_at_start": None},
+                "history": history | {"loss": state.history.loss.copy()},
+                "optimizer": _on_host(state.optimizer.state_dict(), backend),
+                "blas_threads": state.blas_threads,
+            },
+            iteration=state.iteration,
+        )
+
+
+def digests(given: Mapping[str, Any], backend: Backend) -> dict[str, str | None]:
+    """Of the data among the arguments of a training: SHA-256 by name, None where there is none."""
+    pair = given["validation"]
+    parts = {
+        "x_train and t_train": (given["x_train"], given["t_train"]),
+        "x_test and t_test": (given["x_test"], given["t_test"]),
+        "sample_weight": (given["sample_weight"],),
+        "validation=(x, t)": tuple(pair) if isinstance(pair, tuple | list) else (None,),
+    }
+    return {
+        name: None if values[0] is None else digest_of(*values, backend=backend)
+        for name, values in parts.items()
+    }
+
+
+def described_schedule(rates: Schedule) -> dict[str, Any] | None:
+    """A schedule of ours as data; None for what only its own code can be."""
+    name = type(rates).__name__
+    if SCHEDULES.get(name) is not type(rates):
+        return None
+    return {"class": name, "arguments": dataclasses.asdict(rates)}  # type: ignore[call-overload]
+
+
+def _described_stopping(state: TrainingState) -> dict[str, Any] | None:
+    for one in state.callbacks.all:
+        if isinstance(one, EarlyStopping):
+            return {name: getattr(one, name) for name in ("patience", "min_delta", "monitor")}
+    return None
+
+
+def name_of(optimizer: Any) -> str:
+    """The name of an optimizer of ours, or the class of another one, whose state can be kept."""
+    if type(optimizer) in OPTIMIZERS.values():
+        return optimizer.name
+    if not all(callable(getattr(optimizer, m, None)) for m in ("state_dict", "load_state_dict")):
+        raise DtypeError(
+            f"a checkpoint cannot hold optimizer={shown(optimizer)}; give it the methods "
+            "state_dict() and load_state_dict(state), or train without checkpoint"
+        )
+    return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
+
+
+def _fraction(validation: Any) -> float | None:
+    return None if validation is None or isinstance(validation, tuple | list) else float(validation)
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str) else int(value)
+
+
+def _interval(writer: CheckpointWriter) -> int | str:
+    return f"{writer.seconds}s" if writer.iterations is None else writer.iterations
+
+
+def _state_of(rng: np.random.Generator, bits: Any) -> dict[str, Any]:
+    """The state of a generator as it was when its bits were these."""
+    before = copy.deepcopy(rng)
+    before.bit_generator.state = bits
+    return random_state(before)
+
+
+def _on_host(state: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """What an optimizer remembers, with its arrays on the host."""
+    return {
+        name: backend.to_numpy(value).copy() if hasattr(value, "shape") else value
+        for name, value in state.items()
+    }
