@@ -131,11 +131,13 @@ def resume(
         every = saved.training["checkpoint_every"] if checkpoint_every is None else checkpoint_every
         kept = arguments | {"start": saved.start, "iterations": saved.training["iterations"]}
         keep = Checkpointing(path, every, kept)
+        mover = saved.optimizer(optimizer)
+        rates = saved.schedule(learning_rate, network.dtype)
         state = prepare(
             network,
             **arguments,
-            optimizer=saved.optimizer(optimizer),
-            learning_rate=saved.schedule(learning_rate, network.dtype),
+            optimizer=mover,
+            learning_rate=rates if hasattr(mover, "lr") else None,
             early_stopping=saved.early_stopping(),
             callbacks=(*checked_callbacks(callbacks), keep),
             history=saved.past(),
