@@ -529,8 +529,11 @@ def all_arguments(**options):
 
 @pytest.mark.parametrize("sampling", ["replacement", "shuffle"])
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
-@pytest.mark.parametrize("at", [1, 4, 7, 17])
-def test_a_training_goes_on_from_its_state(backend, sampling, gradient, at):
+@pytest.mark.parametrize(
+    ("at", "monitor"),
+    [(1, "validation_loss"), (4, "validation_loss"), (17, "validation_loss"), (7, "train_loss")],
+)
+def test_a_training_goes_on_from_its_state(backend, sampling, gradient, at, monitor):
     """From any step, and through early stopping, to the same bits."""
 
     def arguments(keeps):
@@ -541,7 +544,7 @@ def test_a_training_goes_on_from_its_state(backend, sampling, gradient, at):
             gradient=gradient,
             learning_rate=fastnn.schedules.CosineWithWarmup(2.0, 400, 5),
             validation=0.5,
-            early_stopping=EarlyStopping(3),
+            early_stopping=EarlyStopping(3, monitor=monitor),
             callbacks=[keeps],
             rng=5,
         )
