@@ -598,6 +598,16 @@ def test_a_state_with_other_callbacks_is_refused():
         again.load_state_dict(keeps.kept[2])
 
 
+def test_the_state_of_another_generator_is_refused():
+    keeps = Keeps(3)
+    train(small("numpy"), X, T, iterations=9, callbacks=[keeps])
+    rng = np.random.Generator(np.random.MT19937(0))
+    again = prepare(small("numpy"), X, T, **all_arguments(callbacks=[Keeps(3)], rng=rng))
+    with pytest.raises(InputError, match=r"another generator.*and no MT19937"):
+        again.load_state_dict(keeps.kept[2])
+    assert again.iteration == 0
+
+
 def test_best_weights_of_another_network_are_refused():
     keeps = Keeps(9)
     overfitting("numpy", callbacks=[keeps], early_stopping=30)
