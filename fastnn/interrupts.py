@@ -16,7 +16,16 @@ _DEFAULTS: dict[int, Any] = {
 
 
 class InterruptWarning(RuntimeWarning):
-    """A training was ended by Ctrl-C or SIGTERM; its parameters and its history are valid."""
+    """A training was ended by Ctrl-C or SIGTERM; its parameters and its history are valid.
+
+    Examples
+    --------
+    A program that looks at ``history.stopped`` itself needs no warning:
+
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", InterruptWarning)
+    """
 
 
 class Interrupts:

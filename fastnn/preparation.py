@@ -47,9 +47,10 @@ def prepare(
     rng: Any,
     progress: bool,
 ) -> TrainingState:
-    """The state at the beginning of a training with these arguments of `train`, checked.
+    """The state at the beginning of a training with these arguments of :func:`fastnn.train`.
 
-    Nothing is changed, but that `rng` has drawn which samples are for the validation.
+    They are checked. Nothing is changed, but that `rng` has drawn which samples are for the
+    validation.
     """
     if not isinstance(network, Network):
         raise DtypeError(f"network={shown(network)} is no network; pass one, as a TwoLayerNet")

@@ -18,7 +18,16 @@ from .validation import positive_int, real_number, shown
 
 
 class Schedule:
-    """A learning rate for each iteration; a subclass gives the formula, :meth:`at`."""
+    """A learning rate for each iteration; a subclass gives the formula, :meth:`at`.
+
+    Examples
+    --------
+    >>> class Triangle(Schedule):
+    ...     def at(self, iterations):
+    ...         return 0.1 * np.abs(iterations % 8 - 4)
+    >>> Triangle().rates(0, 6).round(1)
+    array([0.4, 0.3, 0.2, 0.1, 0. , 0.1])
+    """
 
     def at(self, iterations: np.ndarray) -> np.ndarray:
         """The rates of these iterations: a float64 array of them to another one."""

@@ -135,5 +135,11 @@ class TrainingState:
         self.sampler.load_state_dict(state["sampler"])
         for one, entry in zip(self._remembering, callbacks, strict=True):
             one.load_state_dict(entry)
-        self.rng.bit_generator.state = state["rng"]
+        try:
+            self.rng.bit_generator.state = state["rng"]
+        except (TypeError, ValueError, KeyError) as error:
+            raise InputError(
+                f"the training to resume drew from another generator ({error}); "
+                f"give rng= of that kind, and no {type(self.rng.bit_generator).__name__}"
+            ) from error
         self.iteration, self.stopped = iteration, state["stopped"]

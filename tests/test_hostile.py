@@ -223,6 +223,7 @@ def test_ctrl_c_while_training(data, name, code):
     program = """
 import os, signal, sys, threading, fastnn.callbacks
 from fastnn.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background
 begin, number = fastnn.callbacks.Callbacks.call, getattr(signal, sys.argv.pop(1))
 def call(self, event, *arguments):
     if event == "on_begin":

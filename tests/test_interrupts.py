@@ -21,10 +21,15 @@ both = pytest.mark.parametrize("number", HANDLED, ids=lambda number: number.name
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Those of the process are those of before, whatever a test does."""
+    """Python's own, also where the tests run in the background, and after whatever a test does."""
     before = [signal.getsignal(number) for number in HANDLED]
+    defaults = [signal.default_int_handler, signal.SIG_DFL]
+    for number, default in zip(HANDLED, defaults, strict=True):
+        signal.signal(number, default)
     yield
-    assert [signal.getsignal(number) for number in HANDLED] == before
+    assert [signal.getsignal(number) for number in HANDLED] == defaults
+    for number, handler in zip(HANDLED, before, strict=True):
+        signal.signal(number, handler)
 
 
 def sends(number, at, times=1):
@@ -70,6 +75,7 @@ import os, signal, sys, threading, time
 from types import SimpleNamespace
 import numpy as np
 from fastnn import TwoLayerNet, train
+signal.signal(signal.SIGINT, signal.default_int_handler)
 rng = np.random.default_rng(0)
 x, t = np.where(rng.random((2000, 300)) < 0.8, 0, rng.random((2000, 300))), np.arange(2000) % 10
 net = TwoLayerNet(300, 50, 10, backend="numba", rng=0)

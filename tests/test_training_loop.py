@@ -529,8 +529,11 @@ def all_arguments(**options):
 
 @pytest.mark.parametrize("sampling", ["replacement", "shuffle"])
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
-@pytest.mark.parametrize("at", [1, 4, 7, 17])
-def test_a_training_goes_on_from_its_state(backend, sampling, gradient, at):
+@pytest.mark.parametrize(
+    ("at", "monitor"),
+    [(1, "validation_loss"), (4, "validation_loss"), (17, "validation_loss"), (7, "train_loss")],
+)
+def test_a_training_goes_on_from_its_state(backend, sampling, gradient, at, monitor):
     """From any step, and through early stopping, to the same bits."""
 
     def arguments(keeps):
@@ -541,7 +544,7 @@ def test_a_training_goes_on_from_its_state(backend, sampling, gradient, at):
             gradient=gradient,
             learning_rate=fastnn.schedules.CosineWithWarmup(2.0, 400, 5),
             validation=0.5,
-            early_stopping=EarlyStopping(3),
+            early_stopping=EarlyStopping(3, monitor=monitor),
             callbacks=[keeps],
             rng=5,
         )
@@ -593,6 +596,16 @@ def test_a_state_with_other_callbacks_is_refused():
     again = prepare(small("numpy"), X, T, **all_arguments())
     with pytest.raises(InputError, match=r"had 2 callbacks.*here are 0"):
         again.load_state_dict(keeps.kept[2])
+
+
+def test_the_state_of_another_generator_is_refused():
+    keeps = Keeps(3)
+    train(small("numpy"), X, T, iterations=9, callbacks=[keeps])
+    rng = np.random.Generator(np.random.MT19937(0))
+    again = prepare(small("numpy"), X, T, **all_arguments(callbacks=[Keeps(3)], rng=rng))
+    with pytest.raises(InputError, match=r"another generator.*and no MT19937"):
+        again.load_state_dict(keeps.kept[2])
+    assert again.iteration == 0
 
 
 def test_best_weights_of_another_network_are_refused():
