@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from typing import Any
 
@@ -12,7 +11,7 @@ from .backends.base import Dataset
 from .base_network import Network
 from .errors import DivergenceError, DtypeError, InputError
 from .history import History
-from .optimizers.choosing import chosen
+from .optimizers.choosing import chosen, rehearsing
 from .stepping import GRADIENTS, runner
 from .validation import (
     Array,
@@ -174,7 +173,7 @@ def train(
         # clock starts.
         with room_for(f"batch_size={batch_size}"):
             rehearsal = backend.asarray(np.zeros((1, batch_size), np.int64))
-            options["optimizer"] = copy.deepcopy(optimizer)
+            options["optimizer"] = rehearsing(optimizer)
             rehearse = runner(network.to(backend), data, **options)
             rehearse(rehearsal, backend.empty(1, network.dtype), np.array([learning_rate]))
             backend.synchronize()
