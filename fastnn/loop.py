@@ -11,7 +11,6 @@ state and the history.
 
 from __future__ import annotations
 
-import copy
 import time
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
@@ -24,6 +23,7 @@ from .callbacks import MOMENTS
 from .errors import DivergenceError
 from .evaluations import check_parameters, count_broken
 from .interrupts import Interrupts
+from .optimizers.choosing import rehearsing
 from .pace import Pace
 from .schedules import rates_of
 from .stepping import runner
@@ -65,7 +65,7 @@ class Steps:
         backend, rates = network.backend, np.array([state.learning_rate])
         for size in self._runners:
             with room_for(f"batch_size={size}"):
-                copies = network.to(backend), copy.deepcopy(state.optimizer)
+                copies = network.to(backend), rehearsing(state.optimizer)
                 rows = backend.asarray(np.zeros((1, size), np.int64))
                 self._runner(*copies, size)(rows, backend.empty(1, network.dtype), rates)
                 backend.synchronize()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from ..errors import DtypeError, InputError
@@ -44,6 +45,21 @@ def chosen(optimizer: Any, learning_rate: Any) -> tuple[Any, Any]:
             "attribute lr; leave learning_rate out"
         )
     return optimizer, learning_rate
+
+
+class Still:
+    """Moves nothing."""
+
+    def update(self, params: dict[str, Any], grads: dict[str, Any]) -> None:
+        pass
+
+
+def rehearsing(optimizer: Any) -> Any:
+    """What to rehearse a step with, so that the optimizer does not notice.
+
+    That is a copy or, of what may do anything, something that moves nothing.
+    """
+    return Still() if stated(optimizer) is None else copy.deepcopy(optimizer)
 
 
 def stated(optimizer: Any) -> Optimizer | None:
