@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import time
 import tracemalloc
 
@@ -245,11 +246,12 @@ def good(tmp_path_factory):
     return path.read_bytes()
 
 
-def refused(path, raw, match=None):
+def refused(path, raw, match=""):
     path.write_bytes(raw)
-    with pytest.raises(CheckpointError, match=match) as caught:
+    with pytest.raises(CheckpointError) as caught:
         read_checkpoint(path)
     assert_one_line(caught, path)
+    assert re.search(match, str(caught.value).replace(path.as_posix(), ""))
 
 
 def test_every_flipped_byte_and_every_cut_is_found(path, good):

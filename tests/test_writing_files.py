@@ -121,14 +121,21 @@ def test_a_file_that_has_become_a_fifo_is_not_waited_for(tmp_path, monkeypatch):
 
 as_somebody = """
 import os, sys, fastnn
+from fastnn.checkpoints import CheckpointWriter
 net = fastnn.TwoLayerNet(3, 2, 2, rng=0)
 net.save("own")  # and so everything is imported, which another user might not be able to
 fastnn.load("own", "numpy")
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
+path, act = sys.argv[1:]
 try:
-    net.save(sys.argv[1]) if sys.argv[2] == "save" else fastnn.load(sys.argv[1], "numpy")
+    if act == "save":
+        net.save(path)
+    elif act == "begin":
+        CheckpointWriter(path).begin(net)
+    else:
+        fastnn.load(path, "numpy")
 except fastnn.CheckpointError as error:
     print(error)
 """
@@ -151,6 +158,9 @@ def reachable():
         ("r", "rwx", "save", "write-protected"),
         ("rw", "rx", "save", "cannot be written: Permission denied"),
         ("rw", "r", "save", "cannot be written: Permission denied"),
+        ("rw", "rx", "begin", "its folder is write-protected"),
+        ("r", "rwx", "begin", "cannot be written: it is write-protected"),
+        ("rw", "rwx", "begin", ""),
         ("rw", "rwx", "save", ""),
         ("rw", "wx", "save", ""),
     ],
