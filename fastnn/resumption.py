@@ -112,17 +112,19 @@ def resume(
 
     checkpoint = read_checkpoint(path, backend)
     network = checkpoint.network
-    given = {
-        "x_train": x_train,
-        "t_train": t_train,
-        "x_test": x_test,
-        "t_test": t_test,
-        "sample_weight": sample_weight,
-        "validation": validation,
-    }
     try:
         saved = _Saved(path, checkpoint.state)
+        if validation is not None and not isinstance(validation, tuple | list):
+            expected["validation"], validation = validation, None
         saved.check_arguments(expected)
+        given = {
+            "x_train": x_train,
+            "t_train": t_train,
+            "x_test": x_test,
+            "t_test": t_test,
+            "sample_weight": sample_weight,
+            "validation": validation,
+        }
         saved.check_data(digests(given, network.backend))
         fraction = saved.training["validation"]
         arguments = given | {name: saved.training[name] for name in KEPT}
@@ -171,7 +173,7 @@ class _Saved:
 
     def check_arguments(self, expected: Mapping[str, Any]) -> None:
         for name, value in expected.items():
-            choice(name, "argument", KEPT)
+            choice(name, "argument", (*KEPT, "validation"))
             if value is not None and value != (kept := self.training[name]):
                 raise InputError(
                     f"{name}={shown(value)}, but the training began with {name}={shown(kept)}; "

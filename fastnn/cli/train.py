@@ -6,19 +6,25 @@ import json
 import os
 import sys
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import click
 
+from ..backends import get_backend
 from ..callbacks import Callback
 from ..console import SignalError, write
 from ..data import load_mnist
 from ..early_stopping import EarlyStopping
 from ..errors import DtypeError
 from ..evaluations import held_out
+from ..history import History
 from ..interrupts import InterruptWarning
 from ..networks import TwoLayerNet
+from ..optimizers.book import OPTIMIZERS
+from ..optimizers.choosing import BOOKS_RATE
 from ..preparation import ITERATIONS
+from ..resumption import resume
 from ..sampling import SAMPLERS
 from ..schedules import CosineWithWarmup, InverseScaling, Schedule, StepDecay
 from ..stepping import GRADIENTS
@@ -87,9 +93,8 @@ class _Directory(click.ParamType):
 @click.option(
     "--learning-rate",
     type=options.FINITE,
-    default=0.1,
-    show_default=True,
-    help="Factor of the gradient in a step.",
+    metavar="RATE",
+    help="Factor of the gradient in a step.  [default: 0.1 with sgd, else the optimizer's]",
 )
 @click.option(
     "--schedule",
@@ -117,6 +122,33 @@ class _Directory(click.ParamType):
     metavar="N",
     help="Stop after N evaluations on these without an improvement, with the best parameters.",
 )
+@click.option(
+    "--optimizer",
+    type=click.Choice(list(OPTIMIZERS)),
+    default="sgd",
+    show_default=True,
+    help="What moves the parameters.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Keep there what --resume goes on from.",
+)
+@click.option(
+    "--checkpoint-every",
+    default="10s",
+    show_default=True,
+    metavar="N|TIME",
+    help="Iterations, or a time such as 30s or 5min.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint, with the same options.")
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False),
+    metavar="MODEL",
+    help="Write the network to a file, at the end.",
+)
 @options.seed("the initial weights and the batches")
 @click.option(
     "--data",
@@ -125,85 +157,120 @@ class _Directory(click.ParamType):
     help="Directory with four IDX files named as MNIST's.  [default: MNIST]",
 )
 @options.as_json("a summary")
-def command(
-    backend: str,
-    threads: int | None,
-    dtype: str,
-    gradient: str,
-    hidden: int,
-    iterations: int,
-    epochs: int | None,
-    batch_size: int,
-    sampling: str,
-    learning_rate: float,
-    schedule: str,
-    warmup: int,
-    validation: float | None,
-    early_stopping: int | None,
-    seed: int,
-    data: str | None,
-    as_json: bool,
-) -> None:
+def command(**options_: Any) -> None:
     """Train on MNIST and report accuracy and time."""
-    context = click.get_current_context()
-    given = context.get_parameter_source("iterations") is not click.core.ParameterSource.DEFAULT
-    if epochs is not None and given:
-        raise click.UsageError("--iterations and --epochs both say how long to train; give one.")
-    if warmup and schedule != "cosine":
-        raise click.UsageError(f"--warmup is for --schedule cosine, and not for {schedule}.")
-    if early_stopping is not None and validation is None:
-        raise click.UsageError("--early-stopping goes by --validation; give a fraction of it, too.")
-    rng = generator(seed)
+    o, given = SimpleNamespace(**options_), _given()
+    _check(o, given)
     try:
-        (x_train, t_train), (x_test, t_test) = load_mnist(directory=data)
+        (x_train, t_train), (x_test, t_test) = load_mnist(directory=o.data)
     except DtypeError as error:  # its remedy is one for programs
         fault = str(error).partition(";")[0]
-        raise click.ClickException(f"{data}: {fault}; give images of 8 bits, uint8") from error
-    classes = max(10, int(t_train.max()) + 1) if t_train.dtype.kind in "iu" else 10
-    layers = (x_train.shape[1], hidden, classes)
-    chosen = options.chosen_backend(backend, threads, layers=layers, samples=batch_size)
-    network = TwoLayerNet(*layers, backend=chosen, dtype=dtype, rng=rng)
-    if epochs is not None:
-        samples = len(x_train) - (held_out(len(x_train), validation) if validation else 0)
+        raise click.ClickException(f"{o.data}: {fault}; give images of 8 bits, uint8") from error
+    if o.epochs is not None:
+        samples = len(x_train) - (held_out(len(x_train), o.validation) if o.validation else 0)
         # Of a generator of its own, which is not used.
-        iterations = epochs * SAMPLERS[sampling](samples, batch_size, generator(0)).steps_per_epoch
-    rate = _rate(schedule, learning_rate, iterations, warmup)
-    end = _End()
+        sampler = SAMPLERS[o.sampling](samples, o.batch_size, generator(0))
+        o.iterations = o.epochs * sampler.steps_per_epoch
+    data, end = (x_train, t_train), _End()
+    begin_or_go_on = _go_on if o.resume else _begin
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InterruptWarning)  # which is told below
-        history = train(
-            network,
-            x_train,
-            t_train,
+        network, history = begin_or_go_on(
+            o,
+            data,
             x_test=x_test,
             t_test=t_test,
-            iterations=iterations if epochs is None else None,
-            epochs=epochs,
-            batch_size=batch_size,
-            sampling=sampling,
-            learning_rate=rate,
-            gradient=gradient,
-            validation=validation,
-            early_stopping=None if early_stopping is None else EarlyStopping(early_stopping),
             callbacks=[end],
-            rng=rng,
             progress=sys.stderr is not None and sys.stderr.isatty(),
+            **_chosen(o, given),
         )
     if end.state.signal is not None:
-        raise SignalError(interrupted(end.state), end.state.signal)
+        kept = f"; {o.checkpoint} has it, and --resume goes on" if o.checkpoint else ""
+        raise SignalError(interrupted(end.state) + kept, end.state.signal)
+    if o.save:
+        network.save(o.save)
+    result = _result(network, history, end.state, data, (x_test, t_test))
+    layers = network.sizes
+    write(json.dumps(result) if o.as_json else _summary(result, layers, end.state.batch_size))
+
+
+def _given() -> set[str]:
+    """The names of the options that are not left to their defaults."""
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    return {name for name in context.params if context.get_parameter_source(name) is not default}
+
+
+def _check(o: SimpleNamespace, given: set[str]) -> None:
+    if o.epochs is not None and "iterations" in given:
+        raise click.UsageError("--iterations and --epochs both say how long to train; give one.")
+    if o.warmup and o.schedule != "cosine":
+        raise click.UsageError(f"--warmup is for --schedule cosine, and not for {o.schedule}.")
+    if o.early_stopping is not None and o.validation is None:
+        raise click.UsageError("--early-stopping goes by --validation; give a fraction of it, too.")
+    if o.checkpoint is None and (needless := given & {"resume", "checkpoint_every"}):
+        option = "--" + sorted(needless)[0].replace("_", "-")
+        raise click.UsageError(f"{option} is for a --checkpoint; give its file, too.")
+    if o.resume:
+        for name in sorted(given & {"hidden", "dtype", "seed", "early_stopping"}):
+            option = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{option} is for the beginning; leave it out with --resume.")
+    elif o.checkpoint and os.path.lexists(o.checkpoint):
+        raise click.UsageError(
+            f"{o.checkpoint} is there already; go on from it with --resume, or remove it."
+        )
+
+
+def _chosen(o: SimpleNamespace, given: set[str]) -> dict[str, Any]:
+    """What `train` takes; of a training that goes on, what was given, to be compared."""
+    rate = o.learning_rate
+    if rate is None:
+        rate = BOOKS_RATE if o.optimizer == "sgd" else OPTIMIZERS[o.optimizer]().lr
+    names = {
+        *("batch_size", "sampling", "gradient", "optimizer", "validation", "checkpoint_every"),
+        "iterations" if o.epochs is None else "epochs",
+    }
+    chosen = {name: getattr(o, name) for name in names if name in given or not o.resume}
+    if not o.resume or given & {"learning_rate", "schedule", "warmup"}:
+        chosen["learning_rate"] = _rate(o.schedule, rate, o.iterations, o.warmup)
+    if o.resume and "backend" in given:
+        chosen["backend"] = get_backend(o.backend, threads=o.threads)
+    return chosen
+
+
+def _begin(o: SimpleNamespace, data: tuple[Any, Any], **arguments: Any) -> tuple[Any, History]:
+    x, t = data
+    classes = max(10, int(t.max()) + 1) if t.dtype.kind in "iu" else 10
+    layers = (x.shape[1], o.hidden, classes)
+    rng = generator(o.seed)
+    backend = options.chosen_backend(o.backend, o.threads, layers=layers, samples=o.batch_size)
+    network = TwoLayerNet(*layers, backend=backend, dtype=o.dtype, rng=rng)
+    stopping = None if o.early_stopping is None else EarlyStopping(o.early_stopping)
+    return network, train(
+        network, x, t, early_stopping=stopping, checkpoint=o.checkpoint, rng=rng, **arguments
+    )
+
+
+def _go_on(o: SimpleNamespace, data: tuple[Any, Any], **arguments: Any) -> tuple[Any, History]:
+    return resume(o.checkpoint, *data, **arguments)
+
+
+def _result(
+    network: Any, history: History, state: TrainingState, train_set: Any, test_set: Any
+) -> dict[str, Any]:
     iterations = len(history.loss)
     result = {
-        "backend": chosen.name,
-        "device": chosen.device,
+        "backend": network.backend.name,
+        "device": network.backend.device,
         "dtype": network.dtype.name,
-        "gradient": gradient,
+        "gradient": state.gradient,
         "iterations": iterations,
         "seconds": round(history.seconds, 6),
         "loss": float(history.loss[-1]) if iterations else None,
-        "train_accuracy": network.accuracy(x_train, t_train),
-        "test_accuracy": network.accuracy(x_test, t_test),
+        "train_accuracy": network.accuracy(*train_set),
+        "test_accuracy": network.accuracy(*test_set),
     }
-    if validation is not None and history.iterations:
+    if history.validation_loss:
         best = history.best_iteration
         at = -1 if best is None else history.iterations.index(best)
         result |= {
@@ -212,7 +279,7 @@ def command(
             "stopped": history.stopped,
             "best_iteration": best,
         }
-    write(json.dumps(result) if as_json else _summary(result, layers, batch_size))
+    return result
 
 
 class _End(Callback):
