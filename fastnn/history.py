@@ -197,9 +197,9 @@ class History:
         DataFileError
             If it cannot be written; a file that was there before is unchanged.
         """
+        from .atomic_file import write_atomically
         from .data.paths import checked_path
         from .data.paths import shown as shown_path
-        from .files import write_atomically
 
         path = checked_path(path, "path")
         text = json.dumps(_with_strings(self.to_dict()), allow_nan=False)

@@ -490,7 +490,7 @@ def test_what_a_callback_raises_ends_the_training_and_all_are_told(event):
 
     last = Recorder("on_exit")
     with pytest.raises(ZeroDivisionError, match="of a callback"):
-        train(small("numpy"), X, T, iterations=20, callbacks=[last, Failing()])
+        train(small("numpy"), X, T, iterations=20, callbacks=[last, Failing()], progress=True)
     assert last.calls == [("on_exit",)]
 
 
