@@ -13,6 +13,7 @@ epoch, `should_stop`, progress.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from .errors import DtypeError
@@ -210,11 +211,16 @@ class ProgressBar(Callback):
     terminal, and there is no notebook, nothing is.
     """
 
+    def __init__(self) -> None:
+        self._open = ExitStack()
+        self._bar: Any = None
+
     def on_begin(self, state: TrainingState) -> None:
-        self._context = progress_bar(
-            state.iterations, True, initial=state.iteration, unit="it", dynamic_ncols=True
+        self._bar = self._open.enter_context(
+            progress_bar(
+                state.iterations, True, initial=state.iteration, unit="it", dynamic_ncols=True
+            )
         )
-        self._bar = self._context.__enter__()
 
     def on_progress(self, state: TrainingState) -> None:
         if self._bar is None:
@@ -228,4 +234,4 @@ class ProgressBar(Callback):
         self._bar.update(state.iteration - self._bar.n)
 
     def on_exit(self) -> None:
-        self._context.__exit__(None, None, None)
+        self._open.close()

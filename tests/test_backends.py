@@ -567,8 +567,8 @@ def test_imports_run_downward_only():
     """A room imports those below it when imported; what it needs of others, where it uses it."""
     floors = """
         errors validation progress functions backends doors numerical_network base_network networks
-        stepping files history interrupts schedules sampling evaluations callbacks early_stopping
-        training_state pace loop preparation training
+        stepping atomic_file history interrupts schedules sampling evaluations callbacks
+        early_stopping training_state pace loop preparation training
     """.split()  # noqa: SIM905
     for path in MODULES:
         parts = path.relative_to(PACKAGE).parts

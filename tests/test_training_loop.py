@@ -120,6 +120,19 @@ def test_epochs_are_so_many_iterations(sampling, batch_size, steps):
     assert other.iterations == [*range(first, 3 * steps, steps)]
 
 
+@pytest.mark.parametrize(
+    ("sampling", "ends"), [("replacement", [6, 12, 18]), ("shuffle", [11, 18, 25])]
+)
+def test_epochs_after_a_history_that_ends_within_one(sampling, ends):
+    """Those with replacement go on counting; shuffled ones begin anew."""
+    history = train(small("numpy"), X, T, iterations=4, batch_size=8)
+    watch = Recorder("on_epoch")
+    options = {"batch_size": 8, "sampling": sampling, "callbacks": [watch], "history": history}
+    more = train(small("numpy"), X, T, epochs=3, **options)
+    assert more.iterations == [0, *(end - 1 for end in ends if end <= len(more.loss))]
+    assert watch.calls == [("on_epoch", n, i, n) for i, n in enumerate(ends, 1) if n <= 25]
+
+
 def test_the_default_is_ten_thousand_iterations():
     assert len(train(small("numpy"), X, T, batch_size=1, evaluate_every=0).loss) == 10_000
 
@@ -215,6 +228,14 @@ def test_a_fraction_of_what_there_are_many_kinds_of():
     train(small("numpy"), X, halves, validation=0.3, iterations=3, rng=0)
 
 
+def test_the_generator_is_not_used_where_something_is_refused():
+    net, rng = small("numpy"), np.random.default_rng(0)
+    net.dataset = lambda *_, **__: 1 / 0  # as weights that are none would
+    with pytest.raises(ZeroDivisionError):
+        train(net, X, T, validation=0.5, rng=rng)
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
 # -- early stopping --------------------------------------------------------------------------------
 
 
@@ -230,7 +251,7 @@ def overfitting(backend, **options):
 @pytest.mark.parametrize("sampling", ["replacement", "shuffle"])
 @pytest.mark.parametrize(
     ("monitor", "min_delta"),
-    [("validation_loss", 0), ("validation_loss", 0.01), ("validation_accuracy", 0)],
+    [("validation_loss", 0), ("validation_loss", 0.05), ("validation_accuracy", 0)],
 )
 def test_early_stopping_is_a_training_stopped_there_by_hand(backend, monitor, min_delta, sampling):
     stopping = EarlyStopping(patience=4, min_delta=min_delta, monitor=monitor)
@@ -264,6 +285,29 @@ def test_a_training_that_ends_earlier_has_the_best_parameters_too():
     assert history.best_iteration < history.iterations[-1]
     by_hand, _ = overfitting("numpy", iterations=history.best_iteration + 1, epochs=None)
     assert same(host(net), host(by_hand))
+
+
+def test_an_improvement_is_more_than_the_least_change():
+    validation, seen = [3.0, 2.5, 2.1, 2.0, 1.9, 1.4, 1.5, 1.3, 1.2], []
+    stopping = EarlyStopping(3, min_delta=0.5)
+    for i, value in enumerate(validation):
+        state = SimpleNamespace(
+            history=fastnn.History(validation_loss=[value]),
+            network=small("numpy"),
+            iteration=i + 1,
+        )
+        stopping.on_evaluation(state)
+        seen.append((stopping.best, stopping.waited, stopping.should_stop(state)))
+    expected = [
+        (3.0, 0),
+        (3.0, 1),
+        (2.1, 0),
+        (2.1, 1),
+        (2.1, 2),
+        (1.4, 0),
+        *((1.4, i) for i in (1, 2, 3)),
+    ]
+    assert seen == [(*pair, pair[1] >= 3) for pair in expected]
 
 
 def test_an_int_is_the_patience_and_an_object_begins_anew():
@@ -446,7 +490,7 @@ def test_what_a_callback_raises_ends_the_training_and_all_are_told(event):
 
     last = Recorder("on_exit")
     with pytest.raises(ZeroDivisionError, match="of a callback"):
-        train(small("numpy"), X, T, iterations=20, callbacks=[last, Failing()])
+        train(small("numpy"), X, T, iterations=20, callbacks=[last, Failing()], progress=True)
     assert last.calls == [("on_exit",)]
 
 
@@ -571,6 +615,22 @@ def test_a_training_goes_on_from_its_state(backend, sampling, gradient, at, moni
     for name in ("iterations", "stopped", "best_iteration", *fastnn.History.EVALUATED):
         assert getattr(again.history, name) == getattr(expected, name)
     assert same(host(resumed), host(whole))
+
+
+def test_early_stopping_goes_on_from_its_state():
+    keeps = Keeps(7)
+    stopping = EarlyStopping(30, monitor="train_loss")
+    overfitting("numpy", callbacks=[keeps], early_stopping=stopping, epochs=3, sampling="shuffle")
+    _, _, state = keeps.kept
+    kept = state["callbacks"][0]
+    assert kept["seen"] == 4 < state["iteration"]  # the losses since then count in the next mean
+    again = EarlyStopping(30, monitor="train_loss")
+    again.load_state_dict(kept)
+    again.on_begin(SimpleNamespace(network=TwoLayerNet(6, 20, 3, rng=0), iteration=7))
+    found = again.state_dict()
+    assert [*found] == [*kept]
+    for name, value in kept.items():
+        np.testing.assert_array_equal(found[name], value)
 
 
 def test_the_state_of_a_training_is_plain():
