@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import CheckpointError, DtypeError, TwoLayerNet
+from fastnn import CheckpointError, DataFileError, DtypeError, TwoLayerNet
 from fastnn.files import atomic, container
 
 fcntl = pytest.importorskip("fcntl") if os.name == "posix" else None
@@ -272,6 +272,13 @@ def test_whatever_fails_leaves_the_old_file_and_no_other(path, monkeypatch, step
     assert step == "interrupt" or "No space left" in str(caught.value)
     assert path.read_bytes() == before
     assert names_in(path.parent) == [path.name]
+
+
+def test_other_files_have_errors_of_their_own(tmp_path):
+    atomic.replace(tmp_path / "file", (b"one, ", memoryview(b"two")), error=DataFileError)
+    assert (tmp_path / "file").read_bytes() == b"one, two"
+    with pytest.raises(DataFileError, match="is a directory"):
+        atomic.replace(tmp_path, (b"",), error=DataFileError)
 
 
 def test_file_and_folder_are_flushed_in_order(path, monkeypatch):

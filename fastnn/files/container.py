@@ -188,11 +188,11 @@ class Contents:
 
 
 def _canonical(name: str, a: np.ndarray) -> np.ndarray:
-    """The array as the package takes it: in one piece, and in the machine's byte order."""
-    a = np.asarray(a)
+    """The array as the package takes it: in one piece; the byte order is the package's affair."""
+    a = np.asarray(a, order="C")
     if a.dtype.newbyteorder("<") not in DTYPES.values():
         raise DtypeError(f"{name} is of dtype {shown(str(a.dtype))}, which no file of ours holds")
-    return a.astype(a.dtype.newbyteorder("="), order="C", copy=False)
+    return a
 
 
 def _around(raw: memoryview, digest: bytes, length: int) -> tuple[memoryview, memoryview]:
