@@ -95,9 +95,10 @@ def loop(state: TrainingState) -> None:
         with room_for(f"iterations={state.iterations} of batch_size={state.batch_size}"):
             losses = np.empty(state.iterations, network.dtype)
             losses[:start] = history.loss
-        steps = Steps(state)
-        steps.rehearse()
+        # From here on: the compiler loses what is raised while it works.
         with Interrupts() as interrupts:
+            steps = Steps(state)
+            steps.rehearse()
             exits.callback(callbacks.close)
             callbacks.call("on_begin", state)
             started, pace = time.perf_counter() - history.seconds, Pace(PIECE)
