@@ -91,9 +91,10 @@ def _like(xp: Any, result: Any, x: Array) -> Any:
 def _quotient(xp: Any, x: Array, scheme: str, f: Evaluations, step: Any) -> Quotient:
     if scheme == "complex":
         z = complex_copy(xp, x)
-        z += 1j * (step if isinstance(step, float) else xp.astype(step, z.dtype))
+        with np.errstate(all="ignore"):
+            z += 1j * (step if isinstance(step, float) else xp.astype(step, z.dtype))
         difference = xp.imag(f.perturbed(z[None, ...]))[0, ...]
-        return difference / step, (difference,)
+        return divided_difference(difference, 0.0, step), (difference,)
     if scheme == "central":
         if xp is np:  # what stack does, without its cost for a few elements
             points = np.empty((2, *x.shape), x.dtype)

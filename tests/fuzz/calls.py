@@ -27,7 +27,9 @@ FACTOR = int(os.environ.get("FASTNN_FUZZ_FACTOR", "1"))
 #: beyond the range of a network's dtype, and NumPy's own of numbers that are no numbers.
 ROUNDING = re.compile(r"the derivative is noisy|h=\S+ is lost in x")
 RANGE = re.compile(r"(overflow|invalid value|divide by zero) encountered in")
-OF_NETWORKS = re.compile(f"{RANGE.pattern}|the numerical gradient of .* is not finite")
+OF_NETWORKS = re.compile(
+    f"{ROUNDING.pattern}|{RANGE.pattern}|the numerical gradient of .* is not finite"
+)
 
 started = time.perf_counter()
 inputs = 0

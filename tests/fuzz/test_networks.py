@@ -189,10 +189,11 @@ def test_replaced_parameters(network, replaced, name):
     x, t = np.ones((SAMPLES, FEATURES)), np.zeros(SAMPLES, int)
     if name == "train":
         call = lambda: fastnn.train(network, x, t, iterations=2, batch_size=2)  # noqa: E731
-        check("train with a replaced parameter", call)
+        check("train with a replaced parameter", call, documented=OF_NETWORKS)
     else:
         arguments = (x,) if name == "predict" else (x, t)
-        check(f"{name} with a replaced parameter", getattr(network, name), *arguments)
+        call = getattr(network, name)
+        check(f"{name} with a replaced parameter", call, *arguments, documented=OF_NETWORKS)
 
 
 @examples(250)
@@ -208,13 +209,19 @@ def test_replaced_parameters(network, replaced, name):
         learning_rate=mostly([0, 0.1, 1, 1e39, 1e-320]),
         gradient=mostly(["backprop", "numerical"]),
         evaluate_every=mostly([None, 0, 1, 7]),
+        sampling=mostly(["replacement", "shuffle"]),
+        optimizer=mostly([None, "sgd", "momentum", "adam"]),
+        validation=mostly([None, 0.2, 0.5]),
+        early_stopping=mostly([None, 1, 3]),
+        sample_weight=mostly([None, np.ones(SAMPLES)], arrays((SAMPLES,))),
         rng=seeds,
     ),
 )
 def test_train(network, x, t, options):
     def wrong(history):
         loss = history.loss
-        if loss.shape != (options["iterations"],) or loss.dtype != network.dtype:
+        made = len(loss) if history.stopped == "early stopping" else options["iterations"]
+        if loss.shape != (made,) or loss.dtype != network.dtype:
             return f"has losses of shape {loss.shape} and {loss.dtype}"
         if not np.isfinite(loss).all() or is_network(network):
             return "is no DivergenceError, and something is not finite"
