@@ -565,10 +565,10 @@ class Keeps(Callback):
 
 
 def all_arguments(**options):
-    """Every argument of train, at its default or as given."""
+    """Every argument of train but of checkpoints, at its default or as given."""
     parameters = inspect.signature(train).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return defaults | options
+    return {n: v for n, v in (defaults | options).items() if not n.startswith("checkpoint")}
 
 
 @pytest.mark.parametrize("sampling", ["replacement", "shuffle"])
