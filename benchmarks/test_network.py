@@ -11,6 +11,7 @@ import pytest
 from fastnn import numerical_gradient, train
 from fastnn.backends import Backend
 from fastnn.bench.book_net import sampled_indices
+from fastnn.optimizers import SGD
 from fastnn.stepping import runner
 
 from . import plain
@@ -57,15 +58,14 @@ def test_training_step(
     p = problem("book", dtype)
     network, params = p.network(backend), p.params
     data = network.dataset(p.x, p.t)
-    run = runner(
-        network, data, gradient="backprop", batch_size=p.size.batch, learning_rate=LEARNING_RATE
-    )
+    options = {"gradient": "backprop", "batch_size": p.size.batch, "optimizer": SGD()}
+    run, rates = runner(network, data, **options), np.array([LEARNING_RATE])
     losses = backend.empty(1, dtype)
     rows = p.rows(100)
     on_backend = cycle([backend.asarray(batch[None]) for batch in rows])
 
     def call(batch: Any) -> None:
-        run(batch, losses)
+        run(batch, losses, rates)
         backend.synchronize()
 
     for batch in rows[:3]:

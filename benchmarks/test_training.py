@@ -13,7 +13,8 @@ from fastnn import available_backends
 from fastnn.backends import Backend
 from fastnn.bench.measure import training_steps
 from fastnn.bench.timing import Contestant, blas_threads
-from fastnn.stepping import runner, sgd_step
+from fastnn.optimizers import SGD
+from fastnn.stepping import runner, single_step
 
 from . import plain
 from .peers import contestants
@@ -37,19 +38,19 @@ def steps(problem: Problem, backend: str | Backend, iterations: int, **options: 
     network.backend.warm_up(problem.dtype)
     data, fixed = (
         network.dataset(problem.x, problem.t),
-        {"batch_size": problem.size.batch, "learning_rate": LEARNING_RATE},
+        {"batch_size": problem.size.batch},
     )
-    run = runner(network, data, gradient="backprop", **fixed)
+    run = runner(network, data, gradient="backprop", optimizer=SGD(), **fixed)
+    rate = np.array([LEARNING_RATE])
     with network.backend.current():
-        run(network.backend.asarray(rows), network.backend.empty(1, problem.dtype))
+        run(network.backend.asarray(rows), network.backend.empty(1, problem.dtype), rate)
     plain.step(expected, problem.x[rows[0]], problem.t[rows[0]])
     for name, value in expected.items():
         assert_close(
             network.backend.to_numpy(network.params[name]), value, tolerance(problem.dtype), name
         )
-    return training_steps(
-        problem.network(backend), problem.x, problem.t, iterations=iterations, **fixed, **options
-    )
+    fixed |= {"learning_rate": LEARNING_RATE, "iterations": iterations} | options
+    return training_steps(problem.network(backend), problem.x, problem.t, **fixed)
 
 
 def fastnn_steps(
@@ -105,8 +106,13 @@ def test_dispatch(dtype: str, record: Record, problem: Any) -> None:
     p = problem("tiny", dtype)
     rows = p.rows(3 if record.quick else 2000)
     network = p.network("numpy")
-    step = sgd_step(network, network.dataset(p.x, p.t), "backprop", p.size.batch, LEARNING_RATE)
+    data = network.dataset(p.x, p.t)
+    single = single_step(network, data, "backprop", p.size.batch, SGD(LEARNING_RATE))
     calls = _array_calls(p)
+
+    def step(batch: np.ndarray) -> Any:
+        return single(batch, LEARNING_RATE)
+
     losses = [(float(step(batch)), float(calls(batch))) for batch in rows[:3]]
     assert_close(
         np.array([a for a, _ in losses]),

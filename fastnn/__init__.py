@@ -7,7 +7,7 @@ when a backend needs them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import functions, plotting
+    from . import functions, optimizers, plotting
     from .backends import available_backends, get_backend
     from .data import load_idx, load_mnist
     from .differentiation import (
@@ -35,11 +35,15 @@ if TYPE_CHECKING:
     )
     from .history import History
     from .networks import SimpleNet, TwoLayerNet
+    from .optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
     from .training import train
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "SGD",
+    "AdaGrad",
+    "Adam",
     "BackendError",
     "BackendImportError",
     "BackendNotInstalledError",
@@ -54,6 +58,9 @@ __all__ = [
     "History",
     "HostMemoryError",
     "InputError",
+    "Momentum",
+    "Nesterov",
+    "RMSprop",
     "SimpleNet",
     "TwoLayerNet",
     "UnknownBackendError",
@@ -67,6 +74,7 @@ __all__ = [
     "numerical_diff",
     "numerical_gradient",
     "numerical_gradient_rows",
+    "optimizers",
     "plotting",
     "train",
 ]
@@ -83,6 +91,7 @@ _HOMES = {
     "functions": (),
     "history": ("History",),
     "networks": ("SimpleNet", "TwoLayerNet"),
+    "optimizers": ("AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "SGD"),
     "plotting": (),
     "training": ("train",),
 }

@@ -9,11 +9,13 @@ import numpy as np
 
 from .backends import Backend
 from .backends.base import Dataset, TrainingStep
-from .backends.steps import GradientDescent
+from .backends.datasets import WeightedTargets
+from .backends.steps import Update
 from .errors import InputError
 from .functions import LOSSES, OF_PROBABILITIES
 from .numerical_network import NumericalNetwork
-from .validation import Array, check_finite, choice
+from .optimizers.choosing import plain_rate
+from .validation import Array, check_finite, check_weights, choice
 
 #: A layer as a backward pass leaves it: the names of its weights and biases, its input, and the
 #: derivative of the loss with respect to its pre-activation.
@@ -166,11 +168,13 @@ class Network(NumericalNetwork):
 
     def _gradient(self, x: Array, t: Array) -> dict[str, Array]:
         """The same for checked samples and targets."""
-        gradients = {}
         with self.backend.current():
-            _, layers = self._backward(x, t, {})
-            for W, b, entering, delta in layers:
-                gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
+            return self._of_layers(self._backward(x, t, {})[1])
+
+    def _of_layers(self, layers: list[LayerDelta]) -> dict[str, Array]:
+        gradients = {}
+        for W, b, entering, delta in layers:
+            gradients[W], gradients[b] = self.backend.dense_gradient(entering, delta)
         return {name: gradients[name] for name in self.params}
 
     @property
@@ -184,35 +188,82 @@ class Network(NumericalNetwork):
         """Arrays for the intermediate results of a step on so many samples, for :meth:`descend`."""
         return {}
 
-    def descend(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
+    def descend(
+        self, x: Array, t: Array | WeightedTargets, optimizer: Any, out: dict[str, Array]
+    ) -> Array:
         """A step by backpropagation on a batch of this network's dataset; the loss before it.
 
-        It is one step of gradient descent.
+        `optimizer` moves the parameters: it has ``update(params, grads)``.
         """
         value, layers = self._backward(x, t, out)
+        rate = plain_rate(optimizer)
+        if rate is None:
+            optimizer.update(self.params, self._of_layers(layers))
+        else:
+            self._descend_layers(layers, rate, out)
+        return value
+
+    def _descend_layers(
+        self, layers: list[LayerDelta], learning_rate: float, out: dict[str, Array]
+    ) -> None:
+        """A step of plain gradient descent, which needs no gradient of its own in memory."""
         for W, b, entering, delta in layers:
             self.backend.dense_descent(
                 self.params[W], self.params[b], entering, delta, learning_rate, out=out.get(W)
             )
-        return value
 
     def descend_numerically(
-        self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]
+        self, x: Array, t: Array | WeightedTargets, optimizer: Any, out: dict[str, Array]
     ) -> Array:
         """What :meth:`descend` does, with the numerical gradient in place of backpropagation."""
-        method = self.default_method
-        value, gradients = self._differences(method, x, t, self._training_h)
-        for name, gradient in gradients.items():
-            self.backend.descent(self.params[name], gradient, learning_rate)
+        value, gradients = (
+            self._weighted_differences(t)
+            if isinstance(t, WeightedTargets)
+            else self._differences(self.default_method, x, t, self._training_h)
+        )
+        rate = plain_rate(optimizer)
+        if rate is None:
+            optimizer.update(self.params, gradients)
+        else:
+            for name, gradient in gradients.items():
+                self.backend.descent(self.params[name], gradient, rate)
         return value
+
+    def _weighted_differences(self, t: WeightedTargets) -> tuple[Array, dict[str, Array]]:
+        """The weighted loss and its central differences.
+
+        They are sums of those of samples that weigh the same.
+        """
+        groups = [(weight, x.shape[0], x, some) for weight, x, some in t.groups()]
+        mean = LOSSES[self.loss_name].mean
+        total = sum(weight * count for weight, count, *_ in groups)
+        value: Any = 0.0
+        gradients: dict[str, Array] = {}
+        for weight, count, x, some in groups:
+            share = weight * count / total if mean else weight
+            loss, found = self._differences(self.default_method, x, some, self._training_h)
+            value = value + share * loss
+            for name, g in found.items():
+                gradients[name] = gradients[name] + share * g if name in gradients else share * g
+        return value, gradients
+
+    def _loss_gradient(
+        self, logits: Array, t: Array | WeightedTargets, out: Array | None = None
+    ) -> tuple[Array, Array]:
+        """The loss of a batch, and its derivative with respect to the logits."""
+        if isinstance(t, WeightedTargets):
+            return self.backend.weighted_loss_gradient(
+                logits, t.t, t.weights, self.loss_name, out=out
+            )
+        return self.backend.loss_gradient(logits, t, self.loss_name, out=out)
 
     def training_step(
         self,
         data: Dataset,
-        operations: Callable[[Array], Array],
+        operations: Callable[[Array, float], Array],
         *,
         gradient: str,
-        update: GradientDescent,
+        update: Update,
         batch_size: int,
     ) -> TrainingStep | None:
         """What a step of training does, as data, or None.
@@ -223,9 +274,9 @@ class Network(NumericalNetwork):
         ----------
         data : Dataset
         operations : callable
-            The step over the operations, from row numbers to the loss.
+            The step over the operations, from row numbers and learning rate to the loss.
         gradient : {"backprop", "numerical"}
-        update : GradientDescent
+        update : Update
         batch_size : int
         """
         stating = next(cls for cls in type(self).__mro__ if "architecture" in vars(cls))
@@ -250,11 +301,23 @@ class Network(NumericalNetwork):
         """How many of these samples of its dataset are classified right; stays with the backend."""
         return self.backend.count_correct(self._logits(x), t)
 
-    def dataset(self, x: Any, t: Any, name: str = "") -> Dataset:
-        """Samples and targets, checked once and kept as the backend likes; messages say `name`."""
+    def dataset(self, x: Any, t: Any, name: str = "", sample_weight: Any = None) -> Dataset:
+        """Samples and targets, checked once and kept as the backend likes; messages say `name`.
+
+        `sample_weight`, shape (samples,), is how much each counts in a step of training: the loss
+        of a batch is Σ wᵢ·lossᵢ / Σ wᵢ, or Σ wᵢ·lossᵢ for a loss that has no mean over the samples.
+        A weight of 0 leaves a sample out, and one of 2 repeats it.
+        """
         x, t = self._enter_pair(x, t, name, allow_single=False)
         self._check_separate()
-        return self.backend.dataset(x, t)
+        data = self.backend.dataset(x, t)
+        if sample_weight is not None:
+            with self.backend.current():
+                name = "sample_weight"
+                weights = self._convert(self.backend.asarray(sample_weight, name=name), name)
+                check_weights(weights, x.shape[0], name, xp=self.backend.xp)
+                data.weights = weights
+        return data
 
     def _loss(self, x: Array, t: Array) -> Array:
         return self.backend.loss(

@@ -91,13 +91,14 @@ class SimpleNet(Network):
     def _backward(
         self, x: Array, t: Array, out: dict[str, Array]
     ) -> tuple[Array, list[LayerDelta]]:
-        value, delta = self.backend.loss_gradient(self._logits(x), t, self.loss_name)
+        value, delta = self._loss_gradient(self._logits(x), t)
         return value, [("W", "b", x, delta)]
 
-    def descend(self, x: Array, t: Array, learning_rate: float, out: dict[str, Array]) -> Array:
-        value, [(*_, x, delta)] = self._backward(x, t, out)
+    def _descend_layers(
+        self, layers: list[LayerDelta], learning_rate: float, out: dict[str, Array]
+    ) -> None:
+        [(*_, x, delta)] = layers
         self.backend.descent(self.W, self.backend.dense_gradient(x, delta)[0], learning_rate)
-        return value
 
 
 class TwoLayerNet(Network):
@@ -187,7 +188,7 @@ class TwoLayerNet(Network):
         W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)
         z1 = self.backend.dense(x, W1, b1, self.activation, out=out.get("z1"))
         logits = self.backend.dense(z1, W2, b2, out=out.get("logits"))
-        value, delta2 = self.backend.loss_gradient(logits, t, self.loss_name, out=out.get("delta2"))
+        value, delta2 = self._loss_gradient(logits, t, out.get("delta2"))
         delta1 = self.backend.dense_backward(delta2, W2, z1, self.activation, out=out.get("delta1"))
         return value, [("W1", "b1", x, delta1), ("W2", "b2", z1, delta2)]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .backends.base import Dataset, Runner
-from .backends.steps import GradientDescent
 from .base_network import Network
+from .optimizers.choosing import stated
 from .validation import Array
 
 #: How a step computes its gradient: the name of the network's method.
@@ -14,33 +17,60 @@ GRADIENTS = {"backprop": "descend", "numerical": "descend_numerically"}
 
 
 def runner(
-    network: Network, data: Dataset, *, gradient: str, batch_size: int, learning_rate: float
+    network: Network, data: Dataset, *, gradient: str, batch_size: int, optimizer: Any
 ) -> Runner:
-    """What makes steps: the backend's own way for the stated step, or one by one."""
-    step = sgd_step(network, data, gradient, batch_size, learning_rate)
-    stated = network.training_step(
-        data, step, gradient=gradient, update=GradientDescent(learning_rate), batch_size=batch_size
-    )
-    fused = None if stated is None else network.backend.runner(stated)
+    """What makes steps: the backend's own way for the stated step, or one by one.
 
-    def one_by_one(rows: Array, losses: Array) -> None:
-        for i in range(rows.shape[0]):
-            losses[i] = step(rows[i, ...])
+    Parameters
+    ----------
+    network : Network
+    data : Dataset
+        Of the network.
+    gradient : {"backprop", "numerical"}
+    batch_size : int
+    optimizer : object with ``update(params, grads)``
+        After each call of the runner its memory is that after these steps. The learning rates of
+        the call take the place of its `lr` meanwhile, if it has one.
+    """
+    step = single_step(network, data, gradient, batch_size, optimizer)
+    update = stated(optimizer)
+    fused = None
+    if update is not None:
+        of_network = network.training_step(
+            data, step, gradient=gradient, update=update, batch_size=batch_size
+        )
+        fused = None if of_network is None else network.backend.runner(of_network)
+
+    def one_by_one(rows: Array, losses: Array, rates: np.ndarray) -> None:
+        for i, rate in enumerate(rates.tolist()):
+            losses[i] = step(rows[i, ...], rate)
 
     return one_by_one if fused is None else fused
 
 
-def sgd_step(
-    network: Network, data: Dataset, gradient: str, batch_size: int, learning_rate: float
-) -> Any:
-    """A function of row numbers that does an iteration over the operations; it returns the loss."""
+def single_step(
+    network: Network, data: Dataset, gradient: str, batch_size: int, optimizer: Any
+) -> Callable[[Array, float], Any]:
+    """A function of row numbers and a learning rate that does an iteration over the operations.
+
+    It returns the loss: 0 of a batch in which no sample weighs anything, and then moves nothing.
+    """
     descend = getattr(network, GRADIENTS[gradient])
     buffers: dict[str, Array] = {}
+    has_rate = hasattr(optimizer, "lr")
 
-    def step(rows: Any) -> Any:
+    def step(rows: Array, rate: float) -> Any:
         if not buffers:  # allocated once, and only if a step is made in this way
             buffers.update(network.buffers(batch_size) | {"x": data.buffer(batch_size)})
-        x, t = data.batch(rows, out=buffers["x"])
-        return descend(x, t, learning_rate, buffers)
+        x, t = data.weighted_batch(rows, out=buffers["x"])
+        if data.weights is not None and not network.backend.largest(t.weights):
+            return 0.0
+        if not has_rate or optimizer.lr == rate:
+            return descend(x, t, optimizer, buffers)
+        own, optimizer.lr = optimizer.lr, rate
+        try:
+            return descend(x, t, optimizer, buffers)
+        finally:
+            optimizer.lr = own
 
     return step

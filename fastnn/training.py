@@ -11,6 +11,7 @@ from .backends.base import Dataset
 from .base_network import Network
 from .errors import DivergenceError, DtypeError, InputError
 from .history import History
+from .optimizers.choosing import chosen, rehearsing
 from .stepping import GRADIENTS, runner
 from .validation import (
     Array,
@@ -44,7 +45,8 @@ def train(
     t_test: Any = None,
     iterations: int = 10_000,
     batch_size: int = 100,
-    learning_rate: float = 0.1,
+    learning_rate: float | None = None,
+    optimizer: Any = None,
     gradient: str = "backprop",
     evaluate_every: int | None = None,
     rng: Any = None,
@@ -77,8 +79,13 @@ def train(
     x_test, t_test : array_like, optional
         Samples and targets to evaluate the accuracy on, too; both or neither.
     iterations, batch_size : int
-    learning_rate : float
-        At least 0.
+    learning_rate : float, optional
+        At least 0. By default the optimizer's own, which is 0.1 if that is None.
+    optimizer : None, str or object, optional
+        What moves the parameters: an object of :mod:`fastnn.optimizers`, or any other with
+        ``update(params, grads)``; or a name, ``"sgd"``, ``"momentum"``, ``"nesterov"``,
+        ``"adagrad"``, ``"rmsprop"`` or ``"adam"``, for a new one. None is SGD. An object goes on
+        from what it remembers, and remembers this training.
     gradient : {"backprop", "numerical"}
         How the gradient is computed: by backpropagation, or by central differences alone.
     evaluate_every : int, optional
@@ -122,7 +129,9 @@ def train(
     batch_size = positive_int(batch_size, "batch_size")
     check_size(iterations, network.dtype, f"iterations={shown(iterations)}")
     check_size(batch_size, np.int64, f"batch_size={shown(batch_size)}")
-    learning_rate = _learning_rate(learning_rate, network.dtype)
+    if learning_rate is not None:
+        learning_rate = _learning_rate(learning_rate, network.dtype)
+    optimizer, learning_rate = chosen(optimizer, learning_rate)
     choice(gradient, "gradient", GRADIENTS)
     rng = generator(rng)
     data = network.dataset(x_train, t_train, "train")
@@ -145,10 +154,9 @@ def train(
     options: dict[str, Any] = {
         "gradient": gradient,
         "batch_size": batch_size,
-        "learning_rate": learning_rate,
     }
     with room_for(f"iterations={iterations} of batch_size={batch_size}"):
-        run = runner(network, data, **options)
+        run = runner(network, data, optimizer=optimizer, **options)
         history = History(loss=np.empty(iterations, network.dtype))
     evaluations = [(data, history.train_accuracy)] + (
         [] if test is None else [(test, history.test_accuracy)]
@@ -165,7 +173,9 @@ def train(
         # clock starts.
         with room_for(f"batch_size={batch_size}"):
             rehearsal = backend.asarray(np.zeros((1, batch_size), np.int64))
-            runner(network.to(backend), data, **options)(rehearsal, backend.empty(1, network.dtype))
+            options["optimizer"] = rehearsing(optimizer)
+            rehearse = runner(network.to(backend), data, **options)
+            rehearse(rehearsal, backend.empty(1, network.dtype), np.array([learning_rate]))
             backend.synchronize()
         started = time.perf_counter()
         stretch = max(epoch, min(FEWEST_STEPS, MOST_ROWS // batch_size))
@@ -177,10 +187,11 @@ def train(
             # come back in one.
             rows = backend.asarray(rng.integers(len(data), size=(last - first, batch_size)))
             losses = backend.empty(last - first, network.dtype)
+            rates = np.full(last - first, learning_rate)
             begin, found = 0, []
             for i in range(first + -first % interval, last, interval) if interval else ():
                 end = i + 1 - first
-                run(rows[begin:end, ...], losses[begin:end, ...])
+                run(rows[begin:end, ...], losses[begin:end, ...], rates[begin:end])
                 history.iterations.append(i)
                 broken = count_broken(network)
                 found += [
@@ -189,7 +200,7 @@ def train(
                     for kept, accuracies in evaluations
                 ]
                 begin = end
-            run(rows[begin:, ...], losses[begin:, ...])
+            run(rows[begin:, ...], losses[begin:, ...], rates[begin:])
             # Up to here nothing of these steps has waited for a GPU.
             history.loss[first:last] = backend.to_numpy(losses)
             _check_finite(history.loss, first, last, learning_rate)

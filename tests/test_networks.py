@@ -517,7 +517,7 @@ def test_one_layer_descends_numerically_in_float32(backend):
     net = SimpleNet(5, 3, backend=backend, dtype="float32", rng=3)
     expected = host(net)["W"] - 0.5 * host(net, net.gradient(X, LABELS))["W"]
     net.descend_numerically(
-        *(net.backend.asarray(a) for a in (X.astype(np.float32), LABELS)), 0.5, {}
+        *(net.backend.asarray(a) for a in (X.astype(np.float32), LABELS)), fastnn.SGD(0.5), {}
     )
     np.testing.assert_allclose(host(net)["W"], expected, atol=1e-4)
 

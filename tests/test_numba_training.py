@@ -16,7 +16,7 @@ def problem(features=30, outputs=3, samples=200, density=0.2):
     return x, rng.integers(outputs, size=samples)
 
 
-def counted(monkeypatch, backend, module="backprop_steps", name="sgd_steps"):
+def counted(monkeypatch, backend, module="backprop_steps", name="descent_steps"):
     """How often the kernel is called."""
     calls, kernels = [], getattr(backend.kernels, module)
     kernel = getattr(kernels, name)

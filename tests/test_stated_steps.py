@@ -15,7 +15,7 @@ from conftest import ReferenceBackend
 import fastnn
 from fastnn.backends.base import OPERATIONS
 from fastnn.backends.numba.backend import NumbaBackend
-from fastnn.backends.steps import GradientDescent, TrainingStep
+from fastnn.backends.steps import PlainDescent, TrainingStep
 from fastnn.backends.support import Support
 from fastnn.stepping import runner
 
@@ -27,9 +27,9 @@ LABELS = RNG.integers(3, size=60)
 class Decaying(fastnn.TwoLayerNet):
     """Weights that shrink before each step."""
 
-    def descend(self, x, t, learning_rate, out):
+    def descend(self, x, t, optimizer, out):
         self.params["W1"] *= 0.999
-        return super().descend(x, t, learning_rate, out)
+        return super().descend(x, t, optimizer, out)
 
 
 class Dropping(fastnn.TwoLayerNet):
@@ -82,7 +82,7 @@ def test_so_does_a_single_object(backend):
     net = fastnn.TwoLayerNet(12, 8, 3, 0.5, backend=backend, rng=0)
     data, options = (
         net.dataset(X, LABELS),
-        {"gradient": "backprop", "update": GradientDescent(0.5), "batch_size": 10},
+        {"gradient": "backprop", "update": fastnn.SGD(0.5), "batch_size": 10},
     )
     assert net.training_step(data, len, **options) is not None
     net.buffers = buffers_of_one.__get__(net)
@@ -100,7 +100,7 @@ def test_what_is_no_part_of_a_step_may_be_overridden(backend):
 
     net = Talking(12, 8, 3, backend=backend, rng=0)
     step = net.training_step(
-        net.dataset(X, LABELS), len, gradient="backprop", update=GradientDescent(0.1), batch_size=10
+        net.dataset(X, LABELS), len, gradient="backprop", update=fastnn.SGD(0.1), batch_size=10
     )
     assert step.params is net.params
     assert (step.network, step.activation, step.loss, step.gradient) == (
@@ -152,7 +152,7 @@ def test_what_a_table_does_not_name_is_refused():
         "loss": "cross_entropy",
         "gradient": "backprop",
         "h": 1e-4,
-        "update": GradientDescent(0.1),
+        "update": fastnn.SGD(0.1),
         "batch_size": 10,
         "operations": len,
         "data": net.dataset(X, LABELS),
@@ -160,11 +160,10 @@ def test_what_a_table_does_not_name_is_refused():
     assert net.backend.runner(WeightedStep(**fields)) is not None
     assert net.backend.runner(WeightedStep(**fields, penalty="l2")) is None
 
-    @dataclass(frozen=True)
-    class Momentum(GradientDescent):
-        name = "momentum"
+    class Unknown(PlainDescent):
+        name = "unknown"
 
-    assert net.backend.runner(WeightedStep(**fields | {"update": Momentum(0.1)})) is None
+    assert net.backend.runner(WeightedStep(**fields | {"update": Unknown()})) is None
 
 
 def test_a_table_without_an_entry_asks_for_nothing():
@@ -180,12 +179,14 @@ def test_a_table_without_an_entry_asks_for_nothing():
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
 def test_a_batch_of_another_size_than_stated_is_refused(backend, gradient):
     net = fastnn.TwoLayerNet(12, 8, 3, 0.5, backend=backend, rng=0)
-    run = runner(net, net.dataset(X, LABELS), gradient=gradient, batch_size=10, learning_rate=0.1)
+    options = {"gradient": gradient, "batch_size": 10, "optimizer": fastnn.SGD()}
+    run = runner(net, net.dataset(X, LABELS), **options)
     if backend.name in ("numba", "cupy"):  # which have memory for batches of that size
         before = {name: backend.to_numpy(p).copy() for name, p in net.params.items()}
         for size in (11, 1000, 1):
+            rows = backend.asarray(np.zeros((2, size), np.int64))
             with pytest.raises(fastnn.InputError, match=f"batches of {size} rows for steps of 10"):
-                run(backend.asarray(np.zeros((2, size), np.int64)), backend.empty(2, "float64"))
+                run(rows, backend.empty(2, "float64"), np.zeros(2))
         assert all(
             np.array_equal(before[name], backend.to_numpy(p)) for name, p in net.params.items()
         )
@@ -202,9 +203,12 @@ def test_what_ends_a_call_between_two_pieces_loses_no_step(monkeypatch, gradient
         one = fastnn.TwoLayerNet(12, 8, 3, 0.5, backend=backend, rng=0)
         one.params = {name: p.copy(order="K") for name, p in params.items()}
         other = fastnn.TwoLayerNet(12, 8, 3, 0.5, backend=backend, rng=0)
-        options = {"gradient": gradient, "batch_size": 10, "learning_rate": 0.5}
+        options = {"gradient": gradient, "batch_size": 10, "optimizer": fastnn.SGD()}
+        rates = np.full(20, 0.5)
         rows = np.random.default_rng(1).integers(60, size=(20, 10))
-        runner(other, other.dataset(X, LABELS), **options)(rows[:steps], np.empty(steps))
+        runner(other, other.dataset(X, LABELS), **options)(
+            rows[:steps], np.empty(steps), rates[:steps]
+        )
 
         pieces, run = iter(range(steps)), backend.pool.run
 
@@ -216,7 +220,7 @@ def test_what_ends_a_call_between_two_pieces_loses_no_step(monkeypatch, gradient
         with monkeypatch.context() as patch:
             patch.setattr(backend.pool, "run", interrupted)
             with pytest.raises(error):
-                runner(one, one.dataset(X, LABELS), **options)(rows, np.empty(20))
+                runner(one, one.dataset(X, LABELS), **options)(rows, np.empty(20), rates)
         for name, parameter in other.params.items():
             np.testing.assert_array_equal(one.params[name], parameter)
 
@@ -283,18 +287,17 @@ def test_strided_parameters_are_trained_in_place(backend, gradient):
 
 def test_parameters_that_are_assigned_between_calls_are_the_ones_trained(backend):
     net, other = (fastnn.TwoLayerNet(12, 8, 3, 0.5, backend=backend, rng=seed) for seed in (0, 1))
-    run = runner(net, net.dataset(X, LABELS), gradient="backprop", batch_size=10, learning_rate=0.5)
+    options = {"gradient": "backprop", "batch_size": 10, "optimizer": fastnn.SGD()}
+    run, rates = runner(net, net.dataset(X, LABELS), **options), np.full(3, 0.5)
     rows, losses = backend.asarray(np.zeros((3, 10), np.int64)), backend.empty(3, "float64")
     with backend.current():
-        run(rows, losses)
+        run(rows, losses, rates)
         for name, parameter in other.params.items():
             net.params[name] = backend.asarray(backend.to_numpy(parameter).copy())
-        run(rows, losses)
+        run(rows, losses, rates)
     expected = backend.empty(3, "float64")
     with backend.current():
-        runner(
-            other, other.dataset(X, LABELS), gradient="backprop", batch_size=10, learning_rate=0.5
-        )(rows, expected)
+        runner(other, other.dataset(X, LABELS), **options)(rows, expected, rates)
     np.testing.assert_allclose(backend.to_numpy(losses), backend.to_numpy(expected), rtol=1e-12)
     for name, parameter in other.params.items():
         np.testing.assert_allclose(

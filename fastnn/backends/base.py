@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..functions import ACTIVATIONS, LOSSES, one_hot
 from ..validation import Array
 from . import incremental
@@ -91,11 +92,35 @@ class Backend(Machine):
         self, logits: Array, t: Array, loss: str, *, out: Array | None = None
     ) -> tuple[Array, Array]:
         """The loss of the logits (n, k) and its derivative with respect to them, in one pass."""
-        output, value, gradient = LOSSES[loss]
+        output, value, gradient, *_ = LOSSES[loss]
         y = output(self.xp, logits)
         t = one_hot(self.xp, t, y)
         found = value(self.xp, y, t)
         return found, self._written(gradient(self.xp, y, t), out)
+
+    def weighted_loss_gradient(
+        self, logits: Array, t: Array, weights: Array, loss: str, *, out: Array | None = None
+    ) -> tuple[Array, Array]:
+        """The same of samples that weigh `weights` (n,), of which one at least is not 0.
+
+        For a loss that is a mean over the samples, Σ weights·losses / Σ weights; for one that is
+        their sum, Σ weights·losses.
+        """
+        xp, formulas = self.xp, LOSSES[loss]
+        if formulas.of_samples is None:
+            raise InputError(
+                f"the loss {loss!r} has no of_samples, which sample weights need; "
+                "give one: Loss(..., of_samples=...)"
+            )
+        y = formulas.output(xp, logits)
+        t = one_hot(xp, t, y)
+        value, rows = xp.sum(weights * formulas.of_samples(xp, y, t)), weights
+        if formulas.mean:
+            total = xp.sum(weights)
+            value, rows = value / total, weights / total * logits.shape[0]
+        gradient = formulas.gradient(xp, y, t)
+        gradient *= rows[:, None]
+        return value, self._written(gradient, out)
 
     def count_correct(self, logits: Array, t: Array) -> Array:
         """How many rows of the logits (n, k) have their maximum where the target has it.

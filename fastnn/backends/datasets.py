@@ -3,9 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
 
 from ..validation import Array
 from .machine import Machine
+
+
+class WeightedTargets(NamedTuple):
+    """The targets of a batch in which samples weigh differently.
+
+    Attributes
+    ----------
+    t : array
+        The targets, as without weights.
+    weights : array, shape (samples,)
+        Of the backend and the dtype of the network.
+    data : Dataset
+    rows : array
+        What the batch is, for :meth:`groups`.
+    """
+
+    t: Array
+    weights: Array
+    data: Dataset
+    rows: Array
+
+    def groups(self) -> Iterator[tuple[float, Array, Array]]:
+        """Each weight that occurs, but 0, with the samples and targets that have it."""
+        backend = self.data.backend
+        rows, weights = backend.to_numpy(self.rows), backend.to_numpy(self.weights)
+        for weight in np.unique(weights[weights > 0]):
+            some = backend.asarray(rows[weights == weight])
+            yield float(weight), *self.data.batch(some)
 
 
 class Dataset:
@@ -17,7 +48,14 @@ class Dataset:
     x : array, shape (samples, features)
     t : array, shape (samples,) of integer labels, or (samples, outputs)
         Both arrays of the backend, checked. They are kept as they are, not copied.
+
+    Attributes
+    ----------
+    weights : array, shape (samples,), or None
+        How much each sample counts in training: floats of the backend, at least 0.
     """
+
+    weights: Array | None = None
 
     def __init__(self, backend: Machine, x: Array, t: Array) -> None:
         self.backend = backend
@@ -31,6 +69,16 @@ class Dataset:
         """Samples and targets of these rows, for its operations; `out` is for the samples."""
         take = self.backend.take
         return take(self.x, rows, out=out), take(self.t, rows)
+
+    def weighted_batch(
+        self, rows: Array, *, out: Array | None = None
+    ) -> tuple[Array, Array | WeightedTargets]:
+        """The same with the weights among the targets, if there are any."""
+        x, t = self.batch(rows, out=out)
+        if self.weights is None:
+            return x, t
+        t = t.gathered() if hasattr(t, "gathered") else t
+        return x, WeightedTargets(t, self.backend.take(self.weights, rows), self, rows)
 
     def buffer(self, size: int) -> Array | None:
         """An array for the samples of a batch, to hand to :meth:`batch`, if that can use one."""

@@ -98,7 +98,7 @@ def numerical_gradient(
     """
     dtype = W1.dtype
     x, W1, b1, W2, b2 = (xp.astype(array, xp.float64, copy=False) for array in (x, W1, b1, W2, b2))
-    f, (output, value, _) = ACTIVATIONS[activation], LOSSES[loss]
+    f, (output, value, *_) = ACTIVATIONS[activation], LOSSES[loss]
     a = x @ W1 + b1
     z = f.function(xp, a)
     logits = z @ W2 + b2

@@ -5,24 +5,64 @@ A network states it, and a backend may run many such steps in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
 
 from ..validation import Array, numpy_dtype
 from .datasets import Dataset
 
-#: Makes a step with each of the batches `rows`, shape (steps, batch), in turn, and writes its loss
-#: to `losses`, shape (steps,).
-Runner = Callable[[Array, Array], None]
+#: Makes a step with each of the batches `rows`, shape (steps, batch), in turn, at the learning rate
+#: of each, `rates`, float64 of NumPy of shape (steps,), and writes its loss to `losses`, shape
+#: (steps,). The memory of the optimizer is that after these steps then, as the parameters are.
+Runner = Callable[[Array, Array, np.ndarray], None]
 
 
-@dataclass(frozen=True)
-class GradientDescent:
-    """The update w ← w − learning_rate · gradient."""
+class Update(Protocol):
+    """How a step moves the parameters: a rule of :mod:`fastnn.functions.updates`, and its memory.
 
-    learning_rate: float
+    The optimizers of :mod:`fastnn.optimizers` are such. What they say may change from call to call
+    of a runner, which asks at each.
+    """
+
+    name: ClassVar[str]
+    weight_decay: float
+
+    def numbers(self) -> tuple[float, ...]:
+        """What the rule's formula takes."""
+
+    def rates(self, rates: np.ndarray) -> np.ndarray:
+        """What it takes for its rate in the next steps, from their learning rates."""
+
+    def state(self, params: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+        """What it remembers, by name and parameter: arrays of the backend, to be kept up to date.
+
+        They are made at the first call.
+        """
+
+    def count(self, updates: int) -> None:
+        """Take note that so many steps have been made."""
+
+
+class PlainDescent:
+    """The update w ← w − rate·g, which remembers nothing."""
+
     name: ClassVar[str] = "sgd"
+    weight_decay = 0.0
+
+    def numbers(self) -> tuple[float, ...]:
+        return ()
+
+    def rates(self, rates: np.ndarray) -> np.ndarray:
+        return rates
+
+    def state(self, params: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+        return {}
+
+    def count(self, updates: int) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -40,13 +80,13 @@ class TrainingStep:
     gradient : {"backprop", "numerical"}
     h : float or "auto"
         The step of the numerical gradient.
-    update : GradientDescent
+    update : Update
     data : Dataset
         Of the backend; a batch is some of its rows, by number.
     batch_size : int
     operations : callable
-        The same step over the operations of the backend: row numbers, shape (batch,), to the loss,
-        which stays with the backend.
+        The same step over the operations of the backend: row numbers, shape (batch,), and the
+        learning rate, to the loss, which stays with the backend.
     """
 
     network: str
@@ -55,10 +95,10 @@ class TrainingStep:
     loss: str
     gradient: str
     h: float | str
-    update: GradientDescent
+    update: Update
     data: Dataset
     batch_size: int
-    operations: Callable[[Array], Array]
+    operations: Callable[[Array, float], Array]
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -74,5 +114,8 @@ class TrainingStep:
         }
         return values | {
             "update": self.update.name,
+            # What there may be, and most do without, is only asked for where it is.
+            "weight_decay": bool(self.update.weight_decay) or None,
+            "sample_weights": self.data.weights is not None or None,
             "dtype": numpy_dtype(next(iter(self.params.values()))).name,
         }

@@ -29,6 +29,9 @@ class Loss(NamedTuple):
     output: Callable[[Any, Array], Array]  # (xp, logits) -> y, a new array
     value: Callable[[Any, Array, Array], Array]  # (xp, y, t) -> scalar
     gradient: Callable[[Any, Array, Array], Array]  # (xp, y, t) -> d value / d logits
+    # For sample weights: the loss of each sample, and whether the value is their mean or their sum.
+    of_samples: Callable[[Any, Array, Array], Array] | None = None  # (xp, y, t) -> (samples,)
+    mean: bool = True
 
 
 def one_hot(xp: Any, t: Array, like: Array) -> Array:
@@ -75,10 +78,14 @@ def cross_entropy_error(y: Array, t: Array) -> Array:
     return _cross_entropy(*_outputs_and_targets(y, t, values=False))
 
 
+def _surprisals(xp: Any, y: Array, t: Array) -> Array:
+    return -xp.sum(t * xp.log(y + LOG_GUARD), axis=1)
+
+
 def _cross_entropy(xp: Any, y: Array, t: Array) -> Array:
     # Row by row first: a one-hot row adds only zeros, so that it gives what its label's logarithm
     # is.
-    return -xp.sum(xp.sum(t * xp.log(y + LOG_GUARD), axis=1)) / y.shape[0]
+    return xp.sum(_surprisals(xp, y, t)) / y.shape[0]
 
 
 def _cross_entropy_gradient(xp: Any, y: Array, t: Array) -> Array:
@@ -125,6 +132,11 @@ def _squared_error(xp: Any, y: Array, t: Array) -> Array:
     return xp.sum(difference * difference) / 2
 
 
+def _squared_errors(xp: Any, y: Array, t: Array) -> Array:
+    difference = y - t
+    return xp.sum(difference * difference, axis=1) / 2
+
+
 def _squared_error_gradient(xp: Any, y: Array, t: Array) -> Array:
     y -= t
     return y
@@ -154,8 +166,14 @@ def _outputs_and_targets(y: Array, t: Array, *, values: bool) -> tuple[Any, Arra
 #: y − t over the number of samples: the derivative without the 1e-7 guard, which differs from that
 #: of the guarded loss by a factor p / (p + 1e-7) in each target probability p.
 LOSSES = {
-    "cross_entropy": Loss(unchecked_softmax, _cross_entropy, _cross_entropy_gradient),
+    "cross_entropy": Loss(
+        unchecked_softmax, _cross_entropy, _cross_entropy_gradient, _surprisals, mean=True
+    ),
     "mean_squared_error": Loss(
-        lambda xp, logits: xp.astype(logits, logits.dtype), _squared_error, _squared_error_gradient
+        lambda xp, logits: xp.astype(logits, logits.dtype),
+        _squared_error,
+        _squared_error_gradient,
+        _squared_errors,
+        mean=False,
     ),
 }

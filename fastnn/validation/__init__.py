@@ -22,6 +22,7 @@ from .samples import (
     check_samples,
     check_sums,
     check_targets,
+    check_weights,
     targets_of_any_sum,
 )
 from .scalars import choice, float_dtype, function, generator, positive_int, real_number
@@ -41,6 +42,7 @@ __all__ = [
     "check_size",
     "check_sums",
     "check_targets",
+    "check_weights",
     "choice",
     "float_dtype",
     "function",

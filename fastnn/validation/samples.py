@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import numpy as np
+
 from ..errors import DtypeError, InputError
 from .arrays import Array, array_namespace, numpy_dtype, real_array
 
@@ -145,3 +147,15 @@ def check_sums(t: Array, given: Any, name: str = "t", *, xp: Any = None) -> None
             f"{name}[{row}] sums to {float(sums[row]):g}, but the cross-entropy takes targets of "
             "which each row sums to one; divide by the sums, or use loss='mean_squared_error'"
         )
+
+
+def check_weights(weights: Array, samples: int, name: str, *, xp: Any) -> None:
+    """Raise InputError unless there is a weight for each sample, none below 0, and not all 0."""
+    if tuple(weights.shape) != (samples,):
+        raise InputError(
+            f"{name} has shape {tuple(weights.shape)}; give one for each of the {samples} samples"
+        )
+    if (least := float(xp.min(weights))) < 0:
+        raise InputError(f"{name} holds {least:g}; a weight is 0, for a sample left out, or more")
+    if not np.isfinite(total := float(xp.sum(weights))) or not total:
+        raise InputError(f"{name} sums to {total:g}; give weights of which some are above 0")

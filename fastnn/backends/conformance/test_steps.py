@@ -9,8 +9,8 @@ import pytest
 from ...errors import InputError
 from ...functions import ACTIVATIONS, LOSSES, Activation
 from ...networks import SimpleNet, TwoLayerNet
-from ...stepping import sgd_step
-from ..steps import GradientDescent
+from ...optimizers import SGD
+from ...stepping import single_step
 from . import oracle
 
 SAMPLES, FEATURES, UNITS, OUTPUTS = 60, 5, 3, 3
@@ -85,16 +85,17 @@ class Training:
         self.losses = backend.empty(len(batches), dtype)
         data = net.dataset(x, t)
         with backend.current():
-            self.operations = sgd_step(net, data, gradient, batch_size, RATES[loss])
-            options = {"gradient": gradient, "update": GradientDescent(RATES[loss])}
+            update = SGD(RATES[loss])
+            self.operations = single_step(net, data, gradient, batch_size, update)
+            self.rate, options = RATES[loss], {"gradient": gradient, "update": update}
             step = net.training_step(data, self.operations, batch_size=batch_size, **options)
             self.own = backend.runner(step)
 
     def run(self, rows, losses):
         if self.own is not None:
-            return self.own(rows, losses)
+            return self.own(rows, losses, np.full(rows.shape[0], self.rate))
         for i in range(rows.shape[0]):
-            losses[i] = self.operations(rows[i, ...])
+            losses[i] = self.operations(rows[i, ...], self.rate)
         return None
 
     def host(self):
@@ -194,6 +195,6 @@ def test_a_batch_of_another_size_is_refused(backend, dtype, network, samples, gr
     before = training.host()
     for other in (training.batches[:, :-1], backend.asarray(np.zeros((2, 9), np.int64))):
         with pytest.raises(InputError), backend.current():
-            training.own(other, training.losses)
+            training.own(other, training.losses, np.zeros(other.shape[0]))
     for name, parameter in training.host().items():
         np.testing.assert_array_equal(parameter, before[name])

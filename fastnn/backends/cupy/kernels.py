@@ -139,9 +139,14 @@ class Kernels:
         return blocks(features + 1, block[1]) * blocks(units, block[0])
 
     def step(
-        self, x: Rows, t: Rows, step: TrainingStep, between: tuple[Array, Array, Array]
+        self,
+        x: Rows,
+        t: Rows,
+        step: TrainingStep,
+        rate: float,
+        between: tuple[Array, Array, Array],
     ) -> Array:
-        """Make a stated step with this batch and return the loss.
+        """Make a stated step with this batch, at this learning rate, and return the loss.
 
         `between` are arrays for z1, delta1 and delta2.
         """
@@ -170,7 +175,7 @@ class Kernels:
             f"update<{real}>",
             (self._tiles(W1, block) + self._tiles(W2, block) + 1,),
             block,
-            (*layers, losses, value, samples, *sizes, cross_entropy, step.update.learning_rate),
+            (*layers, losses, value, samples, *sizes, cross_entropy, rate),
         )
         return value
 

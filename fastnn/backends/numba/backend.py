@@ -25,7 +25,7 @@ from ...validation import Array, float_dtype
 from .. import processor
 from ..base import Availability, Dataset, Runner, TrainingStep
 from ..numpy import NumpyBackend
-from ..steps import GradientDescent
+from ..steps import PlainDescent
 from ..support import supported
 from . import training
 from .samples import SparseDataset, SparseRows, nonzero_targets, sparse_rows
@@ -97,12 +97,11 @@ class NumbaBackend(NumpyBackend):
                 self.dense_descent(W, b, x, delta, 0.0)
                 self.numerical_gradient(x, t, W, b, W2, b2, *formulas, 1e-4)
                 for gradient in ("backprop", "numerical"):
-                    update = GradientDescent(0.0)
                     step = TrainingStep(
-                        "two_layer", params, *formulas, gradient, 1e-4, update, data, 2, len
+                        "two_layer", params, *formulas, gradient, 1e-4, PlainDescent(), data, 2, max
                     )
                     if run := self.runner(step):
-                        run(rows, np.empty(1, dtype))
+                        run(rows, np.empty(1, dtype), np.zeros(1))
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
         """One BLAS thread but for large products.
@@ -288,7 +287,7 @@ class NumbaBackend(NumpyBackend):
 #: The modules of compiled code that are used here and in `training`.
 _KERNELS = (
     *("activations", "backprop_steps", "compression", "layers", "magnitude"),
-    *("numerical_gradient", "numerical_steps", "panels", "softmax", "workspace"),
+    *("numerical_gradient", "numerical_steps", "panels", "rules", "softmax", "workspace"),
 )
 
 

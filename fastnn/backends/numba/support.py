@@ -71,7 +71,8 @@ _STEP: Any = {
     "network": frozenset({"two_layer"}),
     "activation": ACTIVATIONS,
     "loss": _LOSSES,
-    "update": frozenset({"sgd"}),
+    "update": frozenset({"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"}),
+    "weight_decay": frozenset({True}),
     "dtype": _DTYPES,
 }
 

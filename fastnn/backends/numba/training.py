@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,14 @@ def runner(kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> Ru
     return None
 
 
+#: The parameters of a network of two layers.
+NAMES = "W1", "b1", "W2", "b2"
+
+
+def _nothing() -> None:
+    """What there is to do where nothing is remembered."""
+
+
 class _Steps:
     """Steps of one kernel: what both kernels share.
 
@@ -49,22 +58,30 @@ class _Steps:
         self._step = step
         self._threads = threads
         self._at_a_time = max(1, support.INTERRUPTIBLE // max(work, 1))
-        self._rate = step.params["W1"].dtype.type(step.update.learning_rate)
         self._code = kernels.activations.ACTIVATION_CODES[step.activation]
 
-    def __call__(self, rows: Array, losses: Array) -> None:
+    def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
         if rows.shape[1] != self._step.batch_size:  # the memory is for batches of this size
             raise InputError(
                 f"batches of {rows.shape[1]} rows for steps of {self._step.batch_size}"
             )
-        parameters = tuple(self._step.params[name] for name in ("W1", "b1", "W2", "b2"))
+        update, params = self._step.update, self._step.params
+        parameters = tuple(params[name] for name in NAMES)
+        # Asked at each call: a user may have changed any of it.
+        state = [tuple(a[name] for name in NAMES) for a in update.state(params).values()]
+        rates = update.rates(rates)
         working = self._enter(parameters)
+        memory, leave_state = self._enter_state(state)
         try:
             for start in range(0, len(rows), self._at_a_time):
                 some = slice(start, start + self._at_a_time)
-                self._pool.run(self._task(working, rows[some], losses[some]), self._threads)
+                task = self._task(working, memory, rows[some], losses[some], rates[some])
+                self._pool.run(task, self._threads)
         finally:
             self._leave(working, parameters)
+            if memory:
+                leave_state()
+                update.count(int(memory.made[0]))
 
     def _enter(self, parameters: tuple[Array, ...]) -> Any:
         """What the kernel works on, from the network's parameters."""
@@ -74,13 +91,32 @@ class _Steps:
         """Bring the parameters up to date."""
         raise NotImplementedError
 
-    def _task(self, working: Any, rows: Array, losses: Array) -> Any:
+    def _enter_state(self, state: list[tuple[Array, ...]]) -> tuple[Any, Callable[[], None]]:
+        """The memory of the rule, and what brings `state` up to date; () of plain descent."""
+        raise NotImplementedError
+
+    def _remembered(self, gradient: Any, state: list[Any]) -> Any:
+        """The memory of the rule, with arrays of the fields W1, b1, W2 and b2."""
+        update, dtype = self._step.update, self._step.params["W1"].dtype.type
+        numbers = dtype(update.weight_decay), tuple(dtype(n) for n in update.numbers())
+        arrays = {name: tuple(getattr(a, name) for a in state) for name in NAMES}
+        of_rule = self._kernels.rules.MEMORIES[update.name]
+        return of_rule(*numbers, np.zeros(1, np.int64), gradient, **arrays)
+
+    @property
+    def _is_plain(self) -> bool:
+        update = self._step.update
+        return update.name == "sgd" and not update.weight_decay
+
+    def _task(
+        self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
+    ) -> Any:
         """The call of the kernel for these batches, to be made by each thread."""
         raise NotImplementedError
 
 
 class BackpropSteps(_Steps):
-    """Steps of gradient descent by backpropagation, on panels of hidden units."""
+    """Steps by backpropagation, on panels of hidden units."""
 
     def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
         W1, W2, data = step.params["W1"], step.params["W2"], step.data
@@ -91,6 +127,7 @@ class BackpropSteps(_Steps):
         self._panels = kernels.panels.allocate(
             threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype
         )
+        self._of_rule: list[Any] = []
 
     def _enter(self, parameters: tuple[Array, ...]) -> Any:
         self._kernels.panels.enter(self._panels, *parameters)
@@ -99,11 +136,29 @@ class BackpropSteps(_Steps):
     def _leave(self, working: Any, parameters: tuple[Array, ...]) -> None:
         self._kernels.panels.leave(working, *parameters)
 
-    def _task(self, working: Any, rows: Array, losses: Array) -> Any:
+    def _enter_state(self, state: list[tuple[Array, ...]]) -> tuple[Any, Callable[[], None]]:
+        if self._is_plain:
+            return (), _nothing
+        panels = self._kernels.panels
+        while len(self._of_rule) <= len(state):  # the first is the gradient
+            self._of_rule.append(panels.zeros_like(self._panels))
+        gradient, *kept = self._of_rule
+        for there, arrays in zip(kept, state, strict=True):
+            panels.cut(there, *arrays)
+
+        def leave() -> None:
+            for there, arrays in zip(kept, state, strict=True):
+                panels.leave(there, *arrays)
+
+        return self._remembered(gradient, kept), leave
+
+    def _task(
+        self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
+    ) -> Any:
         counters = np.zeros((len(rows), 3, 1 + len(working.W1)), np.int64), np.zeros(1, np.int64)
         data = self._samples, rows, self._targets
-        arguments = *counters, self._threads, *data, self._code, self._rate, working, losses
-        return partial(self._kernels.backprop_steps.sgd_steps, *arguments)
+        arguments = *counters, self._threads, *data, self._code, rates, working, memory, losses
+        return partial(self._kernels.backprop_steps.descent_steps, *arguments)
 
 
 class NumericalSteps(_Steps):
@@ -132,9 +187,23 @@ class NumericalSteps(_Steps):
             if current is not parameter:
                 parameter[...] = current
 
-    def _task(self, working: Any, rows: Array, losses: Array) -> Any:
+    def _enter_state(self, state: list[tuple[Array, ...]]) -> tuple[Any, Callable[[], None]]:
+        if self._is_plain:
+            return (), _nothing
+        kept = [self._enter(arrays) for arrays in state]
+
+        def leave() -> None:
+            for there, arrays in zip(kept, state, strict=True):
+                self._leave(there, arrays)
+
+        parameters = self._kernels.panels.Parameters
+        return self._remembered((), [parameters(*there) for there in kept]), leave
+
+    def _task(
+        self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
+    ) -> Any:
         counters, no_rows = np.zeros((len(rows), 3, 2), np.int64), np.empty((0, 0))
         data = self._samples, rows, *working, self._labels, self._of_batch, no_rows
-        modes = float(self._step.h), (self._code, True), self._rate
+        modes = float(self._step.h), (self._code, True), rates, memory
         arguments = counters, self._threads, *data, *modes, self._memory, losses
         return partial(self._kernels.numerical_steps.descent_steps, *arguments)

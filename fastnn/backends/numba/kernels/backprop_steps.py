@@ -1,4 +1,4 @@
-"""Many steps of gradient descent on a two-layer network in one compiled call.
+"""Many steps of backpropagation on a two-layer network in one compiled call.
 
 Called operation by operation, a step of the book's network spends time between the operations, and
 each of these is too short for a second thread to wake up. Here the threads stay, and wait for one
@@ -23,6 +23,7 @@ from .jit import inner, kernel, overloads
 from .layers import subtract_outer_product, weighted_rows
 from .panels import Panels
 from .products import add_product, subtract_product
+from .rules import move, move_rows, part
 from .softmax import label, row_loss, softmax_rows
 
 #: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
@@ -157,38 +158,83 @@ def _output_layer(
 
 
 @inner
-def _update(p: int, samples: Any, rows: Any, rate: Any, panels: Panels) -> None:
-    """A step for the weights into and out of the units of a panel, and their biases."""
-    b1, W2, W2T, delta, used = (
-        panels.b1[p],
-        panels.W2[p],
-        panels.W2T[p],
-        panels.delta1[p],
-        panels.used[p],
-    )
-    _subtract_products(samples, rows, rate, delta, panels.W1[p])
+def _subtract(p: int, samples: Any, rows: Any, rate: Any, panels: Panels, of: Any) -> None:
+    """Of the weights into and out of the units of a panel, and their biases: minus rate·gradient.
+
+    That is subtracted from what `of` has for them, the parameters themselves or what was zero.
+    """
+    b1, delta = of.b1[p], panels.delta1[p]
+    _subtract_products(samples, rows, rate, delta, of.W1[p])
     for n in range(rows.size):
         for j in range(b1.size):
             b1[j] -= rate * delta[n, j]
-    subtract_product(panels.z1[p], panels.numbers, used, rate, panels.delta2, W2)
-    for j in range(used):
+    subtract_product(panels.z1[p], panels.numbers, panels.used[p], rate, panels.delta2, of.W2[p])
+
+
+@inner
+def _subtract_output_bias(rate: Any, panels: Panels, of: Any) -> None:
+    """The same of the biases of the output layer."""
+    for n in range(panels.losses.size):
+        for k in range(of.b2.size):
+            of.b2[k] -= rate * panels.delta2[n, k]
+
+
+def _step(p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any) -> None:
+    """A step for the weights into and out of the units of a panel, and their biases.
+
+    Those of the output layer go with the first panel.
+    """
+    raise NotImplementedError
+
+
+@overloads(_step)
+def _overload_step(
+    p: Any,  # noqa: ARG001
+    samples: Any,  # noqa: ARG001
+    rows: Any,  # noqa: ARG001
+    rate: Any,  # noqa: ARG001
+    panels: Any,  # noqa: ARG001
+    memory: Any,
+) -> Any:
+    def plain(p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any) -> None:  # noqa: ARG001
+        _subtract(p, samples, rows, rate, panels, panels)
+        if p == 0:
+            _subtract_output_bias(rate, panels, panels)
+
+    def by_rule(p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any) -> None:
+        minus, one, gradient = like(rate, -1), like(rate, 1), memory.gradient
+        _subtract(p, samples, rows, minus, panels, gradient)
+        move_rows(memory, rate, one, panels.W1[p], gradient.W1[p], part(memory.W1, p))
+        move(memory, rate, one, panels.b1[p], gradient.b1[p], part(memory.b1, p))
+        move_rows(memory, rate, one, panels.W2[p], gradient.W2[p], part(memory.W2, p))
+        if p == 0:
+            _subtract_output_bias(minus, panels, gradient)
+            move(memory, rate, one, panels.b2, gradient.b2, memory.b2)
+            memory.made[0] += 1
+
+    return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
+
+
+@inner
+def _update(p: int, samples: Any, rows: Any, rate: Any, panels: Panels, memory: Any) -> None:
+    """That, and what else is kept of the weights."""
+    _step(p, samples, rows, rate, panels, memory)
+    W2, W2T = panels.W2[p], panels.W2T[p]
+    for j in range(panels.used[p]):
         for k in range(W2T.shape[0]):
             W2T[k, j] = W2[j, k]
 
 
 @inner
-def _finish(rate: Any, panels: Panels) -> float:
-    """A step for the biases of the output layer; the mean of the losses."""
+def _mean(losses: Any) -> float:
     total = 0.0
-    for n in range(panels.losses.size):
-        total += panels.losses[n]
-        for k in range(panels.b2.size):
-            panels.b2[k] -= rate * panels.delta2[n, k]
-    return total / panels.losses.size
+    for n in range(losses.size):
+        total += losses[n]
+    return total / losses.size
 
 
 @kernel
-def sgd_steps(
+def descent_steps(
     counters: Any,
     arrived: Any,
     threads: int,
@@ -196,11 +242,12 @@ def sgd_steps(
     rows: Any,
     targets: Any,
     activation: int,
-    rate: Any,
+    rates: Any,
     panels: Panels,
+    memory: Any,
     losses: Any,
 ) -> None:
-    """A step with each of the batches `rows` (steps, batch), and its loss.
+    """A step with each of the batches `rows` (steps, batch), at its rate, and its loss.
 
     Several threads can call this at the same time, and share the work.
 
@@ -213,6 +260,8 @@ def sgd_steps(
         Zero: how many threads have come.
     threads : int
         How many there may be.
+    memory : Memory or ()
+        Of the rule by which the parameters are moved; none of plain descent.
     """
     parts, batch = panels.W1.shape[0], rows.shape[1]
     mine = increase(arrived, 0) * parts // threads
@@ -221,22 +270,23 @@ def sgd_steps(
         for stage in range(3):
             counter = counters[step, stage]
             for k in range(parts):
-                part = (mine + k) % parts
-                if increase(counter, 1 + part) > 0:
+                number = (mine + k) % parts
+                if increase(counter, 1 + number) > 0:
                     continue
                 if stage == 0:
-                    _hidden_layer(part, samples, rows[step], activation, panels)
+                    _hidden_layer(number, samples, rows[step], activation, panels)
                 elif stage == 1:
                     # Rows of samples are far from the processor, and each thread brings some of the
                     # next ones nearer.
-                    first, end = batch * part // parts, batch * (part + 1) // parts
+                    first, end = batch * number // parts, batch * (number + 1) // parts
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, end):
                             _fetch(samples, next_rows, n)
                     _output_layer(first, end, targets, rows[step], activation, panels)
                 else:
-                    _update(part, samples, rows[step], rate, panels)
-                    if part == 0:
-                        losses[step] = like(losses[0], _finish(rate, panels))
+                    rate = like(panels.b2[0], rates[step])
+                    _update(number, samples, rows[step], rate, panels, memory)
+                    if number == 0:
+                        losses[step] = like(losses[0], _mean(panels.losses))
                 increase(counter, 0)
             wait_for(counter, 0, parts)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from numba import types
+
 from .atomics import FINISHED, TAKEN, increase, wait_for
 from .elementary import like
-from .jit import inner, kernel, overloads
+from .jit import kernel, overloads
 from .numerical_gradient import cut_features, outputs_of, perturb
+from .rules import move, part
 from .softmax import label
 from .unperturbed import evaluate_in_blocks, prepare
 from .workspace import Workspace
@@ -48,36 +51,70 @@ def _overload_select_targets(
     return of_labels if all_targets.ndim == 1 else of_rows
 
 
-@inner
 def _descend(
-    part: int,
-    parts: int,
-    scale: float,
-    rate: Any,
-    W1: Any,
-    b1: Any,
-    W2: Any,
-    b2: Any,
-    work: Workspace,
+    number: Any, parts: Any, scale: Any, rate: Any, parameters: Any, memory: Any, work: Any
 ) -> None:
     """A step against the gradients of a part, which are `scale` times what `perturb` has summed.
 
     Nobody reads these parameters any more then.
     """
-    J = b1.size
-    first, last = work.bounds[part], work.bounds[part + 1]
-    hidden = work.hidden[first + part : last + part + 1]
-    factor = like(hidden[0, 0], scale)
-    for i in range(first, last):
-        for j in range(J):
-            W1[i, j] -= rate * (factor * hidden[i - first, j])
-    if part == parts - 1:
-        for j in range(J):
-            b1[j] -= rate * (factor * hidden[last - first, j])
-    for k in range(*outputs_of(part, parts, work)):
-        for j in range(J):
-            W2[j, k] -= rate * like(rate, scale * work.outputs[k, j])
-        b2[k] -= rate * like(rate, scale * work.outputs[k, J])
+    raise NotImplementedError
+
+
+@overloads(_descend)
+def _overload_descend(
+    number: Any,  # noqa: ARG001
+    parts: Any,  # noqa: ARG001
+    scale: Any,  # noqa: ARG001
+    rate: Any,  # noqa: ARG001
+    parameters: Any,  # noqa: ARG001
+    memory: Any,
+    work: Any,  # noqa: ARG001
+) -> Any:
+    def plain(
+        number: Any,
+        parts: Any,
+        scale: Any,
+        rate: Any,
+        parameters: Any,
+        memory: Any,  # noqa: ARG001
+        work: Any,
+    ) -> None:
+        W1, b1, W2, b2 = parameters
+        J = b1.size
+        first, last = work.bounds[number], work.bounds[number + 1]
+        hidden = work.hidden[first + number : last + number + 1]
+        factor = like(hidden[0, 0], scale)
+        for i in range(first, last):
+            for j in range(J):
+                W1[i, j] -= rate * (factor * hidden[i - first, j])
+        if number == parts - 1:
+            for j in range(J):
+                b1[j] -= rate * (factor * hidden[last - first, j])
+        for k in range(*outputs_of(number, parts, work)):
+            for j in range(J):
+                W2[j, k] -= rate * like(rate, scale * work.outputs[k, j])
+            b2[k] -= rate * like(rate, scale * work.outputs[k, J])
+
+    def by_rule(
+        number: Any, parts: Any, scale: Any, rate: Any, parameters: Any, memory: Any, work: Any
+    ) -> None:
+        W1, b1, W2, b2 = parameters
+        J = b1.size
+        first, last = work.bounds[number], work.bounds[number + 1]
+        hidden = work.hidden[first + number : last + number + 1]
+        factor = like(hidden[0, 0], scale)
+        for i in range(first, last):
+            move(memory, rate, factor, W1[i], hidden[i - first, :J], part(memory.W1, i))
+        if number == parts - 1:
+            move(memory, rate, factor, b1, hidden[last - first, :J], memory.b1)
+            memory.made[0] += 1
+        for k in range(*outputs_of(number, parts, work)):
+            column, own, gradient = (slice(None), k), slice(k, k + 1), work.outputs[k]
+            move(memory, rate, scale, W2[column], gradient[:J], part(memory.W2, column))
+            move(memory, rate, scale, b2[own], gradient[J : J + 1], part(memory.b2, own))
+
+    return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
 
 
 @kernel
@@ -95,14 +132,15 @@ def descent_steps(
     t: Any,
     h: float,
     modes: Any,
-    rate: Any,
+    rates: Any,
+    memory: Any,
     work: Workspace,
     losses: Any,
 ) -> None:
     """A step against the numerical gradient with each of the batches, and its loss.
 
     `rows` is of shape (steps, batch). `counters` are those of each step; `targets` is space for
-    those of a batch.
+    those of a batch, and `memory` is that of the rule, or () of plain descent.
     """
     for step in range(rows.shape[0]):
         batch = rows[step]
@@ -120,12 +158,13 @@ def descent_steps(
         wait_for(preparation, FINISHED, 1)
         evaluate_in_blocks(evaluation, parts, samples, batch, W1, b1, b2, targets, t, modes, work)
         while True:
-            part = increase(perturbation, TAKEN)
-            if part >= parts:
+            number = increase(perturbation, TAKEN)
+            if number >= parts:
                 break
-            scale = perturb(part, parts, samples, batch, targets, h, modes, work, b1.size)
-            _descend(part, parts, scale, rate, W1, b1, W2, b2, work)
-            if part == 0:
+            scale = perturb(number, parts, samples, batch, targets, h, modes, work, b1.size)
+            rate = like(b1[0], rates[step])
+            _descend(number, parts, scale, rate, (W1, b1, W2, b2), memory, work)
+            if number == 0:
                 losses[step] = like(losses[0], work.losses.sum())
             increase(perturbation, FINISHED)
         wait_for(perturbation, FINISHED, parts)

@@ -66,19 +66,44 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
+class Parameters(NamedTuple):
+    """A number for each parameter, laid out as in the panels: a gradient, or what is remembered."""
+
+    W1: np.ndarray
+    b1: np.ndarray
+    W2: np.ndarray
+    b2: np.ndarray
+
+
+def zeros_like(panels: Panels) -> Parameters:
+    """Memory for such numbers."""
+    arrays = (panels.W1, panels.b1, panels.W2, panels.b2)
+    return Parameters(*(_aligned(a.shape, a.dtype) for a in arrays))
+
+
 def enter(panels: Panels, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
     """Copy the parameters of a network into its panels."""
+    cut(panels, W1, b1, W2, b2)
+    for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
+        panels.W2T[p, :, : end - first] = W2[first:end].T
+
+
+def cut(
+    panels: Panels | Parameters, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray
+) -> None:
+    """Copy what has the shapes of the parameters to where they are in the panels."""
     k = len(b2)
     for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
         panels.W1[p, :, : end - first] = W1[:, first:end]
         panels.b1[p, : end - first] = b1[first:end]
         panels.W2[p, : end - first, :k] = W2[first:end]
-        panels.W2T[p, :, : end - first] = W2[first:end].T
     panels.b2[:k] = b2
 
 
-def leave(panels: Panels, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
-    """Copy them back."""
+def leave(
+    panels: Panels | Parameters, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray
+) -> None:
+    """Copy it back."""
     k = len(b2)
     for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
         W1[:, first:end] = panels.W1[p, :, : end - first]
