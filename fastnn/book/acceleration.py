@@ -13,6 +13,7 @@ runs as it is from there on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -105,9 +106,11 @@ class Networks:
                 return self._as_it_is(net, state, name, arguments, options)
             if not self._ready(net, state):
                 return self._as_it_is(net, state, name, arguments, options)
-            try:
+            # It is for the reader's own method to say what is wrong, and in its own words alone.
+            result = None
+            with suppress(FastnnError):
                 result = self._computed(net, state, name, *arguments)
-            except FastnnError:  # it is for the reader's own method to say what is wrong
+            if result is None:
                 return self._as_it_is(net, state, name, arguments, options)
             if name not in state.compared:
                 return self._first(net, state, name, arguments, result)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
@@ -74,7 +76,8 @@ class BookFinder(MetaPathFinder, Loader):
             own.loader = OwnLoader(own.loader, self._loaded)
             return own
         if provided and chosen != "own":
-            return self._ours(fullname, own)
+            is_package = not self._modules[fullname]
+            return ModuleSpec(fullname, self, origin="fastnn.book", is_package=is_package)
         if own is not None or fullname.partition(".")[0] not in self.packages:
             return own
         raise ModuleNotFoundError(self._missing(fullname, chosen), name=fullname)
@@ -82,15 +85,11 @@ class BookFinder(MetaPathFinder, Loader):
     def _own(self, fullname: str, path: Any) -> ModuleSpec | None:
         """The reader's own file or folder of this name."""
         where = self.places.entries() if path is None else list(path)
+        parent = fullname.rpartition(".")[0]
+        if parent in self._modules and getattr(sys.modules.get(parent), "__loader__", 0) is self:
+            # As for a package without a file, whose folders may come to the path later.
+            where = [os.path.join(entry, parent) for entry in self.places.entries()]  # noqa: PTH118
         return PathFinder.find_spec(fullname, where) if where else None
-
-    def _ours(self, fullname: str, own: ModuleSpec | None) -> ModuleSpec:
-        """fastnn's; a folder of the reader's that has no ``__init__.py`` is searched first."""
-        is_package = not self._modules[fullname]
-        spec = ModuleSpec(fullname, self, origin="fastnn.book", is_package=is_package)
-        if is_package and spec.submodule_search_locations is not None and own is not None:
-            spec.submodule_search_locations.extend(own.submodule_search_locations or ())
-        return spec
 
     def _missing(self, fullname: str, chosen: str) -> str:
         if chosen == "own":

@@ -1,3 +1,7 @@
+import os
+import sys
+
+sys.path.append(os.path.join(os.path.dirname(__file__), ".."))
 import numpy as np
 from common.multi_layer_net import MultiLayerNet
 from common.trainer import Trainer

@@ -1,3 +1,7 @@
+import os
+import sys
+
+sys.path.append(os.pardir)
 import numpy as np
 from common.multi_layer_net_extend import MultiLayerNetExtend
 from common.trainer import Trainer
