@@ -130,12 +130,15 @@ class Network(NumericalNetwork):
                 "a network with a single output has no accuracy: that output is the largest for "
                 "every sample; take network.loss(x, t)"
             )
-        x, t = self._enter_pair(x, t)
-        with self.backend.current(), np.errstate(invalid="ignore"):  # refused, with the reason
-            logits = self._logits(x)
-            if not self.backend.all_finite(logits):
-                self._refuse_outputs()
-            return float(self.backend.to_numpy(self.backend.count_correct(logits, t))) / x.shape[0]
+        correct, samples = 0.0, 0
+        for piece, targets in self._enter_pieces(x, t):
+            with self.backend.current(), np.errstate(invalid="ignore"):  # refused, with the reason
+                logits = self._logits(piece)
+                if not self.backend.all_finite(logits):
+                    self._refuse_outputs()
+                correct += float(self.backend.to_numpy(self.backend.count_correct(logits, targets)))
+            samples += piece.shape[0]
+        return correct / samples
 
     def _refuse_outputs(self) -> None:
         """Raise InputError for outputs that are not finite, with the reason."""
