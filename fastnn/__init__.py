@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         UnknownBackendError,
     )
     from .history import History
-    from .networks import SimpleNet, TwoLayerNet
+    from .networks import SimpleNet, TwoLayerNet, simpleNet
     from .optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
     from .training import train
 
@@ -76,6 +76,7 @@ __all__ = [
     "numerical_gradient_rows",
     "optimizers",
     "plotting",
+    "simpleNet",
     "train",
 ]
 
@@ -90,7 +91,7 @@ _HOMES = {
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "functions": (),
     "history": ("History",),
-    "networks": ("SimpleNet", "TwoLayerNet"),
+    "networks": ("SimpleNet", "TwoLayerNet", "simpleNet"),
     "optimizers": ("AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "SGD"),
     "plotting": (),
     "training": ("train",),

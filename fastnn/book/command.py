@@ -11,6 +11,7 @@ import click
 
 from .. import console
 from ..backends import Backend, get_backend
+from ..notebooks import show_compilation
 from .choices import Choices
 from .modules import book_modules
 from .script import STANDARD_INPUT, run_script
@@ -67,6 +68,8 @@ def command(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; what a script raises is shown by Python, and the exit code is Python's."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        show_compilation()
     script, options = console.run(command, NAME, arguments)
     _check_file(script)
     try:
