@@ -87,6 +87,8 @@ class NumbaBackend(NumpyBackend):
         W2, b2 = W.copy(), b.copy()
         params = {"W1": W, "b1": b, "W2": W2, "b2": b2}
         self.largest(W)
+        for kind in (np.float32, np.float64):
+            self.samples(np.eye(2, SPARSE_SIZE, dtype=kind), dtype)
         every, none = np.ones((2, 3), dtype), np.zeros((2, 3), dtype)
         formulas = "sigmoid", "cross_entropy"
         for t in (np.zeros(2, np.intp), every):
@@ -128,9 +130,12 @@ class NumbaBackend(NumpyBackend):
             return None
         # Of all rows there may be more, and then they are compressed once more.
         indptr, indices, values = self._compress(x, int(1.25 * count * step) + x.shape[1])
-        with np.errstate(over="ignore"):
-            values = values.astype(dtype, copy=False)
-        if values.size and not self.all_finite(values):
+        if values.dtype != dtype:
+            values, found = np.empty(values.size, dtype), values
+            largest = self.kernels.magnitude.convert(found, values) if values.size else 0.0
+        else:
+            largest = self.largest(values) if values.size else 0.0
+        if not math.isfinite(largest):
             return None  # what refuses it says where
         return SparseRows((indptr, indices, values), np.arange(len(x)), x.shape[1])
 
