@@ -130,6 +130,21 @@ def test_an_error_in_what_fastnn_runs_shows_the_readers_code(python, tmp_path):
     assert "ValueError: shapes (2,5) and (3,2)" in ours(err)
 
 
+def test_a_download_that_fails(python, tmp_path):
+    """As the book's own loader does today, where nothing has been downloaded before."""
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mnist.py").write_text(
+        "from urllib.error import HTTPError\n"
+        "def load_mnist():\n    raise HTTPError('http://x', 403, 'Forbidden', None, None)\n"
+    )
+    (tmp_path / "script.py").write_text("from dataset.mnist import load_mnist\nload_mnist()\n")
+    code, _, err = python("-m", "fastnn.book", "script.py")
+    assert code == 1
+    assert err.splitlines()[-2].endswith("HTTP Error 403: Forbidden")
+    assert err.splitlines()[-1].endswith("--ours dataset.mnist takes it in place of yours")
+    assert python("-m", "fastnn.book", "script.py", "--ours", "dataset.mnist").code == 0
+
+
 def test_through_a_symbolic_link_from_anywhere(python, tmp_path):
     place = tmp_path / "real" / "ch04"
     place.mkdir(parents=True)

@@ -14,6 +14,7 @@ from ..backends import Backend, get_backend
 from ..notebooks import show_compilation
 from .choices import Choices
 from .modules import book_modules
+from .reading import to_standard_error
 from .script import STANDARD_INPUT, run_script
 from .tracebacks import without_our_frames
 
@@ -79,7 +80,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         without_our_frames(error)
         sys.excepthook(type(error), error, error.__traceback__)
+        if isinstance(error, OSError) and _raised_in(error, "dataset", "mnist.py"):
+            to_standard_error(
+                f"{NAME}: fastnn has MNIST: --ours dataset.mnist takes it in place of yours"
+            )
         sys.exit(1)
+
+
+def _raised_in(error: BaseException, folder: str, file: str) -> bool:
+    """Whether an error came through a file of this name, which may have gone to look elsewhere."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        path = Path(traceback.tb_frame.f_code.co_filename)
+        if (path.parent.name, path.name) == (folder, file):
+            return True
+        traceback = traceback.tb_next
+    return False
 
 
 def _check_file(script: str) -> None:
