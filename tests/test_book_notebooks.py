@@ -76,6 +76,15 @@ def test_own_files_in_the_current_directory_come_first(session):
         sys.path.remove("")
 
 
+def test_a_network_defined_in_a_cell(session):
+    lines = []
+    book.install(report=lines.append)
+    cell = (FOLDER / "plain" / "two_layer_net.py").read_text() + "\nnet = TwoLayerNet(3, 2, 2)\n"
+    exec(compile(cell, "cell", "exec"), {"__name__": "__main__"})
+    book.uninstall()
+    assert lines[-1].startswith("fastnn.book: TwoLayerNet of __main__ is yours, on numpy")
+
+
 def test_by_default_it_is_said_on_standard_error(session):
     with redirect_stderr(io.StringIO()) as said:
         book.install()

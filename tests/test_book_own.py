@@ -1,5 +1,6 @@
 """A reader's own files come first, and are put on a backend only where that changes nothing."""
 
+import builtins
 import copy
 import sys
 
@@ -298,7 +299,7 @@ def test_layers_run_on_the_backend_until_they_are_looked_at(run):
     assert names["accelerated"]
     assert "ReLU units in layers" in said
     assert_same(names, expected)
-    assert sum("the script looks at its layers" in line for line in lines) == 1
+    assert sum("the script uses its layers" in line for line in lines) == 1
 
 
 def test_parameters_that_layers_do_not_know_of(run):
@@ -417,3 +418,33 @@ def test_a_probe_leaves_no_trace(run):
     names, said, _ = run(script, printing)
     assert names["draws"] == [expected, pytest.approx(0.13436424411240122)]
     assert "computes what" in said
+
+
+# -- a network in the script itself ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", [FUNCTIONS, LAYERS], ids=["functions", "layers"])
+def test_a_network_of_the_script_itself(run, network):
+    script = network + SCRIPT.replace("from two_layer_net import TwoLayerNet", "")
+    before = builtins.__build_class__
+    names, _, lines = run(script, None, backend="numba")
+    expected, _, _ = run(script, None, own=["two_layer_net"])
+    assert_same(names, expected)
+    assert names["accelerated"]
+    assert not expected["accelerated"]
+    (line,) = (line for line in lines if "TwoLayerNet" in line)
+    assert "TwoLayerNet of __main__ is yours, on numba: it computes what fastnn's does" in line
+    assert builtins.__build_class__ is before
+
+
+def test_what_else_a_script_defines(run):
+    script = (
+        "class A: pass\nclass M(type): pass\nclass TwoLayerNet(metaclass=M):\n    x = 1\n"
+        "a, b = A(), TwoLayerNet()\n"
+        "class TwoLayerNet:\n    def __init__(self, n=1): self.n = n\n"
+        "c = [TwoLayerNet(), TwoLayerNet(3)]\n"
+        "class TwoLayerNet(TwoLayerNet): pass\nd = TwoLayerNet(4)\n"
+    )
+    names, _, lines = run(script, None)
+    assert [net.n for net in (*names["c"], names["d"])] == [1, 3, 4]
+    assert sum("as it is: TwoLayerNet(6, 4, 3) raises TypeError" in line for line in lines) == 1

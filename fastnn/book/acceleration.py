@@ -137,7 +137,7 @@ class Networks:
         """An attribute that holds layers: they are brought up to date when somebody looks."""
 
         def get(net: Any) -> Any:
-            self._looked_at(net)
+            self._looked_at(net, name)
             try:
                 return vars(net)[name]
             except KeyError:
@@ -145,7 +145,7 @@ class Networks:
                 raise AttributeError(message, name=name, obj=net) from None
 
         def put(net: Any, value: Any) -> None:
-            self._looked_at(net)
+            self._looked_at(net, name)
             vars(net)[name] = value
 
         def remove(net: Any) -> None:
@@ -267,7 +267,7 @@ class Networks:
         params = vars(net)["params"]
         state.last = replayed, arguments, [params[n].copy() for n in ("b1", "W2", "b2")]
 
-    def _looked_at(self, net: Any) -> None:
+    def _looked_at(self, net: Any, attribute: str) -> None:
         state = self._states.get(net)
         if state is None or state.inside or state.own:
             return
@@ -286,6 +286,7 @@ class Networks:
                 if at in content:
                     content[at] = value
         self.tell(
-            f"a {type(net).__name__} runs as it is from here on: the script looks at its layers"
+            f"a {type(net).__name__} runs as it is from here on: the script uses its "
+            f"{attribute}"
             + ("" if same else ", which hold what the parameters of now make of the last batch")
         )

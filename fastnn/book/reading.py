@@ -10,6 +10,7 @@ from .. import console
 from ..backends import Backend, get_backend
 from .acceleration import accelerate
 from .choices import Choices
+from .definitions import Definitions
 from .finder import NETWORK, BookFinder
 from .modules import book_modules
 from .places import Places
@@ -22,7 +23,7 @@ Report = Callable[[str], None]
 _CLASS = "TwoLayerNet"
 
 
-def book_finder(
+def reading(
     places: Places,
     *,
     backend: str | Backend,
@@ -30,11 +31,12 @@ def book_finder(
     ours: Sequence[str],
     explain: bool,
     report: Report | None,
-) -> BookFinder:
-    """What finds the book's modules for the script or the session in these places."""
+) -> tuple[BookFinder, Definitions]:
+    """What finds the book's modules for the script or the session, and the networks it defines."""
     say = to_standard_error if report is None else report
     backend = get_backend(backend)
     modules = book_modules(backend)
+    choices = Choices(own, ours, modules)
 
     def tell(name: str, what: str, details: list[str]) -> None:
         say(f"fastnn.book: {name} is {what}")
@@ -42,10 +44,23 @@ def book_finder(
             for detail in details:
                 say(f"fastnn.book:     {detail}")
 
-    def adopt(module: ModuleType) -> tuple[str, list[str]]:
-        return _adopt(module, backend, lambda line: say(f"fastnn.book: {line}"))
+    def line(text: str) -> None:
+        say(f"fastnn.book: {text}")
 
-    return BookFinder(modules, places, Choices(own, ours, modules), adopt, tell)
+    def adopt(module: ModuleType) -> tuple[str, list[str]]:
+        cls = vars(module).get(_CLASS)
+        if module.__name__.rpartition(".")[2] != NETWORK or not isinstance(cls, type):
+            return "", []
+        if cls.__module__ != module.__name__:  # imported from elsewhere, and probed there
+            return "", []
+        return _put_on(cls, backend, line)
+
+    def defined(cls: type) -> None:
+        if choices.of(NETWORK) != "own":
+            what, details = _put_on(cls, backend, line)
+            tell(f"{_CLASS} of {cls.__module__}", f"yours, {what}", details)
+
+    return BookFinder(modules, places, choices, adopt, tell), Definitions(_CLASS, defined)
 
 
 def to_standard_error(line: str) -> None:
@@ -54,13 +69,8 @@ def to_standard_error(line: str) -> None:
         console.write(line, error=True)
 
 
-def _adopt(module: ModuleType, backend: Backend, say: Report) -> tuple[str, list[str]]:
-    """Put the network of a reader's module on the backend, if it is the book's; what was done."""
-    cls = vars(module).get(_CLASS)
-    if module.__name__.rpartition(".")[2] != NETWORK or not isinstance(cls, type):
-        return "", []
-    if cls.__module__ != module.__name__:  # imported from elsewhere, and probed there
-        return "", []
+def _put_on(cls: type, backend: Backend, say: Report) -> tuple[str, list[str]]:
+    """Put a reader's network on the backend, if it is the book's; what was done, and details."""
     found = probe(cls)
     if not found.activation:
         return f"as it is: {console.one_line(found.reason)}", found.details

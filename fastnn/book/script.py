@@ -15,7 +15,7 @@ from ..backends import Backend
 from ..backends.processor import limited_to_one_thread
 from .finder import BookFinder
 from .places import Places, current_directory
-from .reading import Report, book_finder
+from .reading import Report, reading
 
 #: The variable that tells Matplotlib its backend, and ours for where there is no display.
 _MPLBACKEND = "MPLBACKEND"
@@ -68,12 +68,17 @@ def run_script(
         If `own` and `ours` name the same module, or `ours` one that there is not.
     """
     code, file, folder = _read(os.fspath(script))
-    finder = book_finder(
+    finder, definitions = reading(
         Places(folder), backend=backend, own=own, ours=ours, explain=explain, report=report
     )
     main = _main_module(file)
-    with _prepared(finder, folder, [os.fspath(script), *arguments], main), limited_to_one_thread():
-        exec(code, vars(main))
+    definitions.start()
+    try:
+        argv = [os.fspath(script), *arguments]
+        with _prepared(finder, folder, argv, main), limited_to_one_thread():
+            exec(code, vars(main))
+    finally:
+        definitions.stop()
     return vars(main)
 
 

@@ -9,13 +9,14 @@ from types import ModuleType
 from typing import Any
 
 from ..backends import Backend
+from .definitions import Definitions
 from .finder import BookFinder
 from .places import Places
-from .reading import Report, book_finder
+from .reading import Report, reading
 from .script import forget
 
 #: What is installed in this process, and the modules that it has taken the place of.
-_installed: tuple[BookFinder, dict[str, ModuleType]] | None = None
+_installed: tuple[BookFinder, Definitions, dict[str, ModuleType]] | None = None
 
 
 def install(
@@ -46,7 +47,7 @@ def install(
     >>> uninstall()
     """
     global _installed
-    finder = book_finder(
+    finder, definitions = reading(
         Places(None), backend=backend, own=own, ours=ours, explain=explain, report=report
     )
     uninstall()
@@ -57,7 +58,8 @@ def install(
     }
     forget(finder.packages)
     sys.meta_path.insert(0, finder)
-    _installed = finder, before
+    definitions.start()
+    _installed = finder, definitions, before
 
 
 def uninstall() -> None:
@@ -65,7 +67,8 @@ def uninstall() -> None:
     global _installed
     if _installed is None:
         return
-    (finder, before), _installed = _installed, None
+    (finder, definitions, before), _installed = _installed, None
+    definitions.stop()
     with suppress(ValueError):
         sys.meta_path.remove(finder)
     forget(finder.packages)
