@@ -227,6 +227,17 @@ def test_unusual_arguments_are_the_readers_own_affair(run, x, t):
             np.testing.assert_allclose(found, value, rtol=1e-9)
 
 
+def test_very_many_samples(run):
+    """Of the first call, too, of which only some are computed both ways."""
+    for network in (FUNCTIONS, LAYERS):
+        script = SCRIPT.replace("(20, 9)", "(2500, 9)").replace("size=20", "size=2500")
+        script = script.replace("net.numerical_gradient(x, t)", "net.gradient(-x, t)")
+        script += "results += [len(net.lastLayer.y)] if hasattr(net, 'lastLayer') else []\n"
+        names, _, _ = run(script, network, backend="numba")
+        expected, _, _ = run(script, network, own=["two_layer_net"])
+        assert_same(names, expected)
+
+
 def test_networks_can_be_copied_and_kept_apart(run):
     script = SCRIPT + (
         "import copy, pickle, gc, weakref\n"

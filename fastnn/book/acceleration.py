@@ -26,6 +26,9 @@ from ..networks import TwoLayerNet
 from .probe import METHODS, TOLERANCE, Findings, logits, relative_difference
 from .structure import holders, plain_values
 
+#: How many samples the first results are compared for at most.
+COMPARED = 1000
+
 #: What says something to the reader, in one line.
 Tell = Callable[[str], None]
 
@@ -207,22 +210,27 @@ class Networks:
     def _first(
         self, net: Any, state: _State, name: str, arguments: tuple[Any, ...], result: Any
     ) -> Any:
-        """Compare the first result of a method with the reader's; that of `loss` for the slow one.
+        """Compare the first result of a method with the reader's; of very many samples, some.
 
-        The numerical gradient is what the loss makes it.
+        Of the numerical gradient, which is what the loss makes it, that is compared.
         """
         judged = "loss" if name == "numerical_gradient" else name
-        ours = self._computed(net, state, judged, *arguments) if name != judged else result
-        theirs = self._as_it_is(net, state, judged, arguments, {})
+        whole = judged == name and len(arguments[0]) <= COMPARED
+        some = arguments if whole else tuple(a[:COMPARED] for a in arguments)
+        ours = result if whole else self._computed(net, state, judged, *some)
+        theirs = self._as_it_is(net, state, judged, some, {})
         if (difference := relative_difference(theirs, ours)) > TOLERANCE:
             state.own = True
             self.tell(
                 f"a {type(net).__name__} runs as it is: its {judged} differs from that of the "
                 f"network that was probed by {difference:.1e}"
             )
-            return theirs if name == judged else self._as_it_is(net, state, name, arguments, {})
+            return theirs if whole else self._as_it_is(net, state, name, arguments, {})
         state.compared.add(name)
-        return result if name != judged else theirs
+        if whole:
+            return theirs
+        self._note(net, state, name, arguments, result)
+        return result
 
     # -- computing ---------------------------------------------------------------------------------
 
