@@ -132,6 +132,7 @@ def train(
     if learning_rate is not None:
         learning_rate = _learning_rate(learning_rate, network.dtype)
     optimizer, learning_rate = chosen(optimizer, learning_rate)
+    learning_rate = _learning_rate(learning_rate, network.dtype)  # also an optimizer's own
     choice(gradient, "gradient", GRADIENTS)
     rng = generator(rng)
     data = network.dataset(x_train, t_train, "train")

@@ -253,8 +253,8 @@ def unrecorded(monkeypatch):
 
 def test_a_network_that_states_no_step_is_not_recorded(backend, monkeypatch):
     class Waiting(fastnn.TwoLayerNet):
-        def descend(self, x, t, learning_rate, out):
-            value = super().descend(x, t, learning_rate, out)
+        def descend(self, x, t, optimizer, out):
+            value = super().descend(x, t, optimizer, out)
             return self.backend.asarray(float(value))  # which waits, and so cannot be recorded
 
     x, t = problem(7, 60, 3)
@@ -317,17 +317,18 @@ def test_losses_may_lie_apart(backend):
 def test_a_recording_keeps_what_it_works_on(cupy_on_the_cpu):
     x, t = problem(7, 60, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
-    run = runner(net, net.dataset(x, t), gradient="backprop", batch_size=10, learning_rate=0.1)
+    options = {"gradient": "backprop", "batch_size": 10, "optimizer": fastnn.SGD()}
+    run, rates = runner(net, net.dataset(x, t), **options), np.full(1, 0.1)
     rows, losses = (
         cupy_on_the_cpu.asarray(np.zeros((1, 10), np.int64)),
         cupy_on_the_cpu.empty(1, "float64"),
     )
-    run(rows, losses)
+    run(rows, losses, rates)
     W1 = weakref.ref(net.params["W1"])
     net.params["W1"] = net.params["W1"].copy()
     gc.collect()
     assert W1() is not None
-    run(rows, losses)
+    run(rows, losses, rates)
     del run
     gc.collect()
     assert W1() is None
@@ -351,8 +352,10 @@ def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):
     )
     x, t = problem(7, 60, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
-    run = runner(net, net.dataset(x, t), gradient="backprop", batch_size=10, learning_rate=0.1)
-    run(cupy_on_the_cpu.asarray(np.zeros((33, 10), np.int64)), cupy_on_the_cpu.empty(33, "float64"))
+    options = {"gradient": "backprop", "batch_size": 10, "optimizer": fastnn.SGD()}
+    run = runner(net, net.dataset(x, t), **options)
+    rows = cupy_on_the_cpu.asarray(np.zeros((33, 10), np.int64))
+    run(rows, cupy_on_the_cpu.empty(33, "float64"), np.full(33, 0.1))
     assert any(p.kept for p in pools)
     del run
     gc.collect()
