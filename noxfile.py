@@ -50,6 +50,13 @@ for later in ("3.12", "3.13"):
 
 
 @nox.session
+def notebooks(session: nox.Session) -> None:
+    """Run the book's notebooks in Jupyter's kernel."""
+    session.install("-e", ".", *dependency_group("test"), *dependency_group("notebook"))
+    session.run("python", "-m", "pytest", "tests/test_book_notebooks.py", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Try what nobody would, for 20 minutes or as many as are given: nox -s fuzz -- 60."""
     session.install("-e", ".", *dependency_group("test"))

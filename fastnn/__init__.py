@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .files import load
     from .history import History
     from .interrupts import InterruptWarning
-    from .networks import SimpleNet, TwoLayerNet
+    from .networks import SimpleNet, TwoLayerNet, simpleNet
     from .optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
     from .resumption import resume
     from .training import train
@@ -89,6 +89,7 @@ __all__ = [
     "plotting",
     "resume",
     "schedules",
+    "simpleNet",
     "train",
 ]
 
@@ -107,7 +108,7 @@ _HOMES = {
     "functions": (),
     "history": ("History",),
     "interrupts": ("InterruptWarning",),
-    "networks": ("SimpleNet", "TwoLayerNet"),
+    "networks": ("SimpleNet", "TwoLayerNet", "simpleNet"),
     "optimizers": ("AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "SGD"),
     "plotting": (),
     "resumption": ("resume",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +14,7 @@ from .backends.datasets import WeightedTargets
 from .backends.steps import Update
 from .errors import InputError
 from .functions import LOSSES, OF_PROBABILITIES
+from .notebooks import table
 from .numerical_network import NumericalNetwork
 from .optimizers.choosing import plain_rate
 from .validation import Array, check_finite, check_weights, choice
@@ -30,7 +32,7 @@ _NO_PART_OF_A_STEP = frozenset(
     """
     __init__ __doc__ __module__ __annotations__ __dict__ __weakref__ __static_attributes__
     __firstlineno__ __getstate__ __setstate__ predict loss accuracy gradient numerical_gradient
-    count_correct dataset to size sizes save
+    count_correct dataset to size sizes save __repr__ _repr_html_
     """.split()  # noqa: SIM905
 )
 
@@ -59,6 +61,23 @@ class Network(NumericalNetwork):
                 "loss='mean_squared_error' for a regression"
             )
         super().__init__(shapes, backend, dtype)
+
+    def __repr__(self) -> str:
+        sizes = [self._features, *(shape[-1] for shape in self._shapes.values() if len(shape) > 1)]
+        formulas = [getattr(self, "activation", None), self.loss_name, self.dtype.name]
+        return (
+            f"<{type(self).__name__} {'-'.join(map(str, sizes))}: "
+            f"{', '.join(filter(None, formulas))}, {self.size:,} parameters on "
+            f"{self.backend.name}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The parameters as a table, for notebooks."""
+        rows = [
+            (name, " × ".join(map(str, shape)), f"{math.prod(shape):,}")
+            for name, shape in self._shapes.items()
+        ]
+        return table(repr(self)[1:-1], ("parameter", "shape", "entries"), rows)
 
     # -- formulas that each network gives ----------------------------------------------------------
 
@@ -133,12 +152,15 @@ class Network(NumericalNetwork):
                 "a network with a single output has no accuracy: that output is the largest for "
                 "every sample; take network.loss(x, t)"
             )
-        x, t = self._enter_pair(x, t)
-        with self.backend.current(), np.errstate(invalid="ignore"):  # refused, with the reason
-            logits = self._logits(x)
-            if not self.backend.all_finite(logits):
-                self._refuse_outputs()
-            return float(self.backend.to_numpy(self.backend.count_correct(logits, t))) / x.shape[0]
+        correct, samples = 0.0, 0
+        for piece, targets in self._enter_pieces(x, t):
+            with self.backend.current(), np.errstate(invalid="ignore"):  # refused, with the reason
+                logits = self._logits(piece)
+                if not self.backend.all_finite(logits):
+                    self._refuse_outputs()
+                correct += float(self.backend.to_numpy(self.backend.count_correct(logits, targets)))
+            samples += piece.shape[0]
+        return correct / samples
 
     def _refuse_outputs(self) -> None:
         """Raise InputError for outputs that are not finite, with the reason."""

@@ -6,7 +6,7 @@ Behind the doors nothing is converted or copied between devices any more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -113,15 +113,19 @@ class Doors:
 
     # -- what enters -------------------------------------------------------------------------------
 
-    def _enter(self, x: Any, name: str = "x") -> tuple[Array, bool]:
-        """Samples as a checked 2-D array of the backend and dtype, and whether it was just one."""
+    def _enter(self, x: Any, name: str = "x", *, one_call: bool = True) -> tuple[Array, bool]:
+        """Samples as a checked 2-D array of the backend and dtype, and whether it was just one.
+
+        For `one_call` they may be what the backend's operations take in place of an array.
+        """
         self._check_params()
         if is_sparse(x):
             return self._enter_sparse(x, name)
         with self.backend.current():
             x = self.backend.asarray(x, name=name)
             checked = check_samples(x, self._features, name, xp=self.backend.xp)
-            return self._convert(checked, name), x.ndim == 1
+            samples = self.backend.samples(checked, self.dtype) if one_call else None
+            return self._convert(checked, name) if samples is None else samples, x.ndim == 1
 
     def _enter_sparse(self, x: Any, name: str) -> tuple[Any, bool]:
         with self.backend.current():
@@ -151,25 +155,54 @@ class Doors:
         self, x: Any, t: Any, name: str = "", *, allow_single: bool = True
     ) -> tuple[Array, Array]:
         x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
-        x, single = self._enter(x, x_name)
+        x, single = self._enter(x, x_name, one_call=allow_single)
         with self.backend.current():
-            xp = self.backend.xp
-            given = t
-            t = check_targets(
-                self.backend.asarray(given, name=t_name),
-                x.shape[0],
-                self._outputs,
-                t_name,
-                single=single and allow_single,
-                values=not self._of_probabilities,
-                xp=xp,
-            )
-            if t.ndim == 1:
-                return x, t
-            rows = self._convert(t, t_name)
-            if self._of_probabilities:
-                check_sums(rows, given, t_name, xp=xp)
-            return x, rows
+            return x, self._enter_targets(t, x.shape[0], t_name, single=single and allow_single)
+
+    def _enter_targets(self, given: Any, samples: int, name: str, *, single: bool) -> Array:
+        """Targets of so many samples: checked labels, or rows of the dtype."""
+        xp = self.backend.xp
+        t = check_targets(
+            self.backend.asarray(given, name=name),
+            samples,
+            self._outputs,
+            name,
+            single=single,
+            values=not self._of_probabilities,
+            xp=xp,
+        )
+        if t.ndim == 1:
+            return t
+        rows = self._convert(t, name)
+        if self._of_probabilities:
+            check_sums(rows, given, name, xp=xp)
+        return rows
+
+    def _enter_pieces(self, x: Any, t: Any) -> Iterator[tuple[Array, Array]]:
+        """What :meth:`_enter_pair` gives, in pieces if the backend has many samples better so."""
+        size = self.backend.rows_at_a_time
+        if size is None or type(x) is not np.ndarray or x.ndim != 2 or len(x) <= size:
+            yield self._enter_pair(x, t)
+            return
+        self._check_params()
+        with self.backend.current():
+            given = self.backend.asarray(x, name="x")
+            whole = check_samples(given, self._features, "x", xp=self.backend.xp)
+            t = self._enter_targets(t, len(whole), "t", single=False)
+        for start in range(0, len(whole), size):
+            with self.backend.current():
+                piece = self._enter_piece(whole[start : start + size], whole)
+            yield piece, t[start : start + size]
+
+    def _enter_piece(self, piece: Array, whole: Array) -> Array:
+        samples = self.backend.samples(piece, self.dtype)
+        if samples is not None:
+            return samples
+        try:
+            return self._convert(piece, "x")
+        except InputError:
+            self._convert(whole, "x")  # the message shall say which of all samples it is
+            raise
 
     @property
     def _of_probabilities(self) -> bool:
@@ -200,6 +233,8 @@ class Doors:
                 f"params has the entries {shown(list(self.params))}; "
                 f"a {type(self).__name__} has {list(self._shapes)}"
             )
+        if self._are_plain(self.params):
+            return
         self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
         for name, shape in self._shapes.items():
             parameter = self.params[name]
@@ -221,6 +256,22 @@ class Doors:
                 raise InputError(
                     f"params[{name!r}] is read-only; assign a copy: params[{name!r}].copy()"
                 )
+
+    def _are_plain(self, params: dict[str, Array]) -> bool:
+        """Whether these are arrays of NumPy, just as they have to be; others are looked at closely.
+
+        Every call of a network begins with this.
+        """
+        if self.backend.array_type is not np.ndarray:
+            return False
+        dtype = self.dtype
+        for name, shape in self._shapes.items():
+            p = params[name]
+            if type(p) is not np.ndarray or p.dtype != dtype or p.shape != shape:
+                return False
+            if not p.flags.writeable:
+                return False
+        return True
 
     def _check_separate(self) -> None:
         """Raise InputError if a step on one parameter would change another."""

@@ -225,6 +225,10 @@ class TwoLayerNet(Network):
         return {name: self.backend.empty(shape, self.dtype) for name, shape in shapes.items()}
 
 
+#: As the book writes it.
+simpleNet = SimpleNet  # noqa: N816
+
+
 def _standard_deviation(value: Any, dtype: np.dtype) -> float:
     """The standard deviation of the initial weights, refused where they might not be finite."""
     scale = real_number(value, "weight_init_std", minimum=0)

@@ -18,7 +18,7 @@ from fastnn.backends.base import Backend
 from fastnn.backends.cupy.backend import CupyBackend
 
 # Scripts of the book's kind, a package that a test installs, and what only imports where NVRTC is.
-collect_ignore = ["book_scripts", "plugin", "nvrtc.py"]
+collect_ignore = ["book_scripts", "book_notebooks", "plugin", "nvrtc.py"]
 
 settings.register_profile("fastnn", deadline=None, max_examples=40)
 settings.register_profile(

@@ -20,7 +20,7 @@ What comes before operations, devices and the doors for arrays, is in
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,19 @@ from .steps import Runner, TrainingStep
 
 class Backend(Machine):
     """The contract, and the reference implementation over ``self.xp``."""
+
+    #: How many samples a network hands to the operations at a time where it has very many and needs
+    #: no more of them than a count; None for all.
+    rows_at_a_time: ClassVar[int | None] = None
+
+    def samples(self, x: Array, dtype: np.dtype) -> Any:
+        """Samples for the few operations of one call, in a form that these are faster on, or None.
+
+        `x` is a C-contiguous 2-D array of any real dtype, whose values nobody has looked at; what
+        is returned holds the same, finite and of `dtype`. None means that there is no such form,
+        or that it is not worth its time.
+        """
+        return None
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Keep checked samples and targets, arrays of this backend, so that batches come fast."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -50,6 +51,23 @@ def threads_that_pay(multiplications: int) -> AbstractContextManager[Turn]:
 def blas_threads(count: int) -> AbstractContextManager[Turn]:
     """Give the BLAS so many threads until the context is left."""
     return Turn(count)
+
+
+#: The variables by which somebody says how many threads the BLAS shall have.
+_SAID = "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"
+
+
+@contextmanager
+def limited_to_one_thread() -> Iterator[None]:
+    """One BLAS thread for code that is not ours, unless the environment says how many.
+
+    It is no turn: such code may start threads that train, and wait for them.
+    """
+    if any(os.environ.get(name) for name in _SAID):
+        yield
+        return
+    with blas().limit(limits=1):
+        yield
 
 
 #: What was measured of products of so many bits on so many threads.

@@ -1,6 +1,9 @@
 """``python -m fastnn.book`` runs a script of the book's."""
 
-from .command import main
-
 if __name__ == "__main__":
-    main()
+    try:
+        from .command import main
+
+        main()
+    except KeyboardInterrupt:  # while all that is loaded
+        raise SystemExit(130) from None

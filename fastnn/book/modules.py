@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import functions
+from .. import functions, optimizers
 from ..backends import Backend
-from ..data import load_mnist
-from ..differentiation import numerical_gradient, numerical_gradient_rows
-from ..networks import TwoLayerNet
+from ..data import load_mnist as _load_mnist
+from ..differentiation import numerical_diff, numerical_gradient, numerical_gradient_rows
+from ..networks import SimpleNet, TwoLayerNet
 from ..validation import Array
 from .layers import Affine, Relu, Sigmoid, SoftmaxWithLoss, softmax_loss
+from .regularization import BatchNormalization, Dropout
+from .util import shuffle_dataset, smooth_curve
 
 #: What ``from common.functions import *`` takes from :mod:`fastnn.functions`.
 _NAMES = (
@@ -35,7 +37,15 @@ _FUNCTIONS = {
     **{name: getattr(functions, name) for name in _NAMES},
 }
 
-_LAYERS = {"Affine": Affine, "Relu": Relu, "Sigmoid": Sigmoid, "SoftmaxWithLoss": SoftmaxWithLoss}
+_LAYERS = {
+    layer.__name__: layer
+    for layer in (Affine, Relu, Sigmoid, SoftmaxWithLoss, BatchNormalization, Dropout)
+}
+
+_OPTIMIZERS = {
+    name: getattr(optimizers, name)
+    for name in ("SGD", "Momentum", "Nesterov", "AdaGrad", "RMSprop", "Adam")
+}
 
 
 def book_modules(backend: Backend) -> dict[str, dict[str, Any]]:
@@ -43,19 +53,56 @@ def book_modules(backend: Backend) -> dict[str, dict[str, Any]]:
 
     A package holds nothing itself.
     """
+    simple_net = {"np": np, "simpleNet": _simple_net(backend)}
     return {
         "common": {},
         "common.functions": _FUNCTIONS,
         "common.gradient": {
             "np": np,
+            "numerical_diff": numerical_diff,
             "numerical_gradient": numerical_gradient,
             "numerical_gradient_2d": _numerical_gradient_2d,
         },
         "common.layers": _FUNCTIONS | _LAYERS,
+        "common.optimizer": {"np": np, **_OPTIMIZERS},
+        "common.util": {
+            "np": np,
+            "smooth_curve": smooth_curve,
+            "shuffle_dataset": shuffle_dataset,
+        },
         "dataset": {},
         "dataset.mnist": {"np": np, "load_mnist": load_mnist},
-        "two_layer_net": {"TwoLayerNet": _two_layer_net(backend)},
+        "gradient_simplenet": simple_net,
+        "simple_net": simple_net,
+        "two_layer_net": {"np": np, "TwoLayerNet": _two_layer_net(backend), **simple_net},
     }
+
+
+def load_mnist(
+    normalize: bool = True,
+    flatten: bool = True,
+    one_hot_label: bool = False,
+    *,
+    one_hot: bool | None = None,
+) -> Any:
+    """MNIST as :func:`fastnn.load_mnist` gives it; some notes write `one_hot`."""
+    return _load_mnist(normalize, flatten, one_hot_label if one_hot is None else one_hot)
+
+
+def _simple_net(backend: Backend) -> type[SimpleNet]:
+    class BookSimpleNet(SimpleNet):
+        """fastnn's network behind the book's constructor, with weights of the global state."""
+
+        def __init__(self) -> None:
+            super().__init__(backend=backend)
+            self.W = backend.asarray(np.random.randn(*self.W.shape))  # noqa: NPY002
+
+        def predict(self, x: Any) -> Array:
+            """The logits, always as a NumPy array."""
+            return backend.to_numpy(super().predict(x))
+
+    BookSimpleNet.__name__ = BookSimpleNet.__qualname__ = "simpleNet"
+    return BookSimpleNet
 
 
 def _two_layer_net(backend: Backend) -> type[TwoLayerNet]:

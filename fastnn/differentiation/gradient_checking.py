@@ -10,6 +10,7 @@ import numpy as np
 from ..base_network import Network
 from ..errors import DtypeError
 from ..functions import LOG_GUARD, one_hot
+from ..notebooks import table
 from ..numerical_network import INCREMENTAL_STEP
 from ..validation import Array, choice, generator, real_number, shown, targets_of_any_sum
 
@@ -74,8 +75,24 @@ class GradientReport(NamedTuple):
         """Whether every parameter passed."""
         return all(check.passed for check in self.parameters.values())
 
-    def __str__(self) -> str:
-        rows = [
+    def __repr__(self) -> str:
+        worst = max((c.relative_error for c in self.parameters.values()), default=0.0)
+        return (
+            f"<GradientReport: {self._verdict}, method {self.method}, "
+            f"largest relative error {worst:.2g}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The table, for notebooks."""
+        head, *rows = self._rows()
+        return table(self._summary(), head, rows)
+
+    @property
+    def _verdict(self) -> str:
+        return "pass" if self.passed else "FAIL"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [
             ("parameter", "max difference", "mean difference", "relative error", "worst at", "")
         ]
         for name, check in self.parameters.items():
@@ -90,17 +107,22 @@ class GradientReport(NamedTuple):
                     "pass" if check.passed else "FAIL",
                 )
             )
+        return rows
+
+    def _summary(self) -> str:
+        return (
+            f"{self._verdict}: method {self.method}, h = {self.h:.2g}, relative error allowed "
+            f"{self.tolerance:.2g}, difference explained by rounding {self.noise:.2g}"
+        )
+
+    def __str__(self) -> str:
+        rows = self._rows()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
             for row in rows
         ]
-        verdict = "pass" if self.passed else "FAIL"
-        lines.append(
-            f"{verdict}: method {self.method}, h = {self.h:.2g}, relative error allowed "
-            f"{self.tolerance:.2g}, difference explained by rounding {self.noise:.2g}"
-        )
-        return "\n".join(lines)
+        return "\n".join([*lines, self._summary()])
 
 
 def gradient_check(

@@ -17,6 +17,8 @@ LARGEST_SEARCH: Any = 10_000
 
 def check_separate(parameters: dict[str, Array]) -> None:
     """Raise InputError if two parameters, or two elements of one, lie in the same memory."""
+    if _each_its_own(parameters):
+        return
     places = {name: _place(p) for name, p in parameters.items()}
     for (one, p), (other, q) in combinations(parameters.items(), 2):
         if p is q or _share(places[one], places[other]):
@@ -30,6 +32,16 @@ def check_separate(parameters: dict[str, Array]) -> None:
                 f"the elements of params[{name!r}] share memory, so that a step on one of them "
                 "changes others; assign a copy"
             )
+
+
+def _each_its_own(parameters: dict[str, Array]) -> bool:
+    """Whether they are arrays of NumPy that each have memory of their own, as most are."""
+    owners = set()
+    for p in parameters.values():
+        if type(p) is not np.ndarray or not p.flags.owndata or not p.flags.c_contiguous:
+            return False
+        owners.add(id(p))
+    return len(owners) == len(parameters)
 
 
 def _place(a: Array) -> np.ndarray | None:

@@ -34,6 +34,8 @@ from .support import (
     PERTURBATION_GRAIN,
     SPARSE_DENSITY,
     SPARSE_GRAIN,
+    SPARSE_ROWS,
+    SPARSE_SIZE,
     SUPPORT,
     cut,
     multiplications,
@@ -52,6 +54,8 @@ class NumbaBackend(NumpyBackend):
     """
 
     name = "numba"
+    #: What is compressed stays in the cache until it is read.
+    rows_at_a_time = 1000
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(threads)
@@ -83,6 +87,8 @@ class NumbaBackend(NumpyBackend):
         W2, b2 = W.copy(), b.copy()
         params = {"W1": W, "b1": b, "W2": W2, "b2": b2}
         self.largest(W)
+        for kind in (np.float32, np.float64):
+            self.samples(np.eye(2, SPARSE_SIZE, dtype=kind), dtype)
         every, none = np.ones((2, 3), dtype), np.zeros((2, 3), dtype)
         formulas = "sigmoid", "cross_entropy"
         for t in (np.zeros(2, np.intp), every):
@@ -113,6 +119,25 @@ class NumbaBackend(NumpyBackend):
 
     def sparse_samples(self, a: Any, dtype: Any, *, name: str = "x") -> SparseRows:
         return sparse_rows(a, dtype, name)
+
+    def samples(self, x: Array, dtype: np.dtype) -> SparseRows | None:
+        """Compressed, if they are worth it and most of some rows that are looked at are zeros."""
+        if x.size < SPARSE_SIZE or x.dtype not in (np.float32, np.float64):
+            return None
+        step = -(-len(x) // SPARSE_ROWS)
+        count = self.kernels.compression.count_nonzero(x, step)
+        if count > SPARSE_DENSITY * -(-len(x) // step) * x.shape[1]:
+            return None
+        # Of all rows there may be more, and then they are compressed once more.
+        indptr, indices, values = self._compress(x, int(1.25 * count * step) + x.shape[1])
+        if values.dtype != dtype:
+            values, found = np.empty(values.size, dtype), values
+            largest = self.kernels.magnitude.convert(found, values) if values.size else 0.0
+        else:
+            largest = self.largest(values) if values.size else 0.0
+        if not math.isfinite(largest):
+            return None  # what refuses it says where
+        return SparseRows((indptr, indices, values), np.arange(len(x)), x.shape[1])
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""

@@ -14,6 +14,10 @@ from .samples import SparseDataset, SparseRows
 #: unknown when data enter.
 SPARSE_DENSITY = 0.25
 
+#: From how many values on samples are compressed for a single call, and how many of their rows are
+#: looked at for that.
+SPARSE_SIZE, SPARSE_ROWS = 10_000, 8
+
 #: The bytes of the widest vector of the kernels, and of a line of the cache.
 LINE = 64
 

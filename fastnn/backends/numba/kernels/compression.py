@@ -39,6 +39,16 @@ def compress(x: Any, indptr: Any, indices: Any, values: Any) -> bool:
     return True
 
 
+@kernel
+def count_nonzero(x: Any, step: int) -> int:
+    """How many values of every step-th row of a 2-D array are not zero."""
+    count = 0
+    for n in range(0, x.shape[0], step):
+        for i in range(x.shape[1]):
+            count += x[n, i] != 0
+    return count
+
+
 @inner
 def prefetch_row(samples: Any, rows: Any, n: int) -> None:
     """Ask for the values of row number n to come: rows are drawn at random from all of memory."""

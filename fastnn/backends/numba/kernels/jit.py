@@ -24,6 +24,7 @@ from numba.core.serialize import dumps
 from numba.extending import overload
 
 from ....errors import HostMemoryError
+from ....notebooks import in_notebook, show_compilation
 from ..cache import digest, discard_outdated, open_to_others
 
 _log = logging.getLogger("fastnn.compilation")
@@ -179,3 +180,5 @@ class _CompilationListener(event.Listener):
 
 
 event.register("numba:compile", _CompilationListener())
+if in_notebook():
+    show_compilation()

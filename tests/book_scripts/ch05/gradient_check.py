@@ -9,6 +9,7 @@ from two_layer_net import TwoLayerNet
 x_batch = x_train[:3].reshape(-1, 28, 28)[:, 12:16, 12:16].reshape(3, -1)
 t_batch = t_train[:3]
 
+np.random.seed(1)
 network = TwoLayerNet(input_size=16, hidden_size=5, output_size=10)
 grad_numerical = network.numerical_gradient(x_batch, t_batch)
 grad_backprop = network.gradient(x_batch, t_batch)
