@@ -195,6 +195,28 @@ def test_an_argument_of_its_own_that_changes_the_loss(run):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        "TwoLayerNet.predict = lambda self, x: np.full((len(x), 4), 0.3)",
+        "net.predict = lambda x: np.full((len(x), 4), 0.3)",
+        "net.decay = 2",
+        "net.params = {k: 2 * p for k, p in net.params.items()}",
+    ],
+)
+def test_what_a_script_changes_between_calls_counts(run, change):
+    start = "        self.params = {"
+    decaying = FUNCTIONS.replace(start, f"        self.decay = 0\n{start}")
+    decaying = decaying.replace("self.predict(x), t)\n", "self.predict(x), t) + self.decay * 3\n")
+    before = f"net.loss(x, t); net.loss(x, t)\n{change}\nresults = []"
+    script = SCRIPT.replace("results = []", before)
+    script = script.replace('"fastnn" in TwoLayerNet.loss.__code__.co_filename', "None")
+    names, said, _ = run(script, decaying)
+    expected, _, _ = run(script, decaying, own=["two_layer_net"])
+    assert "it computes what" in said
+    assert_same(names, expected)
+
+
+@pytest.mark.parametrize(
     ("x", "t"),
     [
         ("x[0]", "t[:1]"),
