@@ -333,7 +333,8 @@ def test_the_modules_that_the_readme_names_are_there(python):
 def test_the_public_names_are_there():
     for name in fastnn.__all__:
         assert getattr(fastnn, name) is not None
-    assert sorted(fastnn.__all__) == fastnn.__all__
+    constants_first = sorted(fastnn.__all__, key=lambda name: (not name.isupper(), name))
+    assert constants_first == fastnn.__all__
 
 
 # -- plug-ins --------------------------------------------------------------------------------------
