@@ -323,3 +323,42 @@ assert "numba" in sys.modules
 """
     done = python("-c", code)
     assert done.code == 0, done.err
+
+
+def test_functions_of_a_factory_have_names_of_their_own():
+    # Or kernels that processes have compiled in another order share one of them when loaded.
+    from fastnn.backends.numba.kernels import products
+
+    for factory in (products._product, products._transposed_product):
+        names = {factory(width).py_func.__qualname__ for width in (8, 16, 32)}
+        assert len(names) == 3
+    wide = products._by_width(products._product), products._by_width(products._transposed_product)
+    assert len({function.py_func.__qualname__ for function in wide}) == 2
+
+
+ONE_OR_TWO = """
+import sys
+import numpy as np
+import fastnn
+rng = np.random.default_rng(0)
+x = rng.random((60, 20)) * (rng.random((60, 20)) < 0.3)
+for optimizer in sys.argv[1:]:
+    net = fastnn.TwoLayerNet(20, 9, 4, 0.5, backend="numba", rng=0)
+    history = fastnn.train(
+        net, x, rng.integers(4, size=60), iterations=40, batch_size=7, optimizer=optimizer, rng=1
+    )
+    net = fastnn.TwoLayerNet(20, 9, 4, 0.5, backend="numpy", rng=0)
+print(history.loss.tolist())
+"""
+
+
+def test_kernels_of_several_processes_do_not_share_their_functions(python, tmp_path, monkeypatch):
+    """One compiles a kernel, the next another and loads the first, and each is right."""
+    alone = []
+    for number, lines in enumerate([["nesterov"], ["adam", "nesterov"]]):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / f"alone {number}"))
+        alone.append(python("-c", ONE_OR_TWO, *lines))
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "shared"))
+        shared = python("-c", ONE_OR_TWO, *lines)
+        assert (shared.code, alone[-1].code) == (0, 0), shared.err
+        assert shared.out == alone[-1].out

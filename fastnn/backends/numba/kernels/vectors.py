@@ -28,7 +28,7 @@ from numba.core.errors import TypingError
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
-from .jit import overloads
+from .jit import named, overloads
 
 #: The width in bytes of the widest registers there are, those of AVX-512.
 WIDE = 64
@@ -229,11 +229,11 @@ def _arithmetic(function: Any, instruction: str) -> None:
     @overloads(function)
     def implement(a, b):  # type: ignore[no-untyped-def]  # to Numba the lambdas have the same: none
         if isinstance(a, Vector) and a == b:
-            return lambda a, b: of_vectors(a, b)
+            return named(lambda a, b: of_vectors(a, b), instruction)
         if isinstance(a, Vector) and a.dtype == b:
-            return lambda a, b: of_vectors(a, repeated(b, a))
+            return named(lambda a, b: of_vectors(a, repeated(b, a)), instruction)
         if isinstance(b, Vector) and b.dtype == a:
-            return lambda a, b: of_vectors(repeated(a, b), b)
+            return named(lambda a, b: of_vectors(repeated(a, b), b), instruction)
         return None
 
 
