@@ -12,7 +12,14 @@ from .backends.base import Dataset
 from .base_network import Network
 from .errors import DivergenceError, InputError
 from .history import History
-from .validation import Array, is_sparse, targets_of_any_sum
+from .validation import (
+    Array,
+    array_namespace,
+    check_weights,
+    is_sparse,
+    real_array,
+    targets_of_any_sum,
+)
 
 #: How many samples are classified at a time when the accuracy is evaluated: bounds the memory of
 #: the hidden layer.
@@ -170,6 +177,10 @@ def split(
             f"validation={fraction:g} of {samples} sample leaves none to train on; "
             "give validation=(x, t)"
         )
+    for name, value in options.items():
+        options[name] = weights = real_array(value, name)
+        check_weights(weights, samples, name, xp=array_namespace(weights))
+        options[name] = np.asarray(weights)
     count = held_out(samples, fraction)
     drawing = copy.deepcopy(rng)
     order = drawing.permutation(samples)
@@ -179,7 +190,7 @@ def split(
             numbers = backend.asarray(rows)
             chosen = x.tocsr()[rows] if is_sparse(x) else backend.take(entered, numbers)
             labels = backend.take(targets, numbers)
-        own = {key: np.asarray(value)[rows] for key, value in options.items()}
+        own = {key: value[rows] for key, value in options.items()}
         with targets_of_any_sum():  # which has been checked, with what they were rounded to
             return network.dataset(chosen, labels, name, **own)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ def float_dtype(dtype: Any) -> np.dtype:
         meaning here.
     """
     try:
-        result = np.dtype(dtype)
+        with warnings.catch_warnings():  # of old names, none of which is one of the two
+            warnings.simplefilter("ignore", DeprecationWarning)
+            result = np.dtype(dtype)
     except Exception as error:  # NumPy reads strings, and fails in many ways
         raise DtypeError(
             f"dtype={shown(dtype)} is not a dtype; use 'float32' or 'float64'"
