@@ -63,10 +63,9 @@ class Network(NumericalNetwork):
         super().__init__(shapes, backend, dtype)
 
     def __repr__(self) -> str:
-        sizes = [self._features, *(shape[-1] for shape in self._shapes.values() if len(shape) > 1)]
         formulas = [getattr(self, "activation", None), self.loss_name, self.dtype.name]
         return (
-            f"<{type(self).__name__} {'-'.join(map(str, sizes))}: "
+            f"<{type(self).__name__} {'-'.join(map(str, self.sizes))}: "
             f"{', '.join(filter(None, formulas))}, {self.size:,} parameters on "
             f"{self.backend.name}>"
         )

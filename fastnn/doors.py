@@ -15,6 +15,7 @@ from .backends import Backend, get_backend
 from .errors import DtypeError, InputError
 from .functions import OF_PROBABILITIES
 from .validation import (
+    WITH_WAYS_OF_THEIR_OWN,
     Array,
     check_finite,
     check_samples,
@@ -33,9 +34,6 @@ from .validation import (
 #: How many samples a step is taken to have where a backend is chosen by the size of the work: as
 #: many as in the book.
 USUAL_BATCH = 100
-
-#: Arrays that compute otherwise than arrays do.
-_WITH_WAYS_OF_THEIR_OWN = np.matrix, np.ma.MaskedArray
 
 
 class Doors:
@@ -238,7 +236,7 @@ class Doors:
         self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
         for name, shape in self._shapes.items():
             parameter = self.params[name]
-            if isinstance(parameter, _WITH_WAYS_OF_THEIR_OWN):
+            if isinstance(parameter, WITH_WAYS_OF_THEIR_OWN):
                 raise DtypeError(
                     f"params[{name!r}] is a {kind(parameter)}, which computes in ways of its own; "
                     "assign an array: np.array(...)"

@@ -178,7 +178,7 @@ def split(
             "give validation=(x, t)"
         )
     for name, value in options.items():
-        options[name] = weights = real_array(value, name)
+        weights = real_array(value, name)
         check_weights(weights, samples, name, xp=array_namespace(weights))
         options[name] = np.asarray(weights)
     count = held_out(samples, fraction)

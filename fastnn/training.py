@@ -56,10 +56,10 @@ def train(
     replaces meanwhile may never be trained, and what data that it changes do to the result is not
     defined.
 
-    After Ctrl-C, or SIGTERM, the training ends within some tenths of a second, between two
-    iterations, with a warning and ``stopped="interrupted"`` in the history, and can be continued; a
-    second one ends at once. That holds in the main thread, and unless the program has handlers of
-    its own for these signals.
+    After Ctrl-C, or SIGTERM, the training ends within some tenths of a second, or once its kernels
+    are compiled, between two iterations, with a warning and ``stopped="interrupted"`` in the
+    history, and can be continued; a second one ends at once. That holds in the main thread, and
+    unless the program has handlers of its own for these signals.
 
     Parameters
     ----------

@@ -82,3 +82,12 @@ def assert_same(net, x, t, plain_x=X, plain_t=LABELS):
             np.testing.assert_allclose(result[key], right[key], rtol=1e-12, atol=1e-14)
     for name, parameter in host(found).items():
         np.testing.assert_allclose(parameter, host(expected)[name], rtol=1e-12)
+
+
+def assert_one_line(caught, path=None):
+    """An error says what is wrong in one short line, and names the file if there is one."""
+    text = str(caught.value)
+    assert len(text) <= 300, text
+    assert text.isprintable(), text
+    if path is not None:
+        assert path.name in text

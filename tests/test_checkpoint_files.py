@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import safetensors
 import scipy.sparse
+from doors import assert_one_line
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -47,14 +48,6 @@ NETWORK = TwoLayerNet(3, 2, 2, rng=0)
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "training.safetensors"
-
-
-def assert_one_line(caught, path=None):
-    text = str(caught.value)
-    assert len(text) <= 300, text
-    assert text.isprintable(), text
-    if path is not None:
-        assert path.name in text
 
 
 def assert_same(found, expected):

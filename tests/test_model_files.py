@@ -14,6 +14,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import safetensors.numpy
+from doors import assert_one_line
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,14 +38,6 @@ def path(tmp_path):
 
 def names_in(folder):
     return sorted(entry.name for entry in folder.iterdir())
-
-
-def assert_one_line(caught, path=None):
-    text = str(caught.value)
-    assert len(text) <= 300, text
-    assert text.isprintable(), text
-    if path is not None:
-        assert path.name in text
 
 
 def assert_same(a, b):

@@ -347,7 +347,6 @@ for optimizer in sys.argv[1:]:
     history = fastnn.train(
         net, x, rng.integers(4, size=60), iterations=40, batch_size=7, optimizer=optimizer, rng=1
     )
-    net = fastnn.TwoLayerNet(20, 9, 4, 0.5, backend="numpy", rng=0)
 print(history.loss.tolist())
 """
 

@@ -16,7 +16,7 @@ from .arrays import (
     real_array,
     refuse_device_array,
 )
-from .foreign import is_sparse, refuse_gradient, refuse_sparse
+from .foreign import WITH_WAYS_OF_THEIR_OWN, is_sparse, refuse_gradient, refuse_sparse
 from .samples import (
     check_labels,
     check_samples,
@@ -31,6 +31,7 @@ from .sizes import check_size, room_for
 from .text import kind, shown
 
 __all__ = [
+    "WITH_WAYS_OF_THEIR_OWN",
     "Array",
     "all_finite",
     "array_namespace",

@@ -13,6 +13,9 @@ import numpy as np
 from ..errors import DtypeError, InputError, one_line
 from .text import LONGEST_VALUE, kind, shown
 
+#: Arrays that compute otherwise than arrays do.
+WITH_WAYS_OF_THEIR_OWN = np.matrix, np.ma.MaskedArray
+
 
 def is_sparse(a: Any) -> bool:
     """Whether `a` is a sparse matrix of any library, whose zeros are not stored."""

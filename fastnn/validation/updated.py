@@ -12,14 +12,11 @@ import numpy as np
 
 from ..errors import DtypeError, ForeignArrayError, InputError
 from .arrays import Array, numpy_dtype
-from .foreign import refuse_gradient
+from .foreign import WITH_WAYS_OF_THEIR_OWN, refuse_gradient
 from .text import kind, shown
 
 #: Numbers that cannot be changed, but replaced.
 NUMBERS = float, np.floating
-
-#: Arrays that compute otherwise than arrays do.
-_WITH_WAYS_OF_THEIR_OWN = np.matrix, np.ma.MaskedArray
 
 
 def described(a: Any) -> tuple[tuple[int, ...], np.dtype]:
@@ -31,7 +28,7 @@ def check_float(a: Any, name: str) -> None:
     """Raise DtypeError unless it is an array of a floating dtype, or a float."""
     if isinstance(a, NUMBERS):
         return
-    if not (hasattr(a, "dtype") and hasattr(a, "shape")) or isinstance(a, _WITH_WAYS_OF_THEIR_OWN):
+    if not (hasattr(a, "dtype") and hasattr(a, "shape")) or isinstance(a, WITH_WAYS_OF_THEIR_OWN):
         raise DtypeError(f"{name}={shown(a)} is a {kind(a)}; give an array of floats")
     if (dtype := numpy_dtype(a)).kind != "f":
         raise DtypeError(
