@@ -27,6 +27,20 @@ settings.register_profile(
 settings.load_profile("fastnn-ci" if os.environ.get("CI") else "fastnn")
 
 
+#: Runs its first argument, and Python with the others in its place: what a process is to find, set
+#: without a fork of this one (of which JAX and, from 3.12 on, Python itself warn).
+IN_PLACE = """
+import os, signal, sys
+exec(sys.argv[1])
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def python_after(code, *arguments):
+    """The command that runs Python after `code`: limits and handlers outlive the exec."""
+    return [sys.executable, "-ISc", IN_PLACE, code, *map(str, arguments)]
+
+
 class ReferenceBackend(Backend):
     """The reference implementation of the contract over NumPy, with nothing overridden."""
 

@@ -4,7 +4,6 @@ Limits of the system's, no home, a package that cannot be written, damaged kerne
 processes at once on a cold cache; all in fresh processes. `test_hostile.py` has each by itself.
 """
 
-import ctypes
 import os
 import shutil
 import subprocess
@@ -12,14 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import python_after
 from idx import write_mnist
 
 import fastnn
 
 resource = pytest.importorskip("resource", reason="needs limits of POSIX")
-
-# Where other tests have loaded it, JAX warns of the fork in which the limits are set.
-pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
 
 #: One kernel: a cold start of all takes some ten seconds.
 USE = """
@@ -41,12 +38,12 @@ def data(tmp_path_factory):
 def train(data):
     """Train in a fresh process: exit code, the last line of the result, standard error."""
 
-    def run(backend="numba", limit=None, variables=None, path=(), **options):
-        command = [sys.executable, "-m", "fastnn", "train", "--data", data, "--backend", backend]
+    def run(backend="numba", limit="", variables=None, path=(), **options):
+        command = ["-m", "fastnn", "train", "--data", data, "--backend", backend]
+        command += ["--iterations", 20, "--batch-size", 5, "--hidden", 20]
         done = subprocess.run(
-            [*map(str, command), *("--iterations", "20", "--batch-size", "5", "--hidden", "20")],
+            python_after(limit, *command),
             env=environment(path) | (variables or {}),
-            preexec_fn=limit,
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options,
         )
         return done.returncode, "".join((done.stdout or "").splitlines()[-1:]), done.stderr
@@ -69,7 +66,19 @@ def right(train):
 
 
 def limits(which, value):
-    return lambda: resource.setrlimit(which, (value, value))
+    return f"import resource; resource.setrlimit({int(which)}, ({value}, {value}))"
+
+
+#: Root has no limit before it gives up what is root's: CAP_SYS_ADMIN and CAP_SYS_RESOURCE.
+ONE_PROCESS = """
+import ctypes, resource
+if os.getuid() == 0:
+    prctl, drop = ctypes.CDLL(None).prctl, 24
+    for capability in (21, 24):
+        prctl(drop, capability, 0, 0, 0)
+    os.setresuid(65534, 0, 0)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+"""
 
 
 def assert_right_or_one_line(done, right):
@@ -99,16 +108,7 @@ def test_little_memory(train, right, megabytes, backend):
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_no_threads(train, right, backend):
     """For root, for whom there is no limit: as another user, without the right to pass it."""
-
-    def limit():
-        if os.getuid() == 0:
-            prctl, drop = ctypes.CDLL(None).prctl, 24
-            for capability in (21, 24):  # CAP_SYS_ADMIN, CAP_SYS_RESOURCE
-                prctl(drop, capability, 0, 0, 0)
-            os.setresuid(65534, 0, 0)
-        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-
-    assert train(backend, limit) == (0, right, "")
+    assert train(backend, ONE_PROCESS) == (0, right, "")
 
 
 def test_no_home(train, right):
@@ -117,7 +117,7 @@ def test_no_home(train, right):
 
 
 def test_no_standard_error(train, right):
-    assert train(limit=lambda: os.close(2), stderr=None)[:2] == (0, right)
+    assert train(limit="os.close(2)", stderr=None)[:2] == (0, right)
 
 
 @pytest.fixture
@@ -132,19 +132,18 @@ def package(tmp_path, monkeypatch):
     return folder
 
 
-def start(package, limit=None):
+def start(package, limit=""):
     return subprocess.Popen(
-        [sys.executable, "-c", USE],
+        python_after(limit, "-c", USE),
         cwd=package,
         env=environment([package]),
-        preexec_fn=limit,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def use(package, limit=None):
+def use(package, limit=""):
     return start(package, limit).communicate()
 
 
