@@ -55,9 +55,9 @@ class Network(NumericalNetwork):
         distribution = LOSSES[self.loss_name].targets == "distribution"
         if distribution and next(reversed(shapes.values()))[-1] == 1:
             raise InputError(
-                f"with loss={self.loss_name!r} a single output is the probability 1, whatever the "
-                "network has learned; take loss='binary_cross_entropy' for a yes or no, one output "
-                "for each class, or loss='mean_squared_error' for a regression"
+                f"with loss={self.loss_name!r} a single output is always 1; take "
+                "loss='binary_cross_entropy' for a yes or no, one output for each class, or "
+                "loss='mean_squared_error' for values"
             )
         super().__init__(shapes, backend, dtype)
 
