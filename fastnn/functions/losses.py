@@ -13,7 +13,7 @@ from ..validation import (
     check_probabilities,
     check_targets,
 )
-from .activations import ACTIVATIONS, float_array, unchecked_softmax
+from .activations import float_array, unchecked_softmax
 
 #: What the book adds to a probability before it takes the logarithm, so that log(0) does not occur.
 LOG_GUARD = 1e-7
@@ -164,7 +164,9 @@ def binary_cross_entropy_error(y: Array, t: Array) -> Array:
 
 
 def _logistic(xp: Any, logits: Array) -> Array:
-    return ACTIVATIONS["sigmoid"].function(xp, logits)
+    """The sigmoid, in a form in which no exponential overflows, whoever may watch for that."""
+    e = xp.exp(-abs(logits))
+    return xp.where(logits >= 0, 1.0, e) / (1 + e)
 
 
 def _binary_surprisals(xp: Any, y: Array, t: Array) -> Array:
