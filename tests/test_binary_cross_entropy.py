@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+from conftest import ReferenceBackend
 from doors import assert_refused, host, make, uses
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,9 @@ from test_numerical_gradient import exact_differences
 import fastnn
 from fastnn import DtypeError, InputError, SimpleNet, TwoLayerNet
 from fastnn.backends.loss_ratios import softplus_difference
+from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.functions import LOSSES, binary_cross_entropy_error
+from fastnn.optimizers import SGD
 
 LOSS = "binary_cross_entropy"
 RNG = np.random.default_rng(5)
@@ -243,6 +246,35 @@ def test_a_weight_is_a_repetition(backend, outputs, t, gradient):
     assert float(value) == pytest.approx(repeated.loss(x[again], rows[again]), rel=1e-12)
     for name, right in expected.items():
         np.testing.assert_allclose(found[name], right, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("density", [0.2, 1.0])
+@pytest.mark.parametrize(
+    ("outputs", "kind"), [(1, "rows"), (3, "rows"), (9, "soft"), (3, "labels")]
+)
+def test_numba_trains_in_one_kernel_as_the_reference_does(dtype, outputs, kind, density):
+    rng = np.random.default_rng(2)
+    x = (rng.normal(size=(60, 9)) * (rng.random((60, 9)) < density)).astype(dtype)
+    t = {
+        "labels": rng.integers(outputs, size=60),
+        "rows": rng.integers(2, size=(60, outputs)),
+        "soft": rng.random((60, outputs)),
+    }[kind]
+    backend, found = NumbaBackend(2), []
+    for where in (backend, ReferenceBackend()):
+        net = TwoLayerNet(9, 7, outputs, 3.0, loss=LOSS, backend=where, dtype=dtype, rng=0)
+        if where is backend:
+            data, step = net.dataset(x, t), None
+            options = {"gradient": "backprop", "update": SGD(0.5), "batch_size": 8}
+            step = net.training_step(data, lambda *_: None, **options)
+            assert backend.runner(step) is not None
+        history = fastnn.train(net, x, t, iterations=30, batch_size=8, learning_rate=0.5, rng=0)
+        found.append((history.loss, net.params))
+    tolerance = 1e-10 if dtype == np.float64 else 2e-3
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=tolerance)
+    for name, parameter in found[1][1].items():
+        bound = tolerance * abs(parameter).max()
+        np.testing.assert_allclose(found[0][1][name], parameter, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize(("value", "match"), [(2, r"holds 2 for sample 4"), (-0.5, r"holds -0\.5")])
