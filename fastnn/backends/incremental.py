@@ -40,45 +40,24 @@ digits that cancel, as in the book's loop.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..functions import ACTIVATIONS, LOG_GUARD, LOSSES, Activation, one_hot
 from ..validation import Array
+from .binary_differences import binary_cross_entropy
+from .evaluated import OUTPUT_BLOCK, Evaluated, Features, no_differences
 from .loss_ratios import (
     Sums,
     cut_off,
     directly,
     log_ratio,
     moved_logit,
-    softplus_difference,
     without_each,
 )
 
 #: |Δz·v| up to which five terms of the series of T are enough: relative to the first, the sixth is
 #: (2e-3)⁵/720 = 4e-17.
 SERIES_BOUND = 2e-3
-
-#: How many perturbed losses of the output layer are evaluated at a time: they stay in a cache.
-OUTPUT_BLOCK = 8192
-
-#: What to index a row of samples and the rows of a result with, to leave out features that are
-#: zero.
-Features = Callable[[Array], Any]
-
-
-class Evaluated(NamedTuple):
-    """The unperturbed network in float64.
-
-    The last column of `x` and `z` is 1: a bias is the weight of one more input.
-    """
-
-    x: Array  # (samples, features + 1)
-    t: Array  # (samples, outputs)
-    a: Array  # (samples, units)
-    z: Array  # (samples, units + 1)
-    logits: Array  # (samples, outputs)
-    y: Array  # (samples, outputs)
-    W2: Array  # (units, outputs)
 
 
 def every(_row: Array) -> Any:
@@ -132,20 +111,12 @@ def _with_ones(xp: Any, a: Array) -> Array:
     return xp.concat([a, xp.ones_like(a[:, :1])], axis=1)
 
 
-def _no_differences(xp: Any, network: Evaluated) -> tuple[Array, Array]:
-    """Zeros for L(+h) − L(−h) of all weights of the two layers, the last row being the biases."""
-    x, a, z, y = network.x, network.a, network.z, network.y
-    return xp.zeros_like(x[0, :, None] * a[0, None, :]), xp.zeros_like(
-        z[0, :, None] * y[0, None, :]
-    )
-
-
 def _cross_entropy(
     xp: Any, network: Evaluated, f: Activation, h: float, features: Features
 ) -> tuple[Array, Array]:
     """L(+h) − L(−h) of the cross-entropy, target by target."""
     x, t, a, _, logits, p, W2 = network
-    hidden, output = _no_differences(xp, network)
+    hidden, output = no_differences(xp, network)
     samples, outputs = p.shape[0], p.shape[1]
     kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
     for n in range(samples):
@@ -215,7 +186,7 @@ def _squared_error(
     It is (Δz₊ − Δz₋)·(G + Q/2·(Δz₊ + Δz₋)), with G = W2·(y − t) and Q = Σₖ W2[:, k]².
     """
     x, t, a, z, _, y, W2 = network
-    hidden, _ = _no_differences(xp, network)
+    hidden, _ = no_differences(xp, network)
     residual = y - t
     slope, curvature = residual @ W2.T, xp.sum(W2 * W2, axis=1)
     for n in range(x.shape[0]):
@@ -226,50 +197,12 @@ def _squared_error(
     return hidden, 2 * h * (z.T @ residual)
 
 
-def _binary_cross_entropy(
-    xp: Any, network: Evaluated, f: Activation, h: float, features: Features
-) -> tuple[Array, Array]:
-    """L(+h) − L(−h) of the binary cross-entropy, without the limits of the probabilities.
-
-    Of an output with the logit a that is (1 − t)·log(1 + e^a) + t·log(1 + e^−a).
-    """
-    x, t, a, z, logits, _, W2 = network
-    hidden, output = _no_differences(xp, network)
-    samples, outputs = t.shape[0], t.shape[1]
-    sides = [(weight / samples, side) for weight, side in ((1 - t, 1), (t, -1))]
-    for n in range(samples):
-        some = features(x[n, ...])
-        u = h * x[n, some, None]
-        up, down = f.change(xp, a[n, ...], u), f.change(xp, a[n, ...], -u)
-        for k in range(outputs):
-            for weights, side in sides:
-                if (weight := float(weights[n, k])) != 0:
-                    v = side * W2[:, k]
-                    hidden[some, :] += weight * _moved(
-                        xp, side * logits[n, k], up * v, down * v, (up - down) * v
-                    )
-    at_a_time = max(1, OUTPUT_BLOCK // (output.shape[0] * outputs))
-    for weights, side in sides:
-        for first in range(0, samples, at_a_time):
-            block = slice(first, min(first + at_a_time, samples))
-            step = side * h * z[block, :, None]
-            moved = _moved(xp, side * logits[block, None, :], step, -step, 2 * step)
-            output += xp.sum(weights[block, None, :] * moved, axis=0)
-    return hidden, output
-
-
-def _moved(xp: Any, logits: Array, up: Array, down: Array, between: Array) -> Array:
-    """What log(1 + e^a) is at logits + up more than at logits + down; `between` is up − down."""
-    low, high = logits + xp.minimum(up, down), logits + xp.maximum(up, down)
-    return xp.copysign(softplus_difference(xp, low, high, abs(between)), between)
-
-
 def _by_evaluation(
     xp: Any, network: Evaluated, f: Activation, loss_of: Callable[[Array], Array], h: float
 ) -> tuple[Array, Array]:
     """L(+h) − L(−h) of any loss of the logits: both evaluated, from the change of the logits."""
     x, _, a, z, logits, _, W2 = network
-    hidden, output = _no_differences(xp, network)
+    hidden, output = no_differences(xp, network)
     for i in range(hidden.shape[0]):
         up, down = (f.change(xp, a, u) for u in (h * x[:, i, None], -h * x[:, i, None]))
         for j in range(hidden.shape[1]):
@@ -291,7 +224,7 @@ def _by_evaluation(
 DIFFERENCES = {
     "cross_entropy": _cross_entropy,
     "mean_squared_error": _squared_error,
-    "binary_cross_entropy": _binary_cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
 }
 
 
