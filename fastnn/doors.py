@@ -13,11 +13,12 @@ import numpy as np
 
 from .backends import Backend, get_backend
 from .errors import DtypeError, InputError
-from .functions import OF_PROBABILITIES
+from .functions import LOSSES, Targets
 from .validation import (
     WITH_WAYS_OF_THEIR_OWN,
     Array,
     check_finite,
+    check_probabilities,
     check_samples,
     check_separate,
     check_size,
@@ -166,14 +167,16 @@ class Doors:
             self._outputs,
             name,
             single=single,
-            values=not self._of_probabilities,
+            values=self._targets != "distribution",
             xp=xp,
         )
         if t.ndim == 1:
             return t
         rows = self._convert(t, name)
-        if self._of_probabilities:
+        if self._targets == "distribution":
             check_sums(rows, given, name, xp=xp)
+        elif self._targets == "probabilities":
+            check_probabilities(rows, name, xp=xp)
         return rows
 
     def _enter_pieces(self, x: Any, t: Any) -> Iterator[tuple[Array, Array]]:
@@ -203,8 +206,10 @@ class Doors:
             raise
 
     @property
-    def _of_probabilities(self) -> bool:
-        return getattr(self, "loss_name", None) in OF_PROBABILITIES
+    def _targets(self) -> Targets:
+        """What the targets of a sample are."""
+        loss = LOSSES.get(getattr(self, "loss_name", ""))
+        return "values" if loss is None else loss.targets
 
     def _initial(self, values: Callable[[str, tuple[int, ...]], np.ndarray]) -> dict[str, Array]:
         """A parameter of each name and shape, from a function that makes its values."""

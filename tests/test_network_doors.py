@@ -114,7 +114,9 @@ def test_one_output_is_no_probability(backend):
         lambda: TwoLayerNet(2, 5, 1, backend=backend),
         lambda: SimpleNet(2, 1, backend=backend),
     ):
-        with pytest.raises(InputError, match=r"single output.*'mean_squared_error'"):
+        with pytest.raises(
+            InputError, match=r"single output.*'binary_cross_entropy'.*'mean_squared"
+        ):
             construct()
 
 

@@ -24,8 +24,10 @@ independent of the number of outputs. Beyond that bound the exponentials are eva
 and not from probabilities, which may be too small for a number and large after the step: D/p_c is
 Σₖ exp(rₖ + Δz·vₖ), with rₖ the logit of k less that of the target, and with no exponent above
 :data:`.loss_ratios.LARGEST_EXPONENT`, from where on p_c/D is nothing beside ε.
-The squared error is closed form in Δz, and W2 and b2 move a single logit. That is exact to rounding
-for steps of any size; what the logits themselves have lost to rounding, the exponents have, too.
+The squared error is closed form in Δz; with the binary cross-entropy each output is by itself, and
+:func:`.loss_ratios.softplus_difference` has the difference; and W2 and b2 move a single logit. That
+is exact to rounding for steps of any size; what the logits themselves have lost to rounding, the
+exponents have, too.
 
 Everything is computed in float64, whatever the dtype of the network: in float32 the coefficients
 alone would cost the digits that the form of the differences saves.
@@ -38,37 +40,24 @@ digits that cancel, as in the book's loop.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..functions import ACTIVATIONS, LOG_GUARD, LOSSES, Activation, one_hot
 from ..validation import Array
-from .loss_ratios import Sums, cut_off, directly, log_ratio, moved_logit, without_each
+from .binary_differences import binary_cross_entropy
+from .evaluated import OUTPUT_BLOCK, Evaluated, Features, no_differences
+from .loss_ratios import (
+    Sums,
+    cut_off,
+    directly,
+    log_ratio,
+    moved_logit,
+    without_each,
+)
 
 #: |Δz·v| up to which five terms of the series of T are enough: relative to the first, the sixth is
 #: (2e-3)⁵/720 = 4e-17.
 SERIES_BOUND = 2e-3
-
-#: How many perturbed losses of the output layer are evaluated at a time: they stay in a cache.
-OUTPUT_BLOCK = 8192
-
-#: What to index a row of samples and the rows of a result with, to leave out features that are
-#: zero.
-Features = Callable[[Array], Any]
-
-
-class Evaluated(NamedTuple):
-    """The unperturbed network in float64.
-
-    The last column of `x` and `z` is 1: a bias is the weight of one more input.
-    """
-
-    x: Array  # (samples, features + 1)
-    t: Array  # (samples, outputs)
-    a: Array  # (samples, units)
-    z: Array  # (samples, units + 1)
-    logits: Array  # (samples, outputs)
-    y: Array  # (samples, outputs)
-    W2: Array  # (units, outputs)
 
 
 def every(_row: Array) -> Any:
@@ -122,20 +111,12 @@ def _with_ones(xp: Any, a: Array) -> Array:
     return xp.concat([a, xp.ones_like(a[:, :1])], axis=1)
 
 
-def _no_differences(xp: Any, network: Evaluated) -> tuple[Array, Array]:
-    """Zeros for L(+h) − L(−h) of all weights of the two layers, the last row being the biases."""
-    x, a, z, y = network.x, network.a, network.z, network.y
-    return xp.zeros_like(x[0, :, None] * a[0, None, :]), xp.zeros_like(
-        z[0, :, None] * y[0, None, :]
-    )
-
-
 def _cross_entropy(
     xp: Any, network: Evaluated, f: Activation, h: float, features: Features
 ) -> tuple[Array, Array]:
     """L(+h) − L(−h) of the cross-entropy, target by target."""
     x, t, a, _, logits, p, W2 = network
-    hidden, output = _no_differences(xp, network)
+    hidden, output = no_differences(xp, network)
     samples, outputs = p.shape[0], p.shape[1]
     kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
     for n in range(samples):
@@ -205,7 +186,7 @@ def _squared_error(
     It is (Δz₊ − Δz₋)·(G + Q/2·(Δz₊ + Δz₋)), with G = W2·(y − t) and Q = Σₖ W2[:, k]².
     """
     x, t, a, z, _, y, W2 = network
-    hidden, _ = _no_differences(xp, network)
+    hidden, _ = no_differences(xp, network)
     residual = y - t
     slope, curvature = residual @ W2.T, xp.sum(W2 * W2, axis=1)
     for n in range(x.shape[0]):
@@ -221,7 +202,7 @@ def _by_evaluation(
 ) -> tuple[Array, Array]:
     """L(+h) − L(−h) of any loss of the logits: both evaluated, from the change of the logits."""
     x, _, a, z, logits, _, W2 = network
-    hidden, output = _no_differences(xp, network)
+    hidden, output = no_differences(xp, network)
     for i in range(hidden.shape[0]):
         up, down = (f.change(xp, a, u) for u in (h * x[:, i, None], -h * x[:, i, None]))
         for j in range(hidden.shape[1]):
@@ -240,7 +221,11 @@ def _by_evaluation(
 
 #: L(+h) − L(−h) without cancellation, by loss: for all weights into hidden units, and for all into
 #: outputs.
-DIFFERENCES = {"cross_entropy": _cross_entropy, "mean_squared_error": _squared_error}
+DIFFERENCES = {
+    "cross_entropy": _cross_entropy,
+    "mean_squared_error": _squared_error,
+    "binary_cross_entropy": binary_cross_entropy,
+}
 
 
 def _series(xp: Any, p: Array, v: Array, up: Array, down: Array) -> tuple[Sums, Sums] | None:

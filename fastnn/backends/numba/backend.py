@@ -311,7 +311,7 @@ class NumbaBackend(NumpyBackend):
 
 #: The modules of compiled code that are used here and in `training`.
 _KERNELS = (
-    *("activations", "backprop_steps", "compression", "layers", "magnitude"),
+    *("activations", "backprop_steps", "compression", "layers", "logistic", "magnitude"),
     *("numerical_gradient", "numerical_steps", "panels", "rules", "softmax", "workspace"),
 )
 

@@ -74,7 +74,6 @@ _LOSSES = frozenset({"cross_entropy"})
 _STEP: Any = {
     "network": frozenset({"two_layer"}),
     "activation": ACTIVATIONS,
-    "loss": _LOSSES,
     "update": frozenset({"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam"}),
     "weight_decay": frozenset({True}),
     "dtype": _DTYPES,
@@ -92,11 +91,14 @@ SUPPORT = {
     "numerical_gradient": Support(activation=ACTIVATIONS, loss=_LOSSES | {"mean_squared_error"}),
     "backprop steps": Support(
         **_STEP,
+        loss=_LOSSES | {"binary_cross_entropy"},
         gradient=frozenset({"backprop"}),
         sizes=(
             (lambda W2, **_: W2.size, LARGEST_FUSED_OUTPUT),
             (_dense_product, LARGEST_FUSED_PRODUCT),
         ),
     ),
-    "numerical steps": Support(**_STEP, gradient=frozenset({"numerical"}), data=SparseDataset),
+    "numerical steps": Support(
+        **_STEP, loss=_LOSSES, gradient=frozenset({"numerical"}), data=SparseDataset
+    ),
 }

@@ -121,6 +121,8 @@ class BackpropSteps(_Steps):
     def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
         W1, W2, data = step.params["W1"], step.params["W2"], step.data
         self._samples, self._targets = data.x, data.t
+        if step.loss == "binary_cross_entropy":
+            self._targets = kernels.logistic.BinaryTargets(data.t)
         work = support.step_multiplications(data, step.batch_size, W1.shape[1])
         threads = max(1, min(pool.size, work // support.FUSED_GRAIN, W1.shape[1], step.batch_size))
         super().__init__(kernels, pool, step, threads, work)

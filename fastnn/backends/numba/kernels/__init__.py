@@ -6,7 +6,7 @@ From the ground up:
     The options of the compiler; every function here is compiled by one of its decorators.
 `atomics`, `vectors`, `elementary`
     What loops are made of: counters for threads, vectors of numbers, the exponential and its kin.
-`activations`, `softmax`, `compression`, `layers`, `products`
+`activations`, `softmax`, `logistic`, `compression`, `layers`, `products`
     The operations, for one batch.
 `panels`, `backprop_steps`
     Training by backpropagation, many steps in a call.

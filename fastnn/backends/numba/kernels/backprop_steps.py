@@ -21,6 +21,7 @@ from .compression import prefetch_row
 from .elementary import like, prefetch
 from .jit import inner, kernel, overloads
 from .layers import subtract_outer_product, weighted_rows
+from .logistic import logistic_rows, subtract_binary_target
 from .panels import Panels
 from .products import add_product, subtract_product
 from .rules import move, move_rows, part
@@ -77,26 +78,47 @@ def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, 
     return of_all if isinstance(samples, types.Array) else of_compressed
 
 
-def _subtract_target(targets: Any, row: int, y: Any) -> float:
+def _outputs(targets: Any, outputs: int, y: Any) -> None:
+    """Logits become probabilities, in place, as the loss has it that takes such targets."""
+    raise NotImplementedError
+
+
+@overloads(_outputs)
+def _overload_outputs(targets: Any, outputs: int, y: Any) -> Any:  # noqa: ARG001
+    def of_each(targets: Any, outputs: int, y: Any) -> None:  # noqa: ARG001
+        logistic_rows(y, outputs, y)
+
+    def of_all(targets: Any, outputs: int, y: Any) -> None:  # noqa: ARG001
+        softmax_rows(y, outputs, y)
+
+    return of_each if isinstance(targets, types.BaseNamedTuple) else of_all
+
+
+def _subtract_target(targets: Any, row: int, y: Any, outputs: int) -> float:
     """The loss of the probabilities `y` of a sample; and its target is subtracted from them."""
     raise NotImplementedError
 
 
 @overloads(_subtract_target)
-def _overload_subtract_target(targets: Any, row: int, y: Any) -> Any:  # noqa: ARG001
-    def of_label(targets: Any, row: int, y: Any) -> float:
+def _overload_subtract_target(targets: Any, row: int, y: Any, outputs: int) -> Any:  # noqa: ARG001
+    def of_label(targets: Any, row: int, y: Any, outputs: int) -> float:  # noqa: ARG001
         target = label(targets, row, y.size)
         loss = -math.log(y[target] + LOG_GUARD)
         y[target] -= like(y[target], 1)
         return loss
 
-    def of_row(targets: Any, row: int, y: Any) -> float:
+    def of_row(targets: Any, row: int, y: Any, outputs: int) -> float:  # noqa: ARG001
         target = targets[row]
         loss = row_loss(y[: target.size], target)
         for k in range(target.size):
             y[k] -= target[k]
         return loss
 
+    def of_each(targets: Any, row: int, y: Any, outputs: int) -> float:
+        return subtract_binary_target(targets.t, row, y, outputs)
+
+    if isinstance(targets, types.BaseNamedTuple):
+        return of_each
     return of_label if targets.ndim == 1 else of_row
 
 
@@ -143,9 +165,9 @@ def _output_layer(
             y[n, k] = panels.b2[k]
     for p in range(panels.W1.shape[0]):
         add_product(panels.z1[p], numbers, panels.used[p], panels.W2[p], y)
-    softmax_rows(y, outputs, y)
+    _outputs(targets, outputs, y)
     for n in range(y.shape[0]):
-        panels.losses[first + n] = _subtract_target(targets, rows[first + n], y[n])
+        panels.losses[first + n] = _subtract_target(targets, rows[first + n], y[n], outputs)
         for k in range(y.shape[1]):
             y[n, k] *= share
     for p in range(panels.W1.shape[0]):
