@@ -75,8 +75,12 @@ _STEP: Any = {
     "weight_decay": frozenset({True}),
     "dtype": _DTYPES,
 }
+_FUSED_SIZES = (
+    (lambda W2, **_: W2.size, LARGEST_FUSED_OUTPUT),
+    (_dense_product, LARGEST_FUSED_PRODUCT),
+)
 
-#: Of each operation that is overridden, and of the two kernels that make many steps.
+#: Of each operation that is overridden, and of the kernels that make many steps.
 SUPPORT = {
     "dense": Support(activation=ACTIVATIONS, contiguous=("W", "b")),
     "output": Support(loss=_LOSSES),
@@ -86,13 +90,17 @@ SUPPORT = {
     "dense_gradient": Support(contiguous=("delta",)),
     "dense_descent": Support(contiguous=("W", "delta")),
     "numerical_gradient": Support(activation=ACTIVATIONS, loss=_LOSSES | {"mean_squared_error"}),
-    "backprop steps": Support(
-        **_STEP,
+    "backprop steps": Support(**_STEP, gradient=frozenset({"backprop"}), sizes=_FUSED_SIZES),
+    "objective steps": Support(
+        **_STEP
+        | {
+            "loss": frozenset({"cross_entropy", "binary_cross_entropy", "mean_squared_error"}),
+            "update": _STEP["update"] - {"sgd"},
+        },
+        objective=frozenset({True}),
+        sample_weights=frozenset({True}),
         gradient=frozenset({"backprop"}),
-        sizes=(
-            (lambda W2, **_: W2.size, LARGEST_FUSED_OUTPUT),
-            (_dense_product, LARGEST_FUSED_PRODUCT),
-        ),
+        sizes=_FUSED_SIZES,
     ),
     "numerical steps": Support(**_STEP, gradient=frozenset({"numerical"}), data=SparseDataset),
 }

@@ -23,7 +23,8 @@ def runner(kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> Ru
 
     `kernels` has the modules of compiled code by name.
     """
-    if SUPPORT["backprop steps"].covers_step(step):
+    backprop = "backprop steps" if step.alpha is None else "objective steps"
+    if SUPPORT[backprop].covers_step(step):
         return BackpropSteps(kernels, pool, step)
     if SUPPORT["numerical steps"].covers_step(step):
         return NumericalSteps(kernels, pool, step)
@@ -58,7 +59,8 @@ class _Steps:
         self._step = step
         self._threads = threads
         self._at_a_time = max(1, support.INTERRUPTIBLE // max(work, 1))
-        self._code = kernels.activations.ACTIVATION_CODES[step.activation]
+        self._codes = kernels.activations.ACTIVATION_CODES
+        self._code = self._codes[step.activation]
 
     def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
         if rows.shape[1] != self._step.batch_size:  # the memory is for batches of this size
@@ -128,6 +130,16 @@ class BackpropSteps(_Steps):
             threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype
         )
         self._of_rule: list[Any] = []
+        self._objective = self._of_sklearn()
+
+    def _of_sklearn(self) -> Any:
+        """The objective, or () for the loss itself."""
+        step, weights = self._step, self._step.data.weights
+        if step.alpha is None:
+            return ()
+        codes = self._kernels.objectives.LOSS_CODES[step.loss], self._codes["sigmoid"]
+        weights = np.empty(0) if weights is None else np.asarray(weights, np.float64)
+        return self._kernels.objectives.Objective(*codes, float(step.alpha), weights)
 
     def _enter(self, parameters: tuple[Array, ...]) -> Any:
         self._kernels.panels.enter(self._panels, *parameters)
@@ -157,7 +169,8 @@ class BackpropSteps(_Steps):
     ) -> Any:
         counters = np.zeros((len(rows), 3, 1 + len(working.W1)), np.int64), np.zeros(1, np.int64)
         data = self._samples, rows, self._targets
-        arguments = *counters, self._threads, *data, self._code, rates, working, memory, losses
+        modes = self._code, rates, working, memory, self._objective
+        arguments = *counters, self._threads, *data, *modes, losses
         return partial(self._kernels.backprop_steps.descent_steps, *arguments)
 
 
