@@ -12,7 +12,7 @@ from .backends.base import Dataset, TrainingStep
 from .backends.datasets import WeightedTargets
 from .backends.steps import Update
 from .errors import InputError
-from .functions import LOSSES, OF_PROBABILITIES
+from .functions import LOSSES
 from .numerical_network import NumericalNetwork
 from .optimizers.choosing import plain_rate
 from .validation import Array, check_finite, check_weights, choice
@@ -52,11 +52,12 @@ class Network(NumericalNetwork):
         self, shapes: dict[str, tuple[int, ...]], *, loss: str, backend: str | Backend, dtype: Any
     ) -> None:
         self.loss_name = choice(loss, "loss", LOSSES)
-        if self.loss_name in OF_PROBABILITIES and next(reversed(shapes.values()))[-1] == 1:
+        distribution = LOSSES[self.loss_name].targets == "distribution"
+        if distribution and next(reversed(shapes.values()))[-1] == 1:
             raise InputError(
                 f"with loss={self.loss_name!r} a single output is the probability 1, whatever the "
-                "network has learned; take one output for each class, or "
-                "loss='mean_squared_error' for a regression"
+                "network has learned; take loss='binary_cross_entropy' for a yes or no, one output "
+                "for each class, or loss='mean_squared_error' for a regression"
             )
         super().__init__(shapes, backend, dtype)
 
@@ -79,7 +80,7 @@ class Network(NumericalNetwork):
     # -- the book's methods ------------------------------------------------------------------------
 
     def predict(self, x: Any) -> Array:
-        """What the network makes of samples: class probabilities; with the squared error, outputs.
+        """What the network makes of samples: probabilities; with the squared error, plain outputs.
 
         Parameters
         ----------
@@ -104,16 +105,19 @@ class Network(NumericalNetwork):
     def loss(self, x: Any, t: Any) -> float:
         """The loss on samples `x` against `t`: labels (samples,) or targets (samples, outputs).
 
-        For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the squared error
-        the book's ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar
-        label or a 1-D target; with the squared error of a single output, targets of shape
-        (samples,) are values.
+        For the cross-entropy the mean over the samples of −Σ t·log(y + 1e-7); for the binary one
+        that of −Σ t·log(y) + (1 − t)·log(1 − y)
+        (:func:`fastnn.functions.binary_cross_entropy_error`); for the squared error the book's
+        ½·Σ (y − t)², which has no mean over the samples. A single sample takes a scalar label or a
+        1-D target. With a single output, targets of shape (samples,) are its values, to the binary
+        cross-entropy 0 or 1 or what is between.
 
         Raises
         ------
         InputError
             If samples or targets do not fit the network, or hold NaN or infinity; or if with the
-            cross-entropy the targets of a sample do not sum to one.
+            cross-entropy the targets of a sample do not sum to one, or with the binary one a target
+            is below 0 or above 1.
         """
         x, t = self._enter_pair(x, t)
         with self.backend.current():
@@ -122,10 +126,14 @@ class Network(NumericalNetwork):
     def accuracy(self, x: Any, t: Any) -> float:
         """The fraction of samples whose largest output is where the target's largest value is.
 
+        With the binary cross-entropy, of those of which every output is right: above one half where
+        the target is, and only there (with several outputs the subset accuracy, which is
+        scikit-learn's score of multi-label targets).
+
         Raises
         ------
         InputError
-            If there is a single output, which always is the largest; or if an output is not finite:
+            If there is a single output and it always is the largest; or if an output is not finite:
             a parameter is not, or `x` is beyond the range of the dtype.
         """
         if not self.has_accuracy:
@@ -138,7 +146,8 @@ class Network(NumericalNetwork):
             logits = self._logits(x)
             if not self.backend.all_finite(logits):
                 self._refuse_outputs()
-            return float(self.backend.to_numpy(self.backend.count_correct(logits, t))) / x.shape[0]
+            correct = self.backend.count_correct(logits, t, self.loss_name)
+            return float(self.backend.to_numpy(correct)) / x.shape[0]
 
     def _refuse_outputs(self) -> None:
         """Raise InputError for outputs that are not finite, with the reason."""
@@ -164,6 +173,9 @@ class Network(NumericalNetwork):
         derivative of the loss as it is computed, which the numerical gradient approximates, it
         differs by the factor y / (y + 1e-7) in the contribution of a sample whose target has the
         probability y: 1e-6 at y = 0.1, but one half at y = 1e-7.
+
+        For the binary cross-entropy it is (y − t) / samples, too, and goes on where the loss has
+        reached its limit.
         """
         x, t = self._enter_pair(x, t)
         self._check_separate()
@@ -227,8 +239,8 @@ class Network(NumericalNetwork):
 
     @property
     def has_accuracy(self) -> bool:
-        """Whether there are several outputs, so that the largest of them says something."""
-        return self._outputs > 1
+        """Whether the outputs tell a class: several of them, or one that says yes or no."""
+        return self._outputs > 1 or LOSSES[self.loss_name].single_output_decides
 
     # -- for the training loop, which has checked its data once ------------------------------------
 
@@ -347,7 +359,7 @@ class Network(NumericalNetwork):
 
     def count_correct(self, x: Array, t: Array) -> Array:
         """How many of these samples of its dataset are classified right; stays with the backend."""
-        return self.backend.count_correct(self._logits(x), t)
+        return self.backend.count_correct(self._logits(x), t, self.loss_name)
 
     def dataset(self, x: Any, t: Any, name: str = "", sample_weight: Any = None) -> Dataset:
         """Samples and targets, checked once and kept as the backend likes; messages say `name`.

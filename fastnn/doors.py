@@ -13,10 +13,11 @@ import numpy as np
 
 from .backends import Backend, get_backend
 from .errors import DtypeError, InputError
-from .functions import OF_PROBABILITIES
+from .functions import LOSSES, Targets
 from .validation import (
     Array,
     check_finite,
+    check_probabilities,
     check_samples,
     check_separate,
     check_size,
@@ -161,19 +162,23 @@ class Doors:
                 self._outputs,
                 t_name,
                 single=single and allow_single,
-                values=not self._of_probabilities,
+                values=self._targets != "distribution",
                 xp=xp,
             )
             if t.ndim == 1:
                 return x, t
             rows = self._convert(t, t_name)
-            if self._of_probabilities:
+            if self._targets == "distribution":
                 check_sums(rows, given, t_name, xp=xp)
+            elif self._targets == "probabilities":
+                check_probabilities(rows, t_name, xp=xp)
             return x, rows
 
     @property
-    def _of_probabilities(self) -> bool:
-        return getattr(self, "loss_name", None) in OF_PROBABILITIES
+    def _targets(self) -> Targets:
+        """What the targets of a sample are."""
+        loss = LOSSES.get(getattr(self, "loss_name", ""))
+        return "values" if loss is None else loss.targets
 
     def _initial(self, values: Callable[[str, tuple[int, ...]], np.ndarray]) -> dict[str, Array]:
         """A parameter of each name and shape, from a function that makes its values."""

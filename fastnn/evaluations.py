@@ -142,7 +142,7 @@ def _accuracy_and_loss(network: Network, data: Dataset) -> tuple[Array, Array]:
             logits = backend.empty((len(data), some.shape[1]), network.dtype)
         logits[start : start + t.shape[0], ...] = some
         start += t.shape[0]
-    correct = backend.count_correct(logits, data.t)
+    correct = backend.count_correct(logits, data.t, network.loss_name)
     return correct, backend.loss(
         backend.output(logits, network.loss_name), data.t, network.loss_name
     )

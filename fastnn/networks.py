@@ -28,7 +28,7 @@ class SimpleNet(Network):
     ----------
     input_size, output_size : int
         The book's are 2 and 3.
-    loss : {"cross_entropy", "mean_squared_error"}
+    loss : {"cross_entropy", "mean_squared_error", "binary_cross_entropy"}
     backend : str or Backend
         As for :func:`fastnn.get_backend`.
     dtype : {"float64", "float32"}
@@ -117,9 +117,10 @@ class TwoLayerNet(Network):
         Standard deviation of the normal distribution of the initial weights; biases start at zero.
     activation : {"sigmoid", "tanh", "relu", "identity"}
         Of the hidden layer.
-    loss : {"cross_entropy", "mean_squared_error"}
+    loss : {"cross_entropy", "mean_squared_error", "binary_cross_entropy"}
         The cross-entropy is that of the softmax of the outputs; the squared error, ½·Σ (y − t)²,
-        that of the plain outputs.
+        that of the plain outputs; the binary cross-entropy that of the logistic function of each
+        output, for a single yes or no, or several that are independent of each other (multi-label).
     backend : str or Backend
         What carries out the work, as for :func:`fastnn.get_backend`; resolved once, here.
     dtype : {"float64", "float32"}

@@ -198,7 +198,7 @@ def test_predict_loss_and_accuracy_match_the_book(backend, dtype, activation, lo
         float(book.loss(parameters, x, T, activation, loss)), rel=100 * float(eps)
     )
     assert type(net.accuracy(X, T)) is float
-    assert net.accuracy(X, T) == book.accuracy(parameters, x, T, activation)
+    assert net.accuracy(X, T) == book.accuracy(parameters, x, T, activation, loss)
 
 
 @pytest.mark.filterwarnings("ignore:the derivative is noisy")
@@ -422,6 +422,9 @@ def test_gradient_matches_the_loop_of_the_book_whole(make, loss):
 LOSS_WITHOUT_GUARD = {
     "cross_entropy": lambda logits, t: book.cross_entropy_error(book.softmax(logits), t, guard=0),
     "mean_squared_error": book.mean_squared_error,
+    "binary_cross_entropy": lambda logits, t: book.binary_cross_entropy_error(
+        book.sigmoid(logits), t, eps=0
+    ),
 }
 
 
@@ -775,9 +778,9 @@ class TaggedBackend(Backend):
         self.check_arrays(x=x, delta=delta)
         return super().dense_gradient(x, delta)
 
-    def count_correct(self, logits, t):
+    def count_correct(self, logits, t, loss="cross_entropy"):
         self.check_arrays(logits=logits, t=t)
-        return super().count_correct(logits, t)
+        return super().count_correct(logits, t, loss)
 
 
 def test_to_gives_an_independent_copy_elsewhere(make):

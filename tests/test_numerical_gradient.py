@@ -35,12 +35,17 @@ def exact_differences(x, t, parameters, activation, loss, h):
         }[activation],
         otypes=[object],
     )
-    exp, log = (np.vectorize(function, otypes=[object]) for function in (mpmath.exp, mpmath.log))
+    exp, log, log1p = (
+        np.vectorize(function, otypes=[object])
+        for function in (mpmath.exp, mpmath.log, mpmath.log1p)
+    )
 
     def value():
         y = f(x @ W1 + b1) @ W2 + b2
         if loss == "mean_squared_error":
             return ((y - t) ** 2).sum() / 2
+        if loss == "binary_cross_entropy":
+            return (t * log1p(exp(-y)) + (1 - t) * log1p(exp(y))).sum() / len(x)
         y = exp(y)
         y = y / y.sum(axis=1, keepdims=True)
         return -(t * log(y + mpmath.mpf(1e-7))).sum() / len(x)

@@ -81,7 +81,7 @@ class Backend(Machine):
         )
 
     def output(self, logits: Array, loss: str, *, out: Array | None = None) -> Array:
-        """What a network with this loss predicts: softmax for the cross-entropy, else `logits`."""
+        """What a network with this loss predicts: their softmax for the cross-entropy, say."""
         return self._written(LOSSES[loss].output(self.xp, logits), out)
 
     def loss(self, y: Array, t: Array, loss: str) -> Array:
@@ -122,13 +122,13 @@ class Backend(Machine):
         gradient *= rows[:, None]
         return value, self._written(gradient, out)
 
-    def count_correct(self, logits: Array, t: Array) -> Array:
-        """How many rows of the logits (n, k) have their maximum where the target has it.
+    def count_correct(self, logits: Array, t: Array, loss: str = "cross_entropy") -> Array:
+        """How many rows of the logits (n, k) are right.
 
-        Of several maxima the first one counts.
+        They are where they have their maximum where the target has it, of several the first one; to
+        the binary cross-entropy, where every output is on its target's side of one half.
         """
-        labels = t if t.ndim == 1 else self.xp.argmax(t, axis=1)
-        right = self.xp.argmax(logits, axis=1) == labels
+        right = LOSSES[loss].right(self.xp, logits, t)
         # Not count_nonzero, which older versions of NumPy answer with an int of Python.
         return self.xp.sum(self.xp.astype(right, self.xp.int64))
 

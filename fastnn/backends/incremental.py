@@ -24,8 +24,10 @@ independent of the number of outputs. Beyond that bound the exponentials are eva
 and not from probabilities, which may be too small for a number and large after the step: D/p_c is
 Σₖ exp(rₖ + Δz·vₖ), with rₖ the logit of k less that of the target, and with no exponent above
 :data:`.loss_ratios.LARGEST_EXPONENT`, from where on p_c/D is nothing beside ε.
-The squared error is closed form in Δz, and W2 and b2 move a single logit. That is exact to rounding
-for steps of any size; what the logits themselves have lost to rounding, the exponents have, too.
+The squared error is closed form in Δz; with the binary cross-entropy each output is by itself, and
+:func:`.loss_ratios.softplus_difference` has the difference; and W2 and b2 move a single logit. That
+is exact to rounding for steps of any size; what the logits themselves have lost to rounding, the
+exponents have, too.
 
 Everything is computed in float64, whatever the dtype of the network: in float32 the coefficients
 alone would cost the digits that the form of the differences saves.
@@ -42,7 +44,15 @@ from typing import Any, NamedTuple
 
 from ..functions import ACTIVATIONS, LOG_GUARD, LOSSES, Activation, one_hot
 from ..validation import Array
-from .loss_ratios import Sums, cut_off, directly, log_ratio, moved_logit, without_each
+from .loss_ratios import (
+    Sums,
+    cut_off,
+    directly,
+    log_ratio,
+    moved_logit,
+    softplus_difference,
+    without_each,
+)
 
 #: |Δz·v| up to which five terms of the series of T are enough: relative to the first, the sixth is
 #: (2e-3)⁵/720 = 4e-17.
@@ -216,6 +226,44 @@ def _squared_error(
     return hidden, 2 * h * (z.T @ residual)
 
 
+def _binary_cross_entropy(
+    xp: Any, network: Evaluated, f: Activation, h: float, features: Features
+) -> tuple[Array, Array]:
+    """L(+h) − L(−h) of the binary cross-entropy, without the limits of the probabilities.
+
+    Of an output with the logit a that is (1 − t)·log(1 + e^a) + t·log(1 + e^−a).
+    """
+    x, t, a, z, logits, _, W2 = network
+    hidden, output = _no_differences(xp, network)
+    samples, outputs = t.shape[0], t.shape[1]
+    sides = [(weight / samples, side) for weight, side in ((1 - t, 1), (t, -1))]
+    for n in range(samples):
+        some = features(x[n, ...])
+        u = h * x[n, some, None]
+        up, down = f.change(xp, a[n, ...], u), f.change(xp, a[n, ...], -u)
+        for k in range(outputs):
+            for weights, side in sides:
+                if (weight := float(weights[n, k])) != 0:
+                    v = side * W2[:, k]
+                    hidden[some, :] += weight * _moved(
+                        xp, side * logits[n, k], up * v, down * v, (up - down) * v
+                    )
+    at_a_time = max(1, OUTPUT_BLOCK // (output.shape[0] * outputs))
+    for weights, side in sides:
+        for first in range(0, samples, at_a_time):
+            block = slice(first, min(first + at_a_time, samples))
+            step = side * h * z[block, :, None]
+            moved = _moved(xp, side * logits[block, None, :], step, -step, 2 * step)
+            output += xp.sum(weights[block, None, :] * moved, axis=0)
+    return hidden, output
+
+
+def _moved(xp: Any, logits: Array, up: Array, down: Array, between: Array) -> Array:
+    """What log(1 + e^a) is at logits + up more than at logits + down; `between` is up − down."""
+    low, high = logits + xp.minimum(up, down), logits + xp.maximum(up, down)
+    return xp.copysign(softplus_difference(xp, low, high, abs(between)), between)
+
+
 def _by_evaluation(
     xp: Any, network: Evaluated, f: Activation, loss_of: Callable[[Array], Array], h: float
 ) -> tuple[Array, Array]:
@@ -240,7 +288,11 @@ def _by_evaluation(
 
 #: L(+h) − L(−h) without cancellation, by loss: for all weights into hidden units, and for all into
 #: outputs.
-DIFFERENCES = {"cross_entropy": _cross_entropy, "mean_squared_error": _squared_error}
+DIFFERENCES = {
+    "cross_entropy": _cross_entropy,
+    "mean_squared_error": _squared_error,
+    "binary_cross_entropy": _binary_cross_entropy,
+}
 
 
 def _series(xp: Any, p: Array, v: Array, up: Array, down: Array) -> tuple[Sums, Sums] | None:

@@ -89,6 +89,21 @@ def _log_ratio_of_odds(
     return weight * xp.copysign(xp.log1p(ratio), difference)
 
 
+def softplus_difference(xp: Any, low: Array, high: Array, distance: Array) -> Array:
+    """log(1 + e^high) − log(1 + e^low), with `distance` = high − low ≥ 0.
+
+    It is log1p(e^high·(1 − e^−distance) / (1 + e^low)) or, seen from the other side of zero, the
+    distance less what log(1 + e^−low) loses, which is no more than half of it where low > 0. What
+    the distance has lost to rounding if it was taken from `low` and `high`, it need not.
+    """
+    right = low > 0
+    exponent = xp.where(right, -low, high)
+    largest = cut_off(xp, exponent)  # from there on it grows as the exponent does
+    rise = -xp.expm1(-distance) / (1 + xp.exp(xp.where(right, -high, low)))
+    result = (exponent - largest) + xp.log1p(xp.exp(largest) * rise)
+    return xp.where(right, distance - result, result)
+
+
 def without_each(xp: Any, logits: Array) -> tuple[Array, Array]:
     """For each output the highest of all the other logits, and Σ exp of them less that."""
     if logits.shape[1] == 1:

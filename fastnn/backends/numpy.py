@@ -79,6 +79,9 @@ MULTIPLY_BY_DERIVATIVE: dict[str, Callable[[Array, Array], None]] = {
 #: The losses of the softmax that need, of each sample, the probability of its label alone.
 OF_LABELS = frozenset({"cross_entropy"})
 
+#: The losses to which the largest output tells the class.
+OF_THE_LARGEST = frozenset({"cross_entropy", "mean_squared_error"})
+
 
 class NumpyBackend(Backend):
     """Array operations of NumPy on the CPU.
@@ -211,7 +214,9 @@ class NumpyBackend(Backend):
         W -= dW
         b -= db
 
-    def count_correct(self, logits: Array, t: Array) -> Array:
+    def count_correct(self, logits: Array, t: Array, loss: str = "cross_entropy") -> Array:
+        if loss not in OF_THE_LARGEST:
+            return super().count_correct(logits, t, loss)
         labels = t if t.ndim == 1 else t.argmax(axis=1)
         return (logits.argmax(axis=1) == labels).sum()
 

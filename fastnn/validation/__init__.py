@@ -19,6 +19,7 @@ from .arrays import (
 from .foreign import is_sparse, refuse_gradient, refuse_sparse
 from .samples import (
     check_labels,
+    check_probabilities,
     check_samples,
     check_sums,
     check_targets,
@@ -36,6 +37,7 @@ __all__ = [
     "array_namespace",
     "check_finite",
     "check_labels",
+    "check_probabilities",
     "check_real",
     "check_samples",
     "check_separate",

@@ -145,7 +145,21 @@ def check_sums(t: Array, given: Any, name: str = "t", *, xp: Any = None) -> None
         row = int(xp.nonzero(off)[0][0])
         raise InputError(
             f"{name}[{row}] sums to {float(sums[row]):g}, but the cross-entropy takes targets of "
-            "which each row sums to one; divide by the sums, or use loss='mean_squared_error'"
+            "which each row sums to one; divide by the sums, or use loss='mean_squared_error', or "
+            "loss='binary_cross_entropy' for outputs that are true or not each by itself"
+        )
+
+
+def check_probabilities(t: Array, name: str = "t", *, xp: Any = None) -> None:
+    """Raise InputError if a value of a 2-D array is below 0 or above 1; NaN passes."""
+    xp = array_namespace(t) if xp is None else xp
+    off = (t < 0) | (t > 1)
+    if bool(xp.any(off)):
+        row, column = (int(i[0]) for i in xp.nonzero(off))
+        raise InputError(
+            f"{name} holds {float(t[row, column]):g} for sample {row}, but the binary "
+            "cross-entropy takes values from 0 to 1: of each output the probability that it is "
+            "true; rescale them, or use loss='mean_squared_error'"
         )
 
 

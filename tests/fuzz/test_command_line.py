@@ -55,7 +55,7 @@ COMMANDS = {
     | {
         "--method": mostly(["full", "incremental", "projection"], strange),
         "--activation": mostly(["tanh", "relu"], strange),
-        "--loss": mostly(["cross_entropy", "mean_squared_error"], strange),
+        "--loss": mostly(["cross_entropy", "mean_squared_error", "binary_cross_entropy"], strange),
         "--hidden": number,
         "--samples": number,
         "--tolerance": mostly(["1e-3", "0"], strange),

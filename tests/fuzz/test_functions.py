@@ -13,7 +13,12 @@ from .values import anything, arrays, mostly, odd
 
 ELEMENTWISE = ["identity_function", "step_function", "relu"]
 FLOATING = ["sigmoid", "sigmoid_grad", "tanh", "relu_grad", "softmax"]
-LOSSES = ["cross_entropy_error", "mean_squared_error", "sum_squared_error"]
+LOSSES = [
+    "cross_entropy_error",
+    "binary_cross_entropy_error",
+    "mean_squared_error",
+    "sum_squared_error",
+]
 WITH_OUT = ["sigmoid", "tanh", "relu", "softmax"]
 
 #: Takes what has been checked.

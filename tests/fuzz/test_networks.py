@@ -20,7 +20,7 @@ FEATURES, HIDDEN, OUTPUTS, SAMPLES = 3, 4, 3, 5
 # Sizes between those that a test can wait for and those that nothing can hold are left out.
 sizes = mostly([1, 2, 3, 5])
 names = mostly(["sigmoid", "tanh", "relu", "identity"])
-losses = mostly(["cross_entropy", "mean_squared_error"])
+losses = mostly(["cross_entropy", "mean_squared_error", "binary_cross_entropy"])
 dtypes = mostly(["float64", "float32", np.float64, ">f8"], st.one_of(odd, st.just("int64")))
 seeds = mostly([None, 0, 1, np.random.default_rng(0)])
 
@@ -64,7 +64,7 @@ FORMULAS = list(
     itertools.product(
         ["float64", "float32"],
         ["sigmoid", "tanh", "relu", "identity"],
-        ["cross_entropy", "mean_squared_error"],
+        ["cross_entropy", "mean_squared_error", "binary_cross_entropy"],
     )
 )
 

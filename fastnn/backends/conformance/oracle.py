@@ -42,11 +42,32 @@ def mean_squared_error(y, t):
     return np.sum((y - t) ** 2) / 2
 
 
+def binary_cross_entropy_error(y, t, eps=None):
+    """With probabilities limited to [eps, 1 − eps], eps that of their dtype."""
+    eps = np.finfo(y.dtype).eps if eps is None else eps
+    y = np.clip(y, eps, 1 - eps)
+    return -np.sum(t * np.log(y) + (1 - t) * np.log1p(-y)) / len(y)
+
+
 #: name -> (what the network predicts from its logits, the loss of that prediction)
 LOSSES = {
     "cross_entropy": (softmax, cross_entropy_error),
     "mean_squared_error": (lambda a: a, mean_squared_error),
+    "binary_cross_entropy": (sigmoid, binary_cross_entropy_error),
 }
+
+
+def loss_of(y, t, loss, dtype):
+    """The loss of an output that was of this dtype, in whatever precision."""
+    of_dtype = {"eps": np.finfo(dtype).eps} if loss == "binary_cross_entropy" else {}
+    return LOSSES[loss][1](y, t, **of_dtype)
+
+
+def correct(logits, t, loss="cross_entropy"):
+    """How many samples are classified right."""
+    if loss == "binary_cross_entropy":
+        return sum(((a > 0) == (row > 0.5)).all() for a, row in zip(logits, t, strict=True))
+    return sum(a.argmax() == row.argmax() for a, row in zip(logits, t, strict=True))
 
 
 def hidden(params, x, activation="sigmoid"):
@@ -68,9 +89,9 @@ def loss(params, x, t, activation="sigmoid", loss="cross_entropy"):
 
 
 def gradient(params, x, t, activation="sigmoid", loss="cross_entropy"):
-    """Backpropagation as the book derives it: y − t, over the batch size for the cross-entropy."""
+    """Backpropagation as the book derives it: y − t, over the batch size unless it is a sum."""
     delta2 = predict(params, x, activation, loss) - t
-    if loss == "cross_entropy":
+    if loss != "mean_squared_error":
         delta2 = delta2 / len(x)
     if "W" in params:
         return {"W": x.T @ delta2}

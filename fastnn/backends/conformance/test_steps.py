@@ -19,7 +19,7 @@ SAMPLES, FEATURES, UNITS, OUTPUTS = 60, 5, 3, 3
 #: some.
 CALLS = 0, 1, 70, 3
 
-RATES = {"cross_entropy": 0.5, "mean_squared_error": 0.01}
+RATES = {"cross_entropy": 0.5, "mean_squared_error": 0.01, "binary_cross_entropy": 0.5}
 
 
 def representable(a):
