@@ -37,7 +37,8 @@ if TYPE_CHECKING:
         InputError,
         UnknownBackendError,
     )
-    from .estimators import TwoLayerClassifier, TwoLayerRegressor
+    from .estimators import TwoLayerClassifier as TwoLayerClassifier
+    from .estimators import TwoLayerRegressor as TwoLayerRegressor
     from .files import load
     from .history import History
     from .interrupts import InterruptWarning

@@ -43,8 +43,11 @@ def save(self: Any, path: str | os.PathLike[str]) -> None:
     """
     check_is_fitted(self)
     network = self._network_of(None)
+    i, j, k = network.sizes
     plain: Any = TwoLayerNet(
-        *network.sizes,
+        i,
+        j,
+        k,
         0.0,
         activation=ACTIVATION[self.activation],
         loss=network.loss_name,

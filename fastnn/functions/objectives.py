@@ -8,16 +8,15 @@ with the sum Σ W² over the weights of both layers, not over the biases. The st
 wᵢ·(yᵢ − tᵢ) / Σ wᵢ at the logits, whichever loss it is, and alpha · W / Σ wᵢ. Of a squared error of
 several outputs that is the derivative of their sum, and the loss is their mean.
 
-Unlike the losses of :mod:`fastnn.functions.losses` these clip a probability to [ε, 1 − ε], ε of its
-dtype, where the book adds 1e-7.
+Probabilities are limited to [ε, 1 − ε], ε of their dtype, where the book adds 1e-7.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from ..validation import Array
+from .losses import LOSSES
 
 
 def _clipped(xp: Any, y: Array) -> Array:
@@ -30,12 +29,6 @@ def log_loss(xp: Any, y: Array, t: Array) -> Array:
     return -xp.sum(t * xp.log(_clipped(xp, y)), axis=1)
 
 
-def binary_log_loss(xp: Any, y: Array, t: Array) -> Array:
-    """−Σ (t·log y + (1 − t)·log(1 − y)) of each sample, over its independent outputs."""
-    y = _clipped(xp, y)
-    return -xp.sum(t * xp.log(y) + (1 - t) * xp.log(1 - y), axis=1)
-
-
 def squared_error(xp: Any, y: Array, t: Array) -> Array:
     """½·(y − t)² of each sample, the mean over its outputs."""
     difference = y - t
@@ -44,8 +37,8 @@ def squared_error(xp: Any, y: Array, t: Array) -> Array:
 
 #: The loss of each sample, (xp, y, t) → (samples,), by the loss of the network that has the outputs
 #: y. Targets are rows.
-OBJECTIVES: dict[str, Callable[[Any, Array, Array], Array]] = {
+OBJECTIVES: dict[str, Any] = {
     "cross_entropy": log_loss,
-    "binary_cross_entropy": binary_log_loss,
+    "binary_cross_entropy": LOSSES["binary_cross_entropy"].of_samples,
     "mean_squared_error": squared_error,
 }
