@@ -37,8 +37,25 @@ _COMMON: Any = {"fastmath": FASTMATH, "error_model": "numpy"}
 #: Entry points for Python would take longer to compile than the functions.
 _INTERNAL: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-#: Of what only compiled code calls.
-inner: Any = njit(**_COMMON, **_INTERNAL)
+
+def _distinct(function: Any) -> Any:
+    """Put what a closure is over into its name.
+
+    Numba tells functions of one name and one signature apart by a number that each process counts
+    for itself. Kernels from the cache, compiled in several processes, then have different functions
+    under one symbol, and the linker takes the first for all.
+    """
+    for cell in function.__closure__ or ():
+        value = getattr(cell.cell_contents, "py_func", cell.cell_contents)
+        name = value if isinstance(value, int | float | str) else value.__qualname__
+        function.__qualname__ += f"_{name}"
+    return function
+
+
+def inner(function: Any) -> Any:
+    """Compile what only compiled code calls."""
+    return njit(**_COMMON, **_INTERNAL)(_distinct(function))
+
 
 #: Of elementary functions: a loop with a call in it would not be vectorised.
 inlined: Any = njit(**_COMMON, **_INTERNAL, forceinline=True)
