@@ -132,7 +132,10 @@ def test_frames_keep_their_names():
         fitted.predict(frame[names[::-1]])
     polars = pytest.importorskip("polars").DataFrame(X, schema=names)
     again = model().fit(polars, CLASSES)
-    assert again.feature_names_in_.tolist() == names
+    # Older versions of scikit-learn do not know the names of newer frames of polars.
+    theirs = MLPClassifier(max_iter=1).fit(polars, CLASSES)
+    known = getattr(theirs, "feature_names_in_", None)
+    np.testing.assert_array_equal(getattr(again, "feature_names_in_", None), known)
     assert again.loss_curve_ == fitted.loss_curve_
 
 
