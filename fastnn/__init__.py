@@ -30,12 +30,15 @@ if TYPE_CHECKING:
         DeviceMemoryError,
         DivergenceError,
         DtypeError,
+        ExtraNotInstalledError,
         FastnnError,
         ForeignArrayError,
         HostMemoryError,
         InputError,
         UnknownBackendError,
     )
+    from .estimators import TwoLayerClassifier as TwoLayerClassifier
+    from .estimators import TwoLayerRegressor as TwoLayerRegressor
     from .files import load
     from .history import History
     from .interrupts import InterruptWarning
@@ -61,6 +64,7 @@ __all__ = [
     "DivergenceError",
     "DtypeError",
     "EarlyStopping",
+    "ExtraNotInstalledError",
     "FastnnError",
     "ForeignArrayError",
     "GradientReport",
@@ -93,6 +97,9 @@ __all__ = [
     "train",
 ]
 
+#: What needs scikit-learn. It is not in `__all__`: `from fastnn import *` needs no extra.
+ESTIMATORS = ("TwoLayerClassifier", "TwoLayerRegressor")
+
 #: Where each name is: module → names in it.
 _HOMES = {
     "backends": ("available_backends", "get_backend"),
@@ -103,6 +110,7 @@ _HOMES = {
         *("numerical_diff", "numerical_gradient", "numerical_gradient_rows"),
     ),
     "early_stopping": ("EarlyStopping",),
+    "estimators": ESTIMATORS,
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "files": ("load",),
     "functions": (),
@@ -129,4 +137,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *ESTIMATORS})

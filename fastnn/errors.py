@@ -37,6 +37,10 @@ class DtypeError(FastnnError, TypeError):
     """An array or argument is of a type that the operation cannot take."""
 
 
+class ExtraNotInstalledError(FastnnError, ImportError):
+    """A part of fastnn needs a library that is not installed; the message names the extra."""
+
+
 class DataFileError(FastnnError, OSError):
     """A data file is missing, truncated, altered or not in the expected format."""
 

@@ -169,7 +169,7 @@ def test_the_books_names_and_defaults():
     assert repr(Nesterov(0.1, 0.8)) == "Nesterov(lr=0.1, momentum=0.8, weight_decay=0.0)"
     assert repr(AdaGrad()) == "AdaGrad(lr=0.01, weight_decay=0.0)"
     assert repr(RMSprop()) == "RMSprop(lr=0.01, decay_rate=0.99, weight_decay=0.0)"
-    assert repr(Adam()) == "Adam(lr=0.001, beta1=0.9, beta2=0.999, weight_decay=0.0)"
+    assert repr(Adam()) == "Adam(lr=0.001, beta1=0.9, beta2=0.999, epsilon=1e-07, weight_decay=0.0)"
     assert (Momentum().v, AdaGrad().h, RMSprop().h, Adam().m, Adam().v) == (None,) * 5
     assert Adam().iter == 0
 

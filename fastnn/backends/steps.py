@@ -87,6 +87,9 @@ class TrainingStep:
     operations : callable
         The same step over the operations of the backend: row numbers, shape (batch,), and the
         learning rate, to the loss, which stays with the backend.
+    alpha : float, optional
+        Of the objective of :mod:`fastnn.functions.objectives` that belongs to `loss`, where that is
+        what is minimised, in place of the loss itself.
     """
 
     network: str
@@ -99,6 +102,7 @@ class TrainingStep:
     data: Dataset
     batch_size: int
     operations: Callable[[Array, float], Array]
+    alpha: float | None = None
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -106,7 +110,7 @@ class TrainingStep:
 
         A field that is new here stands in none of them yet.
         """
-        arrays = {"params", "data", "batch_size", "operations", "h"}
+        arrays = {"params", "data", "batch_size", "operations", "h", "alpha"}
         values = {
             field.name: getattr(self, field.name)
             for field in fields(self)
@@ -116,6 +120,7 @@ class TrainingStep:
             "update": self.update.name,
             # What there may be, and most do without, is only asked for where it is.
             "weight_decay": bool(self.update.weight_decay) or None,
+            "objective": self.alpha is not None or None,
             "sample_weights": self.data.weights is not None or None,
             "dtype": numpy_dtype(next(iter(self.params.values()))).name,
         }

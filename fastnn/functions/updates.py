@@ -59,7 +59,7 @@ def rmsprop(sqrt: Any, w: Any, g: Any, state: State, rate: Any, numbers: State) 
 
 
 def adam(sqrt: Any, w: Any, g: Any, state: State, rate: Any, numbers: State) -> Moved:
-    """m ← m + (1 − β₁)(g − m), v ← v + (1 − β₂)(g² − v), then w − rate·m / (√v + 1e-7).
+    """m ← m + (1 − β₁)(g − m), v ← v + (1 − β₂)(g² − v), then w − rate·m / (√v + ε).
 
     The rate is the corrected one of the update at hand: :meth:`fastnn.optimizers.Adam.rate`.
     """
@@ -86,5 +86,7 @@ RULES = {
     "nesterov": Rule(nesterov, ("v",), ("momentum",), lambda m: (m, m * m, 1 + m)),
     "adagrad": Rule(adagrad, ("h",), (), lambda: (ROOT_GUARD,)),
     "rmsprop": Rule(rmsprop, ("h",), ("decay_rate",), lambda d: (d, 1 - d, ROOT_GUARD)),
-    "adam": Rule(adam, ("m", "v"), ("beta1", "beta2"), lambda a, b: (1 - a, 1 - b, ROOT_GUARD)),
+    "adam": Rule(
+        adam, ("m", "v"), ("beta1", "beta2", "epsilon"), lambda a, b, e: (1 - a, 1 - b, e)
+    ),
 }

@@ -11,8 +11,8 @@ parameter first, weights and biases alike, as PyTorch does.
 PyTorch's SGD with momentum, plain and Nesterov's, makes the same steps as long as the rate stays
 the same: its buffer is the book's v without the rate. Its Adagrad and RMSprop are these with
 ``eps=1e-7`` (and ``alpha=decay_rate``). Its Adam adds `eps` to the root of the corrected v, the
-book's adds 1e-7 to the root of v as it is, as if `eps` were 1e-7 / √(1 − β₂ᵗ) there. scikit-learn's
-Adam, with ``epsilon=1e-7``, and its two momenta are the book's.
+book's adds its `epsilon` to the root of v as it is, as if `eps` were epsilon / √(1 − β₂ᵗ) there.
+scikit-learn's Adam, with the same `epsilon`, and its two momenta are the book's.
 """
 
 from .base import Optimizer

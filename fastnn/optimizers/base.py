@@ -200,7 +200,7 @@ class Optimizer:
         >>> optimizer = Adam()
         >>> optimizer.load_state_dict(Adam(lr=0.1).state_dict())
         >>> optimizer
-        Adam(lr=0.1, beta1=0.9, beta2=0.999, weight_decay=0.0)
+        Adam(lr=0.1, beta1=0.9, beta2=0.999, epsilon=1e-07, weight_decay=0.0)
         """
         kept: dict[str, dict[str, Array]] = {name: {} for name in self.state_names}
         numbers = {}

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..functions.updates import ROOT_GUARD
 from ..validation import Array, positive_int
 from .base import Optimizer
 
@@ -152,13 +153,15 @@ class Adam(Optimizer):
     """Means of the gradient and of its square, corrected for their start at zero, as in the book.
 
     t ← t + 1, m ← m + (1 − β₁)(g − m), v ← v + (1 − β₂)(g² − v), and then
-    w ← w − lr·√(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + 1e-7).
+    w ← w − lr·√(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε).
 
     Parameters
     ----------
     lr : float
     beta1, beta2 : float
         From 0 to below 1.
+    epsilon : float
+        ε, likewise; the book has 1e-7.
     weight_decay : float
         As for :class:`SGD`; it is L2, and not what is known as AdamW.
 
@@ -180,6 +183,7 @@ class Adam(Optimizer):
     name: ClassVar[str] = "adam"
     beta1: float
     beta2: float
+    epsilon: float
     m: dict[str, Array] | None
     v: dict[str, Array] | None
 
@@ -189,9 +193,10 @@ class Adam(Optimizer):
         beta1: float = 0.9,
         beta2: float = 0.999,
         *,
+        epsilon: float = ROOT_GUARD,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(lr, weight_decay, beta1=beta1, beta2=beta2)
+        super().__init__(lr, weight_decay, beta1=beta1, beta2=beta2, epsilon=epsilon)
         self.iter = 0
 
     def rates(self, rates: np.ndarray) -> np.ndarray:

@@ -312,7 +312,8 @@ class NumbaBackend(NumpyBackend):
 #: The modules of compiled code that are used here and in `training`.
 _KERNELS = (
     *("activations", "backprop_steps", "compression", "layers", "logistic", "magnitude"),
-    *("numerical_gradient", "numerical_steps", "panels", "rules", "softmax", "workspace"),
+    *("numerical_gradient", "numerical_steps", "objectives", "panels", "rules", "softmax"),
+    "workspace",
 )
 
 

@@ -78,8 +78,12 @@ _STEP: Any = {
     "weight_decay": frozenset({True}),
     "dtype": _DTYPES,
 }
+_FUSED_SIZES = (
+    (lambda W2, **_: W2.size, LARGEST_FUSED_OUTPUT),
+    (_dense_product, LARGEST_FUSED_PRODUCT),
+)
 
-#: Of each operation that is overridden, and of the two kernels that make many steps.
+#: Of each operation that is overridden, and of the kernels that make many steps.
 SUPPORT = {
     "dense": Support(activation=ACTIVATIONS, contiguous=("W", "b")),
     "output": Support(loss=_LOSSES),
@@ -93,10 +97,15 @@ SUPPORT = {
         **_STEP,
         loss=_LOSSES | {"binary_cross_entropy"},
         gradient=frozenset({"backprop"}),
-        sizes=(
-            (lambda W2, **_: W2.size, LARGEST_FUSED_OUTPUT),
-            (_dense_product, LARGEST_FUSED_PRODUCT),
-        ),
+        sizes=_FUSED_SIZES,
+    ),
+    "objective steps": Support(
+        **_STEP | {"update": _STEP["update"] - {"sgd"}},
+        loss=_LOSSES | {"binary_cross_entropy", "mean_squared_error"},
+        objective=frozenset({True}),
+        sample_weights=frozenset({True}),
+        gradient=frozenset({"backprop"}),
+        sizes=_FUSED_SIZES,
     ),
     "numerical steps": Support(
         **_STEP, loss=_LOSSES, gradient=frozenset({"numerical"}), data=SparseDataset

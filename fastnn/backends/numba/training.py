@@ -23,7 +23,8 @@ def runner(kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> Ru
 
     `kernels` has the modules of compiled code by name.
     """
-    if SUPPORT["backprop steps"].covers_step(step):
+    backprop = "backprop steps" if step.alpha is None else "objective steps"
+    if SUPPORT[backprop].covers_step(step):
         return BackpropSteps(kernels, pool, step)
     if SUPPORT["numerical steps"].covers_step(step):
         return NumericalSteps(kernels, pool, step)
@@ -121,7 +122,7 @@ class BackpropSteps(_Steps):
     def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
         W1, W2, data = step.params["W1"], step.params["W2"], step.data
         self._samples, self._targets = data.x, data.t
-        if step.loss == "binary_cross_entropy":
+        if step.loss == "binary_cross_entropy" and step.alpha is None:
             self._targets = kernels.logistic.BinaryTargets(data.t)
         work = support.step_multiplications(data, step.batch_size, W1.shape[1])
         threads = max(1, min(pool.size, work // support.FUSED_GRAIN, W1.shape[1], step.batch_size))
@@ -130,6 +131,16 @@ class BackpropSteps(_Steps):
             threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype
         )
         self._of_rule: list[Any] = []
+        self._objective = self._of_sklearn()
+
+    def _of_sklearn(self) -> Any:
+        """The objective, or () for the loss itself."""
+        step, weights = self._step, self._step.data.weights
+        if step.alpha is None:
+            return ()
+        code = self._kernels.objectives.LOSS_CODES[step.loss]
+        weights = np.empty(0) if weights is None else np.asarray(weights, np.float64)
+        return self._kernels.objectives.Objective(code, float(step.alpha), weights)
 
     def _enter(self, parameters: tuple[Array, ...]) -> Any:
         self._kernels.panels.enter(self._panels, *parameters)
@@ -159,7 +170,8 @@ class BackpropSteps(_Steps):
     ) -> Any:
         counters = np.zeros((len(rows), 3, 1 + len(working.W1)), np.int64), np.zeros(1, np.int64)
         data = self._samples, rows, self._targets
-        arguments = *counters, self._threads, *data, self._code, rates, working, memory, losses
+        modes = self._code, rates, working, memory, self._objective
+        arguments = *counters, self._threads, *data, *modes, losses
         return partial(self._kernels.backprop_steps.descent_steps, *arguments)
 
 

@@ -9,23 +9,28 @@ The threads share out the panels of hidden units (:mod:`.panels`) and the rows o
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from numba import types
 
-from ....functions import LOG_GUARD
 from .activations import activate, multiply_row_by_derivative
 from .atomics import increase, wait_for
 from .compression import prefetch_row
 from .elementary import like, prefetch
 from .jit import inner, kernel, overloads
 from .layers import subtract_outer_product, weighted_rows
-from .logistic import logistic_rows, subtract_binary_target
+from .objectives import (
+    decay,
+    measure,
+    output_rows,
+    penalty,
+    subtract_target,
+    total_weight,
+    weight,
+)
 from .panels import Panels
 from .products import add_product, subtract_product
 from .rules import move, move_rows, part
-from .softmax import label, row_loss, softmax_rows
 
 #: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
 #: would be gone again, and with them those of the step at hand; there it asks for a sample when it
@@ -78,50 +83,6 @@ def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, 
     return of_all if isinstance(samples, types.Array) else of_compressed
 
 
-def _outputs(targets: Any, outputs: int, y: Any) -> None:
-    """Logits become probabilities, in place, as the loss has it that takes such targets."""
-    raise NotImplementedError
-
-
-@overloads(_outputs)
-def _overload_outputs(targets: Any, outputs: int, y: Any) -> Any:  # noqa: ARG001
-    def of_each(targets: Any, outputs: int, y: Any) -> None:  # noqa: ARG001
-        logistic_rows(y, outputs, y)
-
-    def of_all(targets: Any, outputs: int, y: Any) -> None:  # noqa: ARG001
-        softmax_rows(y, outputs, y)
-
-    return of_each if isinstance(targets, types.BaseNamedTuple) else of_all
-
-
-def _subtract_target(targets: Any, row: int, y: Any, outputs: int) -> float:
-    """The loss of the probabilities `y` of a sample; and its target is subtracted from them."""
-    raise NotImplementedError
-
-
-@overloads(_subtract_target)
-def _overload_subtract_target(targets: Any, row: int, y: Any, outputs: int) -> Any:  # noqa: ARG001
-    def of_label(targets: Any, row: int, y: Any, outputs: int) -> float:  # noqa: ARG001
-        target = label(targets, row, y.size)
-        loss = -math.log(y[target] + LOG_GUARD)
-        y[target] -= like(y[target], 1)
-        return loss
-
-    def of_row(targets: Any, row: int, y: Any, outputs: int) -> float:  # noqa: ARG001
-        target = targets[row]
-        loss = row_loss(y[: target.size], target)
-        for k in range(target.size):
-            y[k] -= target[k]
-        return loss
-
-    def of_each(targets: Any, row: int, y: Any, outputs: int) -> float:
-        return subtract_binary_target(targets.t, row, y, outputs)
-
-    if isinstance(targets, types.BaseNamedTuple):
-        return of_each
-    return of_label if targets.ndim == 1 else of_row
-
-
 def _fetch(samples: Any, rows: Any, n: int) -> None:
     """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
     raise NotImplementedError
@@ -155,26 +116,35 @@ def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Pane
 
 @inner
 def _output_layer(
-    first: int, end: int, targets: Any, rows: Any, activation: int, panels: Panels
+    first: int,
+    end: int,
+    targets: Any,
+    rows: Any,
+    activation: int,
+    panels: Panels,
+    objective: Any,
 ) -> None:
     """The loss of the rows first … end − 1, and its derivatives by both pre-activations."""
-    share = like(panels.b2[0], 1 / rows.size)
+    total = total_weight(objective, rows)
     numbers, y, outputs = panels.numbers[first:end], panels.delta2[first:end], panels.W2T.shape[1]
     for n in range(y.shape[0]):
         for k in range(y.shape[1]):
             y[n, k] = panels.b2[k]
     for p in range(panels.W1.shape[0]):
         add_product(panels.z1[p], numbers, panels.used[p], panels.W2[p], y)
-    _outputs(targets, outputs, y)
+    output_rows(objective, targets, y, outputs)
     for n in range(y.shape[0]):
-        panels.losses[first + n] = _subtract_target(targets, rows[first + n], y[n], outputs)
+        row = rows[first + n]
+        own = weight(objective, row)
+        panels.losses[first + n] = own * subtract_target(objective, targets, row, y[n], outputs)
+        share = like(panels.b2[0], own / total)
         for k in range(y.shape[1]):
             y[n, k] *= share
     for p in range(panels.W1.shape[0]):
         delta = panels.delta1[p, first:end]
         every = delta.reshape(delta.size)
         for s in range(every.size):
-            every[s] = like(share, 0)
+            every[s] = like(every[s], 0)
         add_product(panels.delta2, numbers, outputs, panels.W2T[p], delta)
         multiply_row_by_derivative(panels.z1[p, first:end].reshape(delta.size), activation, every)
 
@@ -201,7 +171,9 @@ def _subtract_output_bias(rate: Any, panels: Panels, of: Any) -> None:
             of.b2[k] -= rate * panels.delta2[n, k]
 
 
-def _step(p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any) -> None:
+def _step(
+    p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
+) -> None:
     """A step for the weights into and out of the units of a panel, and their biases.
 
     Those of the output layer go with the first panel.
@@ -217,30 +189,44 @@ def _overload_step(
     rate: Any,  # noqa: ARG001
     panels: Any,  # noqa: ARG001
     memory: Any,
+    objective: Any,  # noqa: ARG001
 ) -> Any:
-    def plain(p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any) -> None:  # noqa: ARG001
+    def plain(
+        p: Any,
+        samples: Any,
+        rows: Any,
+        rate: Any,
+        panels: Any,
+        memory: Any,  # noqa: ARG001
+        objective: Any,  # noqa: ARG001
+    ) -> None:
         _subtract(p, samples, rows, rate, panels, panels)
         if p == 0:
             _subtract_output_bias(rate, panels, panels)
 
-    def by_rule(p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any) -> None:
+    def by_rule(
+        p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
+    ) -> None:
+        of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
         minus, one, gradient = like(rate, -1), like(rate, 1), memory.gradient
         _subtract(p, samples, rows, minus, panels, gradient)
-        move_rows(memory, rate, one, panels.W1[p], gradient.W1[p], part(memory.W1, p))
-        move(memory, rate, one, panels.b1[p], gradient.b1[p], part(memory.b1, p))
-        move_rows(memory, rate, one, panels.W2[p], gradient.W2[p], part(memory.W2, p))
+        move_rows(memory, of_weights, rate, one, panels.W1[p], gradient.W1[p], part(memory.W1, p))
+        move(memory, memory.decay, rate, one, panels.b1[p], gradient.b1[p], part(memory.b1, p))
+        move_rows(memory, of_weights, rate, one, panels.W2[p], gradient.W2[p], part(memory.W2, p))
         if p == 0:
             _subtract_output_bias(minus, panels, gradient)
-            move(memory, rate, one, panels.b2, gradient.b2, memory.b2)
+            move(memory, memory.decay, rate, one, panels.b2, gradient.b2, memory.b2)
             memory.made[0] += 1
 
     return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
 
 
 @inner
-def _update(p: int, samples: Any, rows: Any, rate: Any, panels: Panels, memory: Any) -> None:
+def _update(
+    p: int, samples: Any, rows: Any, rate: Any, panels: Panels, memory: Any, objective: Any
+) -> None:
     """That, and what else is kept of the weights."""
-    _step(p, samples, rows, rate, panels, memory)
+    _step(p, samples, rows, rate, panels, memory, objective)
     W2, W2T = panels.W2[p], panels.W2T[p]
     for j in range(panels.used[p]):
         for k in range(W2T.shape[0]):
@@ -248,11 +234,11 @@ def _update(p: int, samples: Any, rows: Any, rate: Any, panels: Panels, memory: 
 
 
 @inner
-def _mean(losses: Any) -> float:
+def _mean(losses: Any, weight: Any) -> float:
     total = 0.0
     for n in range(losses.size):
         total += losses[n]
-    return total / losses.size
+    return total / weight
 
 
 @kernel
@@ -267,6 +253,7 @@ def descent_steps(
     rates: Any,
     panels: Panels,
     memory: Any,
+    objective: Any,
     losses: Any,
 ) -> None:
     """A step with each of the batches `rows` (steps, batch), at its rate, and its loss.
@@ -284,6 +271,8 @@ def descent_steps(
         How many there may be.
     memory : Memory or ()
         Of the rule by which the parameters are moved; none of plain descent.
+    objective : Objective or ()
+        What is minimised; the book's cross-entropy without one.
     """
     parts, batch = panels.W1.shape[0], rows.shape[1]
     mine = increase(arrived, 0) * parts // threads
@@ -296,6 +285,7 @@ def descent_steps(
                 if increase(counter, 1 + number) > 0:
                     continue
                 if stage == 0:
+                    measure(objective, number, panels)
                     _hidden_layer(number, samples, rows[step], activation, panels)
                 elif stage == 1:
                     # Rows of samples are far from the processor, and each thread brings some of the
@@ -304,11 +294,13 @@ def descent_steps(
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, end):
                             _fetch(samples, next_rows, n)
-                    _output_layer(first, end, targets, rows[step], activation, panels)
+                    _output_layer(first, end, targets, rows[step], activation, panels, objective)
                 else:
                     rate = like(panels.b2[0], rates[step])
-                    _update(number, samples, rows[step], rate, panels, memory)
+                    _update(number, samples, rows[step], rate, panels, memory, objective)
                     if number == 0:
-                        losses[step] = like(losses[0], _mean(panels.losses))
+                        total = total_weight(objective, rows[step])
+                        mean = _mean(panels.losses, total)
+                        losses[step] = like(losses[0], mean + penalty(objective, total, panels))
                 increase(counter, 0)
             wait_for(counter, 0, parts)

@@ -105,14 +105,26 @@ def _overload_descend(
         hidden = work.hidden[first + number : last + number + 1]
         factor = like(hidden[0, 0], scale)
         for i in range(first, last):
-            move(memory, rate, factor, W1[i], hidden[i - first, :J], part(memory.W1, i))
+            move(
+                memory, memory.decay, rate, factor, W1[i], hidden[i - first, :J], part(memory.W1, i)
+            )
         if number == parts - 1:
-            move(memory, rate, factor, b1, hidden[last - first, :J], memory.b1)
+            move(memory, memory.decay, rate, factor, b1, hidden[last - first, :J], memory.b1)
             memory.made[0] += 1
         for k in range(*outputs_of(number, parts, work)):
             column, own, gradient = (slice(None), k), slice(k, k + 1), work.outputs[k]
-            move(memory, rate, scale, W2[column], gradient[:J], part(memory.W2, column))
-            move(memory, rate, scale, b2[own], gradient[J : J + 1], part(memory.b2, own))
+            move(
+                memory, memory.decay, rate, scale, W2[column], gradient[:J], part(memory.W2, column)
+            )
+            move(
+                memory,
+                memory.decay,
+                rate,
+                scale,
+                b2[own],
+                gradient[J : J + 1],
+                part(memory.b2, own),
+            )
 
     return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
 

@@ -33,6 +33,7 @@ class Panels(NamedTuple):
     numbers: np.ndarray  # 0, 1, … batch − 1
     used: np.ndarray  # how many units each panel has
     losses: np.ndarray  # of each sample
+    squares: np.ndarray  # the sum of the squared weights of each panel, where it is asked for
 
 
 def allocate(
@@ -55,6 +56,7 @@ def allocate(
         numbers=np.arange(batch, dtype=np.uint64),
         used=used,
         losses=np.zeros(batch),
+        squares=np.zeros(panels),
     )
 
 

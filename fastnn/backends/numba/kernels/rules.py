@@ -85,10 +85,11 @@ def _overload_part(arrays: Any, index: Any) -> Any:  # noqa: ARG001
     return (of_none, of_one, of_two)[len(arrays)]
 
 
-def move(memory: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any) -> None:
+def move(memory: Any, decay: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any) -> None:
     """Move parameters by a rule against `scale` times a gradient, which is zero afterwards.
 
-    For compiled code only. All are of one shape, of one or two axes.
+    Of the parameters themselves `decay` times as much is added to that. For compiled code only. All
+    are of one row.
     """
     raise NotImplementedError
 
@@ -96,6 +97,7 @@ def move(memory: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any) 
 @overloads(move)
 def _overload_move(
     memory: Any,
+    decay: Any,  # noqa: ARG001
     rate: Any,  # noqa: ARG001
     scale: Any,  # noqa: ARG001
     w: Any,  # noqa: ARG001
@@ -104,23 +106,35 @@ def _overload_move(
 ) -> Any:
     formula = _FORMULAS[memory.instance_class]
 
-    def with_none(memory: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any) -> None:  # noqa: ARG001
+    def with_none(
+        memory: Any,
+        decay: Any,
+        rate: Any,
+        scale: Any,
+        w: Any,
+        gradient: Any,
+        state: Any,  # noqa: ARG001
+    ) -> None:
         for i in range(w.size):
-            g = like(rate, scale * gradient[i]) + memory.decay * w[i]
+            g = like(rate, scale * gradient[i]) + decay * w[i]
             w[i], _ = formula(np.sqrt, w[i], g, (), rate, memory.numbers)
             gradient[i] = 0
 
-    def with_one(memory: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any) -> None:
+    def with_one(
+        memory: Any, decay: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any
+    ) -> None:
         first = state[0]
         for i in range(w.size):
-            g = like(rate, scale * gradient[i]) + memory.decay * w[i]
+            g = like(rate, scale * gradient[i]) + decay * w[i]
             w[i], (first[i],) = formula(np.sqrt, w[i], g, (first[i],), rate, memory.numbers)
             gradient[i] = 0
 
-    def with_two(memory: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any) -> None:
+    def with_two(
+        memory: Any, decay: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any
+    ) -> None:
         first, second = state
         for i in range(w.size):
-            g = like(rate, scale * gradient[i]) + memory.decay * w[i]
+            g = like(rate, scale * gradient[i]) + decay * w[i]
             remembered = first[i], second[i]
             w[i], (first[i], second[i]) = formula(
                 np.sqrt, w[i], g, remembered, rate, memory.numbers
@@ -131,10 +145,12 @@ def _overload_move(
 
 
 @inner
-def move_rows(memory: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any) -> None:
+def move_rows(
+    memory: Any, decay: Any, rate: Any, scale: Any, w: Any, gradient: Any, state: Any
+) -> None:
     """The same for matrices that are C-contiguous, as one row."""
     flat = flattened(state)
-    move(memory, rate, scale, w.reshape(w.size), gradient.reshape(w.size), flat)
+    move(memory, decay, rate, scale, w.reshape(w.size), gradient.reshape(w.size), flat)
 
 
 def flattened(arrays: Any) -> Any:

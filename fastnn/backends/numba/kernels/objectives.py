@@ -1,0 +1,241 @@
+"""Objectives of training in compiled code: the book's loss, or those of scikit-learn.
+
+The formulas of the latter are those of :mod:`fastnn.functions.objectives`. Which it is is told by
+types: an empty tuple as the objective means the loss itself, for which a kernel is compiled without
+any of the rest; it is the binary cross-entropy where the targets are `BinaryTargets`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from ....functions import LOG_GUARD
+from .elementary import like
+from .jit import inner, overloads, reduction
+from .logistic import binary_loss, logistic_rows, subtract_binary_target
+from .softmax import label, row_loss, softmax_rows
+
+
+class Objective(NamedTuple):
+    """An objective of :mod:`fastnn.functions.objectives`."""
+
+    loss: int  # a code of LOSS_CODES
+    alpha: float
+    weights: np.ndarray  # of each sample of the dataset, float64; of shape (0,) where there is none
+
+
+#: The losses by what a network calls them.
+LOSS_CODES = {"cross_entropy": 0, "binary_cross_entropy": 1, "mean_squared_error": 2}
+_SOFTMAX, _LOGISTIC = LOSS_CODES["cross_entropy"], LOSS_CODES["binary_cross_entropy"]
+
+
+def _is_book(objective: Any) -> bool:
+    return not isinstance(objective, types.BaseNamedTuple)
+
+
+def _is_binary(targets: Any) -> bool:
+    return isinstance(targets, types.BaseNamedTuple)
+
+
+# -- weights of samples ----------------------------------------------------------------------------
+
+
+def total_weight(objective: Any, rows: Any) -> Any:
+    """What the samples of a batch weigh; for compiled code only, as all that follows."""
+    raise NotImplementedError
+
+
+@overloads(total_weight)
+def _overload_total_weight(objective: Any, rows: Any) -> Any:
+    def of_book(objective: Any, rows: Any) -> Any:
+        return rows.size
+
+    def of_weights(objective: Any, rows: Any) -> Any:
+        if objective.weights.size == 0:
+            return float(rows.size)
+        total = 0.0
+        for n in range(rows.size):
+            total += objective.weights[rows[n]]
+        return total
+
+    return of_book if _is_book(objective) else of_weights
+
+
+def weight(objective: Any, row: Any) -> Any:
+    """What a sample weighs."""
+    raise NotImplementedError
+
+
+@overloads(weight)
+def _overload_weight(objective: Any, row: Any) -> Any:
+    def of_book(objective: Any, row: Any) -> Any:
+        return 1
+
+    def of_weights(objective: Any, row: Any) -> Any:
+        return objective.weights[row] if objective.weights.size else 1.0
+
+    return of_book if _is_book(objective) else of_weights
+
+
+# -- outputs and their losses ----------------------------------------------------------------------
+
+
+def output_rows(objective: Any, targets: Any, y: Any, columns: int) -> None:
+    """The outputs of logits, in place; what only fills the rows up becomes zero."""
+    raise NotImplementedError
+
+
+@overloads(output_rows)
+def _overload_output_rows(objective: Any, targets: Any, y: Any, columns: int) -> Any:
+    def of_all(objective: Any, targets: Any, y: Any, columns: int) -> None:
+        softmax_rows(y, columns, y)
+
+    def of_each(objective: Any, targets: Any, y: Any, columns: int) -> None:
+        logistic_rows(y, columns, y)
+
+    def of_loss(objective: Any, targets: Any, y: Any, columns: int) -> None:
+        if objective.loss == _SOFTMAX:
+            softmax_rows(y, columns, y)
+        elif objective.loss == _LOGISTIC:
+            logistic_rows(y, columns, y)
+
+    if _is_book(objective):
+        return of_each if _is_binary(targets) else of_all
+    return of_loss
+
+
+def subtract_target(objective: Any, targets: Any, row: int, y: Any, columns: int) -> float:
+    """The loss of the outputs `y` of a sample; and its target is subtracted from them."""
+    raise NotImplementedError
+
+
+@overloads(subtract_target)
+def _overload_subtract_target(objective: Any, targets: Any, row: int, y: Any, columns: int) -> Any:
+    def of_label(objective: Any, targets: Any, row: int, y: Any, columns: int) -> float:
+        target = label(targets, row, y.size)
+        loss = -math.log(y[target] + LOG_GUARD)
+        y[target] -= like(y[target], 1)
+        return loss
+
+    def of_row(objective: Any, targets: Any, row: int, y: Any, columns: int) -> float:
+        target = targets[row]
+        loss = row_loss(y[: target.size], target)
+        for k in range(target.size):
+            y[k] -= target[k]
+        return loss
+
+    def of_each(objective: Any, targets: Any, row: int, y: Any, columns: int) -> float:
+        return subtract_binary_target(targets.t, row, y, columns)
+
+    if _is_book(objective):
+        if _is_binary(targets):
+            return of_each
+        return of_label if targets.ndim == 1 else of_row
+
+    guard = float(np.finfo(y.dtype.name).eps)
+
+    def of_loss(objective: Any, targets: Any, row: int, y: Any, columns: int) -> float:
+        total = 0.0
+        for k in range(columns):
+            t = _target(targets, row, k, y)
+            if objective.loss == _SOFTMAX:
+                if t != 0:
+                    total -= t * math.log(min(max(np.float64(y[k]), guard), 1 - guard))
+            elif objective.loss == _LOGISTIC:
+                total += binary_loss(y[k], t)
+            else:
+                difference = np.float64(y[k]) - t
+                total += difference * difference / (2 * columns)
+            y[k] -= like(y[k], t)
+        return total
+
+    return of_loss
+
+
+def _target(targets: Any, row: int, k: int, y: Any) -> float:
+    """Target k of a sample."""
+    raise NotImplementedError
+
+
+@overloads(_target)
+def _overload_target(targets: Any, row: int, k: int, y: Any) -> Any:
+    def of_label(targets: Any, row: int, k: int, y: Any) -> float:
+        return 1.0 if label(targets, row, y.size) == k else 0.0
+
+    def of_row(targets: Any, row: int, k: int, y: Any) -> float:
+        return np.float64(targets[row, k])
+
+    return of_label if targets.ndim == 1 else of_row
+
+
+# -- the penalty -----------------------------------------------------------------------------------
+
+
+@reduction
+def _square(a: Any) -> float:
+    total = 0.0
+    for i in range(a.size):
+        w = np.float64(a[i])
+        total += w * w
+    return total
+
+
+@inner
+def _squares(W1: Any, W2: Any) -> float:
+    return _square(W1.reshape(W1.size)) + _square(W2.reshape(W2.size))
+
+
+def measure(objective: Any, p: int, panels: Any) -> None:
+    """Note the sum of the squared weights of a panel, before a step moves them."""
+    raise NotImplementedError
+
+
+@overloads(measure)
+def _overload_measure(objective: Any, p: int, panels: Any) -> Any:
+    def of_book(objective: Any, p: int, panels: Any) -> None:
+        pass
+
+    def of_alpha(objective: Any, p: int, panels: Any) -> None:
+        if objective.alpha != 0:
+            panels.squares[p] = _squares(panels.W1[p], panels.W2[p])
+
+    return of_book if _is_book(objective) else of_alpha
+
+
+def penalty(objective: Any, total: Any, panels: Any) -> Any:
+    """What it adds to the loss of a batch of this weight."""
+    raise NotImplementedError
+
+
+@overloads(penalty)
+def _overload_penalty(objective: Any, total: Any, panels: Any) -> Any:
+    def of_book(objective: Any, total: Any, panels: Any) -> Any:
+        return 0
+
+    def of_alpha(objective: Any, total: Any, panels: Any) -> Any:
+        squares = 0.0
+        for p in range(panels.squares.size):
+            squares += panels.squares[p]
+        return objective.alpha / 2 * squares / total
+
+    return of_book if _is_book(objective) else of_alpha
+
+
+def decay(objective: Any, total: Any) -> Any:
+    """How much of a weight is added to its gradient for it."""
+    raise NotImplementedError
+
+
+@overloads(decay)
+def _overload_decay(objective: Any, total: Any) -> Any:
+    def of_book(objective: Any, total: Any) -> Any:
+        return 0
+
+    def of_alpha(objective: Any, total: Any) -> Any:
+        return objective.alpha / total
+
+    return of_book if _is_book(objective) else of_alpha
