@@ -50,7 +50,8 @@ CASES = [
     (CosineWithWarmup(RATE, 2, 1), lambda i: cosine(i, RATE, 2, 1, 0)),
     (OfFunction(lambda i: 1 / (i + 2)), lambda i: 1 / (i + 2)),
 ]
-every = pytest.mark.parametrize(("rates", "formula"), CASES, ids=lambda case: repr(case)[:40])
+of_schedule = [f"{number}-{type(rates).__name__}" for number, (rates, _) in enumerate(CASES)]
+every = pytest.mark.parametrize(("rates", "formula"), CASES, ids=of_schedule)
 
 
 @every
