@@ -19,11 +19,15 @@ def dependency_group(name: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, name)
 
 
+#: A process for each processor; the tests of a file stay together, as they share what they set up.
+SIDE_BY_SIDE = "-n", "auto", "--dist", "loadfile"
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole test suite; arguments after -- go to pytest."""
     session.install("-e", ".", *dependency_group("test"))
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session(name="tests-lowest", python="3.11")
@@ -31,7 +35,7 @@ def tests_lowest(session: nox.Session) -> None:
     """Run the test suite with the oldest Python and dependencies that pyproject.toml promises."""
     lowest = [bound.replace(">=", "==") for bound in PROJECT["project"]["dependencies"]]
     session.install("-e", ".", *lowest, *dependency_group("test"))
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 def _tests_of_python(version: str) -> None:
@@ -40,7 +44,7 @@ def _tests_of_python(version: str) -> None:
     @nox.session(name=f"tests-{version}", python=version)
     def run(session: nox.Session) -> None:
         session.install("-e", ".", *dependency_group("test"))
-        session.run("python", "-m", "pytest", *session.posargs)
+        session.run("python", "-m", "pytest", *SIDE_BY_SIDE, *session.posargs)
 
     run.__doc__ = f"Run the test suite with Python {version}."
 

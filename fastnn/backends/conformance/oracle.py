@@ -63,6 +63,17 @@ def loss_of(y, t, loss, dtype):
     return LOSSES[loss][1](y, t, **of_dtype)
 
 
+def lost_digits(y, t, loss, dtype):
+    """By how much rounding of an output moves the loss more than the loss's own size says.
+
+    The logarithm of 1 − y, of an output near one, is that of a difference.
+    """
+    if loss != "binary_cross_entropy":
+        return 0
+    y = np.clip(y, np.finfo(dtype).eps, 1 - np.finfo(dtype).eps)
+    return np.sum((1 - t) / (1 - y) + t / y) / len(y)
+
+
 def correct(logits, t, loss="cross_entropy"):
     """How many samples are classified right."""
     if loss == "binary_cross_entropy":
@@ -85,6 +96,9 @@ def predict(params, x, activation="sigmoid", loss="cross_entropy"):
 
 
 def loss(params, x, t, activation="sigmoid", loss="cross_entropy"):
+    if loss == "binary_cross_entropy":  # of the logits: that of probabilities is of limited ones
+        a = logits(params, x, activation)
+        return np.sum(np.logaddexp(0, a) - t * a) / len(x)
     return LOSSES[loss][1](predict(params, x, activation, loss), t)
 
 
