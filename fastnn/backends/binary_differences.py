@@ -1,45 +1,45 @@
-"""L(+h) − L(−h) of the binary cross-entropy, for :mod:`fastnn.backends.incremental`."""
+"""L(+h) − L(−h) of the binary cross-entropy, for :mod:`fastnn.backends.incremental`.
+
+Of an output with the logit a it is (1 − t)·log(1 + e^a) + t·log(1 + e^−a), without the limits of
+the probabilities.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..functions import Activation
 from ..validation import Array
-from .evaluated import OUTPUT_BLOCK, Evaluated, Features, no_differences
+from .evaluated import OUTPUT_BLOCK, Evaluated, no_differences
 from .loss_ratios import softplus_difference
 
 
-def binary_cross_entropy(
-    xp: Any, network: Evaluated, f: Activation, h: float, features: Features
-) -> tuple[Array, Array]:
-    """L(+h) − L(−h) of the binary cross-entropy, without the limits of the probabilities.
+def hidden(xp: Any, network: Evaluated, n: int, W2: Array, up: Array, down: Array) -> Array:
+    """Of a sample, output by output, for increments (features, units) of the units of W2."""
+    result = xp.zeros_like(up)
+    for weights, side in _sides(network):
+        for k in range(weights.shape[1]):
+            if (weight := float(weights[n, k])) != 0:
+                v, logit = side * W2[:, k], side * network.logits[n, k]
+                result += weight * _moved(xp, logit, up * v, down * v, (up - down) * v)
+    return result
 
-    Of an output with the logit a that is (1 − t)·log(1 + e^a) + t·log(1 + e^−a).
-    """
-    x, t, a, z, logits, _, W2 = network
-    hidden, output = no_differences(xp, network)
-    samples, outputs = t.shape[0], t.shape[1]
-    sides = [(weight / samples, side) for weight, side in ((1 - t, 1), (t, -1))]
-    for n in range(samples):
-        some = features(x[n, ...])
-        u = h * x[n, some, None]
-        up, down = f.change(xp, a[n, ...], u), f.change(xp, a[n, ...], -u)
-        for k in range(outputs):
-            for weights, side in sides:
-                if (weight := float(weights[n, k])) != 0:
-                    v = side * W2[:, k]
-                    hidden[some, :] += weight * _moved(
-                        xp, side * logits[n, k], up * v, down * v, (up - down) * v
-                    )
-    at_a_time = max(1, OUTPUT_BLOCK // (output.shape[0] * outputs))
-    for weights, side in sides:
-        for first in range(0, samples, at_a_time):
-            block = slice(first, min(first + at_a_time, samples))
+
+def output(xp: Any, network: Evaluated, h: float) -> Array:
+    """The sum over the samples, for the weights into the outputs."""
+    z, logits, (_, result) = network.z, network.logits, no_differences(xp, network)
+    at_a_time = max(1, OUTPUT_BLOCK // (result.shape[0] * result.shape[1]))
+    for weights, side in _sides(network):
+        for first in range(0, z.shape[0], at_a_time):
+            block = slice(first, min(first + at_a_time, z.shape[0]))
             step = side * h * z[block, :, None]
             moved = _moved(xp, side * logits[block, None, :], step, -step, 2 * step)
-            output += xp.sum(weights[block, None, :] * moved, axis=0)
-    return hidden, output
+            result += xp.sum(weights[block, None, :] * moved, axis=0)
+    return result
+
+
+def _sides(network: Evaluated) -> list[tuple[Array, int]]:
+    """The weights of log(1 + e^(side·a)), and the sides."""
+    return [((1 - network.t) / network.batch, 1), (network.t / network.batch, -1)]
 
 
 def _moved(xp: Any, logits: Array, up: Array, down: Array, between: Array) -> Array:

@@ -28,6 +28,19 @@ class Evaluated(NamedTuple):
     logits: Array  # (samples, outputs)
     y: Array  # (samples, outputs)
     W2: Array  # (units, outputs)
+    batch: int  # the losses are means over so many samples, of which these may be some
+
+    def some(self, xp: Any, rows: Array) -> Evaluated:
+        """The same of some of the samples."""
+        chosen = {name: xp.take(getattr(self, name), rows, axis=0) for name in _OF_SAMPLES}
+        return self._replace(**chosen)
+
+    def block(self, rows: slice) -> Evaluated:
+        """The same of samples that follow one another."""
+        return self._replace(**{name: getattr(self, name)[rows, ...] for name in _OF_SAMPLES})
+
+
+_OF_SAMPLES = "x", "t", "a", "z", "logits", "y"
 
 
 def no_differences(xp: Any, network: Evaluated) -> tuple[Array, Array]:

@@ -40,12 +40,13 @@ digits that cancel, as in the book's loop.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..functions import ACTIVATIONS, LOG_GUARD, LOSSES, Activation, one_hot
 from ..validation import Array
-from .binary_differences import binary_cross_entropy
+from . import binary_differences
 from .evaluated import OUTPUT_BLOCK, Evaluated, Features, no_differences
+from .expansions import ALONG_UNITS, products
 from .loss_ratios import (
     Sums,
     cut_off,
@@ -93,14 +94,20 @@ def numerical_gradient(
     logits = z @ W2 + b2
     y = output(xp, logits)
     t = one_hot(xp, t if t.ndim == 1 else xp.astype(t, xp.float64, copy=False), y)
-    network = Evaluated(_with_ones(xp, x), t, a, _with_ones(xp, z), logits, y, W2)
+    network = Evaluated(_with_ones(xp, x), t, a, _with_ones(xp, z), logits, y, W2, x.shape[0])
     differences = DIFFERENCES.get(loss)
-    if differences is not None:
-        hidden, result = differences(xp, network, f, h, features)
-    else:
+    if differences is None:
         hidden, result = _by_evaluation(
             xp, network, f, lambda changed: value(xp, output(xp, changed), t), h
         )
+    else:
+        left = xp.ones_like(a, dtype=xp.bool), xp.ones_like(a[:, 0], dtype=xp.bool)
+        hidden, result = no_differences(xp, network)
+        if f.expansion is not None and loss in ALONG_UNITS:
+            left, (hidden, result) = products(xp, network, f, loss, h)
+        _add_hidden(xp, network, f, h, features, differences.hidden, left[0], hidden)
+        if (rows := xp.nonzero(left[1])[0]).shape[0]:
+            result += differences.output(xp, network.some(xp, rows), h)
     gradients = hidden[:-1, ...], hidden[-1, ...], result[:-1, ...], result[-1, ...]
     return xp.astype(value(xp, y, t), dtype), tuple(
         xp.astype(g / (2 * h), dtype) for g in gradients
@@ -111,40 +118,65 @@ def _with_ones(xp: Any, a: Array) -> Array:
     return xp.concat([a, xp.ones_like(a[:, :1])], axis=1)
 
 
-def _cross_entropy(
-    xp: Any, network: Evaluated, f: Activation, h: float, features: Features
-) -> tuple[Array, Array]:
-    """L(+h) − L(−h) of the cross-entropy, target by target."""
-    x, t, a, _, logits, p, W2 = network
-    hidden, output = no_differences(xp, network)
-    samples, outputs = p.shape[0], p.shape[1]
-    kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
-    for n in range(samples):
-        some = features(x[n, ...])
+def _add_hidden(
+    xp: Any,
+    network: Evaluated,
+    f: Activation,
+    h: float,
+    features: Features,
+    of_sample: Callable[..., Array],
+    left: Array,
+    hidden: Array,
+) -> None:
+    """Add L(+h) − L(−h) for the units of each sample for which `left` is true."""
+    x, a, W2 = network.x, network.a, network.W2
+    for n in (int(n) for n in xp.nonzero(xp.any(left, axis=1))[0]):
+        some, units = features(x[n, ...]), xp.nonzero(left[n, ...])[0]
+        every_unit = units.shape[0] == a.shape[1]
+        an = a[n, ...] if every_unit else xp.take(a[n, ...], units)
         u = h * x[n, some, None]
-        up, down = f.change(xp, a[n, ...], u), f.change(xp, a[n, ...], -u)
-        for target in range(outputs):
-            weight = float(t[n, target]) / samples
-            if weight == 0:
-                continue
-            v = (W2 - W2[:, target, None]).T
-            sums = _series(xp, p[n, ...], v, up, down)
-            if sums is not None:
-                odds = kept[n, target], guard[n, target]
-                hidden[some, :] += log_ratio(xp, *sums, *odds, weight)
-            else:
-                r = logits[n, ...] - logits[n, target]
-                hidden[some, :] += directly(xp, r, v, up, down, weight)
-    others = without_each(xp, logits)
-    numbers = xp.nonzero(xp.ones_like(p[0, ...]))[0]
-    left = t
+        up, down = f.change(xp, an, u), f.change(xp, an, -u)
+        found = of_sample(
+            xp, network, n, W2 if every_unit else xp.take(W2, units, axis=0), up, down
+        )
+        if every_unit:
+            hidden[some, :] += found
+            continue
+        for place, j in enumerate(units):
+            hidden[some, int(j)] += found[:, place]
+
+
+def _hidden_cross_entropy(
+    xp: Any, network: Evaluated, n: int, W2: Array, up: Array, down: Array
+) -> Array:
+    """Of a sample, target by target, for increments (features, units) of the units of W2."""
+    p, logits = network.y[n, ...], network.logits[n, ...]
+    kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
+    result = xp.zeros_like(up)
+    for target in range(p.shape[0]):
+        weight = float(network.t[n, target]) / network.batch
+        if weight == 0:
+            continue
+        v = (W2 - W2[:, target, None]).T
+        sums = _series(xp, p, v, up, down)
+        if sums is not None:
+            result += log_ratio(xp, *sums, kept[target], guard[target], weight)
+        else:
+            result += directly(xp, logits - logits[target], v, up, down, weight)
+    return result
+
+
+def _output_cross_entropy(xp: Any, network: Evaluated, h: float) -> Array:
+    others = without_each(xp, network.logits)
+    numbers = xp.nonzero(xp.ones_like(network.y[0, ...]))[0]
+    left, output = network.t, no_differences(xp, network)[1]
     while bool(xp.any(left != 0)):  # of each sample, one of the targets that are not zero
         target = xp.argmax(abs(left), axis=1)[:, None]
         own = numbers[None, :] == target
-        weight = xp.take_along_axis(left, target, axis=1) / samples
+        weight = xp.take_along_axis(left, target, axis=1) / network.batch
         output += _of_outputs(xp, network, others, own, target, weight, h)
         left = xp.where(own, xp.zeros_like(left), left)
-    return hidden, output
+    return output
 
 
 def _of_outputs(
@@ -178,30 +210,23 @@ def _of_outputs(
     return result
 
 
-def _squared_error(
-    xp: Any, network: Evaluated, f: Activation, h: float, features: Features
-) -> tuple[Array, Array]:
-    """L(+h) − L(−h) of the squared error.
+def _hidden_squared_error(
+    xp: Any, network: Evaluated, n: int, W2: Array, up: Array, down: Array
+) -> Array:
+    """(Δz₊ − Δz₋)·(G + Q/2·(Δz₊ + Δz₋)), with G = W2·(y − t) and Q = Σₖ W2[:, k]²."""
+    slope = W2 @ (network.y[n, ...] - network.t[n, ...])
+    return (up - down) * (slope + xp.sum(W2 * W2, axis=1) / 2 * (up + down))
 
-    It is (Δz₊ − Δz₋)·(G + Q/2·(Δz₊ + Δz₋)), with G = W2·(y − t) and Q = Σₖ W2[:, k]².
-    """
-    x, t, a, z, _, y, W2 = network
-    hidden, _ = no_differences(xp, network)
-    residual = y - t
-    slope, curvature = residual @ W2.T, xp.sum(W2 * W2, axis=1)
-    for n in range(x.shape[0]):
-        some = features(x[n, ...])
-        u = h * x[n, some, None]
-        up, down = f.change(xp, a[n, ...], u), f.change(xp, a[n, ...], -u)
-        hidden[some, :] += (up - down) * (slope[n, ...] + curvature / 2 * (up + down))
-    return hidden, 2 * h * (z.T @ residual)
+
+def _output_squared_error(_xp: Any, network: Evaluated, h: float) -> Array:
+    return 2 * h * (network.z.T @ (network.y - network.t))
 
 
 def _by_evaluation(
     xp: Any, network: Evaluated, f: Activation, loss_of: Callable[[Array], Array], h: float
 ) -> tuple[Array, Array]:
     """L(+h) − L(−h) of any loss of the logits: both evaluated, from the change of the logits."""
-    x, _, a, z, logits, _, W2 = network
+    x, _, a, z, logits, _, W2, _ = network
     hidden, output = no_differences(xp, network)
     for i in range(hidden.shape[0]):
         up, down = (f.change(xp, a, u) for u in (h * x[:, i, None], -h * x[:, i, None]))
@@ -219,12 +244,18 @@ def _by_evaluation(
     return hidden, output
 
 
-#: L(+h) − L(−h) without cancellation, by loss: for all weights into hidden units, and for all into
-#: outputs.
+class Differences(NamedTuple):
+    """L(+h) − L(−h) without cancellation."""
+
+    hidden: Callable[..., Array]  # (xp, network, n, W2, up, down) -> (features, units) of sample n
+    output: Callable[..., Array]  # (xp, network, h) -> the sum over the samples, for the outputs
+
+
+#: By loss.
 DIFFERENCES = {
-    "cross_entropy": _cross_entropy,
-    "mean_squared_error": _squared_error,
-    "binary_cross_entropy": binary_cross_entropy,
+    "cross_entropy": Differences(_hidden_cross_entropy, _output_cross_entropy),
+    "mean_squared_error": Differences(_hidden_squared_error, _output_squared_error),
+    "binary_cross_entropy": Differences(binary_differences.hidden, binary_differences.output),
 }
 
 

@@ -64,6 +64,18 @@ def _scalar(y: Array) -> Array:
     return y[()] if y.ndim == 0 else y
 
 
+class Expansion(NamedTuple):
+    """The increment of an activation as cτ / (1 + θτ), where c and θ depend on a alone.
+
+    τ is tanh w or, of one that is not `curved`, w itself, with w = `scale`·u.
+    """
+
+    scale: float
+    curved: bool
+    #: (xp, a) -> c, θ, and the |w| up to which that holds, or None where it does for all
+    coefficients: Callable[[Any, Array], tuple[Array, Array, Array | None]]
+
+
 class Activation(NamedTuple):
     """An activation z = f(a), its derivative, and its increment.
 
@@ -77,6 +89,7 @@ class Activation(NamedTuple):
     function: Callable[[Any, Array], Array]  # (xp, a) -> z
     derivative: Callable[[Any, Array], Array]  # (xp, z) -> df/da
     increment: Callable[[Any, Array, Array], Array] | None = None  # (xp, a, u) -> f(a + u) - f(a)
+    expansion: Expansion | None = None
 
     def change(self, xp: Any, a: Array, u: Array) -> Array:
         """f(a + u) − f(a), by the increment if there is one."""
@@ -282,12 +295,40 @@ def _check_last_axis(x: Array, function: str) -> None:
         )
 
 
+def _logistic_coefficients(steepness: int) -> Any:
+    """Of sigmoid and tanh, by tanh(a + b) = (tanh a + tanh b) / (1 + tanh a·tanh b)."""
+
+    def coefficients(xp: Any, a: Array) -> tuple[Array, Array, None]:
+        s, opposite = _sigmoid(xp, steepness * a), _sigmoid(xp, -steepness * a)
+        return 2 * steepness * s * opposite, s - opposite, None
+
+    return coefficients
+
+
 #: Every activation of the hidden layer, by the name that a network takes.
 ACTIVATIONS = {
-    "sigmoid": Activation(_sigmoid, _sigmoid_derivative, _sigmoid_increment),
-    "tanh": Activation(_tanh, lambda xp, z: 1 - z * z, _tanh_increment),
-    "relu": Activation(_relu, lambda xp, z: xp.astype(z > 0, z.dtype), _relu_increment),
+    "sigmoid": Activation(
+        _sigmoid,
+        _sigmoid_derivative,
+        _sigmoid_increment,
+        Expansion(0.5, True, _logistic_coefficients(1)),
+    ),
+    "tanh": Activation(
+        _tanh,
+        lambda xp, z: 1 - z * z,
+        _tanh_increment,
+        Expansion(1.0, True, _logistic_coefficients(2)),
+    ),
+    "relu": Activation(
+        _relu,
+        lambda xp, z: xp.astype(z > 0, z.dtype),
+        _relu_increment,
+        Expansion(1.0, False, lambda xp, a: (xp.astype(a > 0, a.dtype), 0 * a, abs(a))),
+    ),
     "identity": Activation(
-        _identity, lambda xp, z: xp.ones_like(z), lambda xp, a, u: u + xp.zeros_like(a)
+        _identity,
+        lambda xp, z: xp.ones_like(z),
+        lambda xp, a, u: u + xp.zeros_like(a),
+        Expansion(1.0, False, lambda xp, a: (xp.ones_like(a), 0 * a, None)),
     ),
 }

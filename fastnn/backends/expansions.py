@@ -1,0 +1,250 @@
+"""L(+h) − L(−h) as a power series: two terms are two matrix products for all weights of a layer.
+
+Moving the pre-activation of hidden unit j by ±u changes its output by Δz = ±cτ / (1 ± θτ), where
+c and θ depend on the sample and the unit alone, and τ on u alone (:class:`Expansion`). Along that
+unit the loss of a sample is a power series ℓ₁Δz + ℓ₂Δz² + ℓ₃Δz³ + …, so that
+
+    ½(L(+h) − L(−h)) = F₁τ + F₃τ³ + …,  F₁ = cℓ₁,  F₃ = c(θ²ℓ₁ − 2cθℓ₂ + c²ℓ₃)
+
+and, summed over the samples, all of it is [τ]ᵀF₁ + [τ³]ᵀF₃: one product with twice as many rows as
+there are samples. For τ = tanh w, w = λu/2, the same in powers of w has F₃ − F₁/3 in place of F₃.
+Into the outputs a weight moves one logit by u = ±hz, and the series is one in u.
+
+The coefficients are those of the loss's own definition. The cross-entropy of a target c of
+probability p_c is, with its guard ε, the difference of two logarithms of sums of exponentials:
+log Σ pₖe^(Δz·W2[j, k]) − log Σ qₖe^(Δz·W2[j, k]) with q = (εp + p_c·[k = c]) / (p_c + ε), so that
+m!·ℓₘ is the difference of the m-th cumulants of W2[j, :] under p and under q: of mean, variance and
+third central moment. Under q they follow from those under p, from κ = ε/(p_c + ε), ρ = 1 − κ and
+the distance d of the mean under p from W2[j, c]:
+
+    ℓ₁ = ρd,  2ℓ₂ = ρ·var − κρd²,  6ℓ₃ = ρ·μ₃ − 3κρd·var − κρ(ρ − κ)d³
+
+A moved logit is the same with the cumulants of one event, p, p(1 − p) and p(1 − p)(1 − 2p).
+Moments are taken about W2 of the most probable output, so that they are small with the
+probabilities of all others, and no difference of nearly equal numbers is.
+
+What this leaves out is bounded. The m-th cumulant of what lies within a span V is at most
+V·(1, V/4, 0.0963V², V³/8, V⁴): the fifth by Cauchy's estimate of the derivative of log Σ pe^(Δv) on
+|Δ|V = 2.5, where |Σ pe^(Δv)| ≥ cos(1.25)·Σ pe^(ReΔ·v). That bounds the coefficient of w⁵, and where
+w times the bound of each further step is at most :data:`REACH`, all that follow. A sample for which
+what is left out may be more than :data:`OMITTED` of the largest first term of the batch, or in
+which a relu may change sides, is evaluated as before: :mod:`fastnn.backends.incremental`.
+
+ℓ₁ is the derivative of the loss, found by other means and from other code than
+:meth:`fastnn.TwoLayerNet.gradient`. What is compared in a gradient check is therefore two ways to
+one number; ``method="full"`` alone assumes nothing of the formulas.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..functions import LOG_GUARD, LOSSES, Activation
+from ..validation import Array
+from .evaluated import Evaluated, no_differences
+
+#: What a dropped term may be, relative to the largest one that is kept: as much as rounding
+#: does to a few of them.
+OMITTED = 4.4e-16
+
+#: Up to which w·(|θ| + c·V + 1) the terms after the first that is dropped are together 1/100 of
+#: its bound.
+REACH = 0.02
+
+#: The largest m-th cumulants, over m!, of what lies within a span of 1.
+_OF_SPAN = (1.0, 1 / 8, 0.0963 / 6, 1 / 192, 1 / 120)
+
+
+#: How many samples are expanded at a time: their arrays stay in a cache.
+SAMPLES = 128
+
+
+class AlongUnits(NamedTuple):
+    """The losses of the samples in powers of what moves, and bounds of those powers.
+
+    Attributes
+    ----------
+    hidden : three arrays (samples, units)
+        ℓ₁, ℓ₂ and ℓ₃ of what a hidden unit adds to the logits.
+    bounds : five arrays that broadcast to (samples, units)
+        No |ℓ₁|, …, |ℓ₅| is larger.
+    span : array (1, units)
+        The logits of a sample are moved apart by this, for a change of the unit by 1.
+    output : two arrays (samples, outputs)
+        The coefficients of the first and the third power of what is added to a logit.
+    bound : array (samples, 1)
+        That of the fifth is not larger.
+    """
+
+    hidden: tuple[Array, Array, Array]
+    bounds: tuple[Array, ...]
+    span: Array
+    output: tuple[Array, Array]
+    bound: Array
+
+
+def products(
+    xp: Any, network: Evaluated, f: Activation, loss: str, h: float
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """What is left to others, and L(+h) − L(−h) of all else, summed over the samples.
+
+    Left are the units of a sample, and the samples for the weights into outputs, where this is
+    true: (samples, units) and (samples,).
+    """
+    left, others = [], []
+    hidden, output = no_differences(xp, network)
+    for first in range(0, network.batch, SAMPLES):
+        block = network.block(slice(first, first + SAMPLES))
+        some, (of_hidden, of_output) = _of_block(xp, block, f, ALONG_UNITS[loss](xp, block), h)
+        left.append(some[0])
+        others.append(some[1])
+        hidden += of_hidden
+        output += of_output
+    return (xp.concat(left), xp.concat(others)), (hidden, output)
+
+
+def _of_block(
+    xp: Any, network: Evaluated, f: Activation, loss: AlongUnits, h: float
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    assert f.expansion is not None
+    c, theta, kink = f.expansion.coefficients(xp, network.a)
+    w, v = h * f.expansion.scale, h
+    F1, F3, F5 = _composed(c, theta, loss)
+    if f.expansion.curved:
+        F3, F5 = F3 - F1 / 3, F5 + abs(F3) + 2 / 15 * abs(F1)
+    C1, C3 = loss.output
+    of_units = w * xp.max(abs(network.x), axis=1, keepdims=True)
+    of_outputs = v * xp.max(abs(network.z), axis=1, keepdims=True)
+    left = of_units * (1 + abs(theta) + abs(c) * loss.span) > REACH
+    if kink is not None:
+        left = left | (of_units >= kink)
+    left = left | _omits(xp, F1, F5, of_units)
+    others = (of_outputs > REACH) | _omits(xp, C1, loss.bound, of_outputs)
+    hidden = _summed(xp, network.x, left, (2 * w * F1, 2 * w**3 * F3))
+    output = _summed(xp, network.z, others, (2 * v * C1, 2 * v**3 * C3))
+    return (left, others[:, 0]), (hidden, output)
+
+
+def _summed(xp: Any, x: Array, left: Array, powers: tuple[Array, Array]) -> Array:
+    """[x]ᵀF₁ + [x³]ᵀF₃ but for what is left to others."""
+    if bool(xp.any(left)):
+        powers = xp.where(left, 0 * powers[0], powers[0]), xp.where(left, 0 * powers[1], powers[1])
+    return x.T @ powers[0] + (x * x * x).T @ powers[1]
+
+
+def _omits(xp: Any, first: Array, fifth: Array, reach: Array) -> Array:
+    """Whether the fifth power at `reach` may be too large beside the largest first of the batch."""
+    return fifth * reach**5 > OMITTED * xp.max(abs(first) * reach)
+
+
+def _composed(c: Array, theta: Array, loss: AlongUnits) -> tuple[Array, Array, Array]:
+    """F₁, F₃ and a bound of F₅, for Δz = cτ / (1 + θτ)."""
+    l1, l2, l3 = loss.hidden
+    q, slope = abs(theta), abs(c)
+    first = c * l1
+    third = theta * theta * first - 2 * theta * (c * c) * l2 + c * c * c * l3
+    # The coefficient of τ⁵ in Δzᵐ is cᵐ·(−θ)⁵⁻ᵐ·C(4, m − 1).
+    b1, b2, b3, b4, b5 = loss.bounds
+    fifth = (((b5 * slope + 4 * q * b4) * slope + 6 * q**2 * b3) * slope + 4 * q**3 * b2) * slope
+    return first, third, (fifth + q**4 * b1) * slope
+
+
+# -- the losses ------------------------------------------------------------------------------------
+
+
+def _cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
+    """Of targets in any number: they are summed before anything is multiplied."""
+    p, t = network.y, network.t / network.batch
+    kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
+    rest = _others(xp, p)
+    A, B = t * kept, t * kept * guard
+    whole = xp.sum(t, axis=1, keepdims=True)
+    sum_A, sum_B = (xp.sum(array, axis=1, keepdims=True) for array in (A, B))
+
+    # A moved logit: all targets but its own, then its own, of which q is 1 − guard·rest.
+    first = (sum_A - A) * p - A * rest
+    own, of_p = guard * rest, p * rest * (rest - p)
+    powers = [xp.sum(t * guard**m, axis=1, keepdims=True) - t * guard**m for m in (1, 2, 3)]
+    of_others = p * (powers[0] - p * (3 * powers[1] - p * (2 * powers[2])))
+    third = whole * of_p - of_others - t * own * (1 - own) * (2 * own - 1)
+
+    # A unit: moments about the most probable output, whose own share of all of them is zero.
+    W = (network.W2 - xp.mean(network.W2, axis=1, keepdims=True)).T
+    top = xp.argmax(p, axis=1)
+    middle = xp.take(W, top, axis=0)
+    others = xp.arange(p.shape[1])[None, :] != top[:, None]
+    m1, m2, m3 = _moments(xp, xp.where(others, p, 0 * p), W, middle)
+    variance, skew = m2 - m1 * m1, m3 - 3 * m1 * m2 + 2 * m1 * m1 * m1
+    b1, b2, _ = _moments(xp, xp.where(others, B, 0 * B), W, middle)
+    C = B * (kept - guard)
+    c1, c2, c3 = _moments(xp, xp.where(others, C, 0 * C), W, middle)
+    sum_C = xp.sum(C, axis=1, keepdims=True)
+    l1 = first @ W
+    l2 = sum_A * variance - (sum_B * m1 * m1 - 2 * m1 * b1 + b2)
+    cubes = sum_C * m1 * m1 * m1 - 3 * m1 * m1 * c1 + 3 * m1 * c2 - c3
+    l3 = sum_A * skew - 3 * variance * (sum_B * m1 - b1) - cubes
+    span = (xp.max(W, axis=0) - xp.min(W, axis=0))[None, :]
+    size = xp.sum(abs(t), axis=1, keepdims=True)
+    bounds = tuple((1 if m == 1 else 2) * _OF_SPAN[m - 1] * size * span**m for m in range(1, 6))
+    return AlongUnits(
+        (l1, l2 / 2, l3 / 6), bounds, span, (first, third / 6), 2 * _OF_SPAN[4] * size
+    )
+
+
+def _moments(xp: Any, p: Array, W: Array, middle: Array) -> tuple[Array, Array, Array]:
+    """Σ p·(W − middle)ᵐ for m = 1, 2, 3; `p` has a zero where that is zero."""
+    total = xp.sum(p, axis=1, keepdims=True)
+    s1, s2, s3 = p @ W, p @ (W * W), p @ (W * W * W)
+    square = middle * middle
+    return (
+        s1 - total * middle,
+        s2 - 2 * middle * s1 + total * square,
+        s3 - 3 * middle * s2 + 3 * square * s1 - total * square * middle,
+    )
+
+
+def _others(xp: Any, p: Array) -> Array:
+    """1 − p of each output, as the sum of all the others where p is large."""
+    top = xp.max(p, axis=1, keepdims=True)
+    rest = xp.sum(xp.where(p == top, 0 * p, p), axis=1, keepdims=True)
+    once = xp.sum(xp.astype(p == top, p.dtype), axis=1, keepdims=True)
+    return xp.where(p == top, rest + (once - 1) * top, 1 - p)
+
+
+def _squared_error(xp: Any, network: Evaluated) -> AlongUnits:
+    """It has two terms along a unit, ½·Σₖ W2[j, k]² the second, and one of use along an output."""
+    residual, W2 = network.y - network.t, network.W2
+    curvature = xp.sum(W2 * W2, axis=1)[None, :] / 2
+    slope = residual @ W2.T
+    l2, none = curvature + 0 * slope, 0 * slope
+    span = 0 * curvature
+    return AlongUnits(
+        (slope, l2, none),
+        (abs(slope), curvature, span, span, span),
+        span,
+        (residual, 0 * residual),
+        0 * residual[:, :1],
+    )
+
+
+def _binary_cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
+    """Each output is by itself: the cumulants are those of one event, log(1 + e^a)."""
+    y, t, W, batch = network.y, network.t, network.W2.T, network.batch
+    rest = LOSSES["binary_cross_entropy"].output(xp, -network.logits)
+    residual = xp.where(t <= 0.5, y - t, (1 - t) - rest) / batch
+    second, third = y * rest / batch, y * rest * (rest - y) / batch
+    hidden = residual @ W, second @ (W * W) / 2, third @ (W * W * W) / 6
+    size = abs(W)
+    bounds = tuple(_OF_SPAN[m - 1] / batch * xp.sum(size**m, axis=0)[None, :] for m in range(1, 6))
+    span = xp.max(size, axis=0)[None, :]
+    return AlongUnits(
+        hidden, bounds, span, (residual, third / 6), _OF_SPAN[4] / batch + 0 * y[:, :1]
+    )
+
+
+#: The series of each loss that has one; the others take the differences of its evaluations.
+ALONG_UNITS = {
+    "cross_entropy": _cross_entropy,
+    "mean_squared_error": _squared_error,
+    "binary_cross_entropy": _binary_cross_entropy,
+}
