@@ -94,7 +94,7 @@ def products(
     left, others = [], []
     hidden, output = no_differences(xp, network)
     for first in range(0, network.batch, SAMPLES):
-        block = network.block(slice(first, first + SAMPLES))
+        block = network.block(slice(first, min(first + SAMPLES, network.batch)))
         some, (of_hidden, of_output) = _of_block(xp, block, f, ALONG_UNITS[loss](xp, block), h)
         left.append(some[0])
         others.append(some[1])
@@ -186,9 +186,7 @@ def _cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
     span = (xp.max(W, axis=0) - xp.min(W, axis=0))[None, :]
     size = xp.sum(abs(t), axis=1, keepdims=True)
     bounds = tuple((1 if m == 1 else 2) * _OF_SPAN[m - 1] * size * span**m for m in range(1, 6))
-    return AlongUnits(
-        (l1, l2 / 2, l3 / 6), bounds, span, (first, third / 6), 2 * _OF_SPAN[4] * size
-    )
+    return AlongUnits((l1, l2 / 2, l3 / 6), bounds, span, (first, third / 6), 2 * _OF_SPAN[4] * size)
 
 
 def _moments(xp: Any, p: Array, W: Array, middle: Array) -> tuple[Array, Array, Array]:
