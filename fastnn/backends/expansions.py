@@ -41,7 +41,7 @@ from typing import Any, NamedTuple
 
 from ..functions import LOG_GUARD, LOSSES, Activation
 from ..validation import Array
-from .evaluated import Evaluated, no_differences
+from .evaluated import Evaluated
 
 #: What a dropped term may be, relative to the largest one that is kept: as much as rounding
 #: does to a few of them.
@@ -91,16 +91,16 @@ def products(
     Left are the units of a sample, and the samples for the weights into outputs, where this is
     true: (samples, units) and (samples,).
     """
-    left, others = [], []
-    hidden, output = no_differences(xp, network)
+    found = []
     for first in range(0, network.batch, SAMPLES):
         block = network.block(slice(first, min(first + SAMPLES, network.batch)))
-        some, (of_hidden, of_output) = _of_block(xp, block, f, ALONG_UNITS[loss](xp, block), h)
-        left.append(some[0])
-        others.append(some[1])
+        found.append(_of_block(xp, block, f, ALONG_UNITS[loss](xp, block), h))
+    (left, (hidden, output)), *more = found
+    for some, (of_hidden, of_output) in more:
+        left = xp.concat([left[0], some[0]]), xp.concat([left[1], some[1]])
         hidden += of_hidden
         output += of_output
-    return (xp.concat(left), xp.concat(others)), (hidden, output)
+    return left, (hidden, output)
 
 
 def _of_block(
@@ -129,7 +129,11 @@ def _summed(xp: Any, x: Array, left: Array, powers: tuple[Array, Array]) -> Arra
     """[x]ᵀF₁ + [x³]ᵀF₃ but for what is left to others."""
     if bool(xp.any(left)):
         powers = xp.where(left, 0 * powers[0], powers[0]), xp.where(left, 0 * powers[1], powers[1])
-    return x.T @ powers[0] + (x * x * x).T @ powers[1]
+    cube = x * x
+    cube *= x
+    result = x.T @ powers[0]
+    result += cube.T @ powers[1]
+    return result
 
 
 def _omits(xp: Any, first: Array, fifth: Array, reach: Array) -> Array:
@@ -164,41 +168,45 @@ def _cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
     # A moved logit: all targets but its own, then its own, of which q is 1 − guard·rest.
     first = (sum_A - A) * p - A * rest
     own, of_p = guard * rest, p * rest * (rest - p)
-    powers = [xp.sum(t * guard**m, axis=1, keepdims=True) - t * guard**m for m in (1, 2, 3)]
-    of_others = p * (powers[0] - p * (3 * powers[1] - p * (2 * powers[2])))
+    g1 = t * guard
+    g2 = g1 * guard
+    g3 = g2 * guard
+    q1, q2, q3 = (xp.sum(g, axis=1, keepdims=True) - g for g in (g1, g2, g3))
+    of_others = p * (q1 - p * (3 * q2 - p * (2 * q3)))
     third = whole * of_p - of_others - t * own * (1 - own) * (2 * own - 1)
 
     # A unit: moments about the most probable output, whose own share of all of them is zero.
     W = (network.W2 - xp.mean(network.W2, axis=1, keepdims=True)).T
     top = xp.argmax(p, axis=1)
     middle = xp.take(W, top, axis=0)
-    others = xp.arange(p.shape[1])[None, :] != top[:, None]
-    m1, m2, m3 = _moments(xp, xp.where(others, p, 0 * p), W, middle)
-    variance, skew = m2 - m1 * m1, m3 - 3 * m1 * m2 + 2 * m1 * m1 * m1
-    b1, b2, _ = _moments(xp, xp.where(others, B, 0 * B), W, middle)
+    others = xp.astype(xp.arange(p.shape[1])[None, :] != top[:, None], p.dtype)
+    powers = [W, W * W, W * W * W]
     C = B * (kept - guard)
-    c1, c2, c3 = _moments(xp, xp.where(others, C, 0 * C), W, middle)
     sum_C = xp.sum(C, axis=1, keepdims=True)
+    m1, m2, m3 = _moments(xp, others * p, powers, middle)
+    b1, b2 = _moments(xp, others * B, powers[:2], middle)
+    c1, c2, c3 = _moments(xp, others * C, powers, middle)
+    variance, skew = m2 - m1 * m1, m3 - m1 * (3 * m2 - 2 * m1 * m1)
     l1 = first @ W
-    l2 = sum_A * variance - (sum_B * m1 * m1 - 2 * m1 * b1 + b2)
-    cubes = sum_C * m1 * m1 * m1 - 3 * m1 * m1 * c1 + 3 * m1 * c2 - c3
+    l2 = sum_A * variance - ((sum_B * m1 - 2 * b1) * m1 + b2)
+    cubes = ((sum_C * m1 - 3 * c1) * m1 + 3 * c2) * m1 - c3
     l3 = sum_A * skew - 3 * variance * (sum_B * m1 - b1) - cubes
     span = (xp.max(W, axis=0) - xp.min(W, axis=0))[None, :]
     size = xp.sum(abs(t), axis=1, keepdims=True)
     bounds = tuple((1 if m == 1 else 2) * _OF_SPAN[m - 1] * size * span**m for m in range(1, 6))
-    return AlongUnits((l1, l2 / 2, l3 / 6), bounds, span, (first, third / 6), 2 * _OF_SPAN[4] * size)
-
-
-def _moments(xp: Any, p: Array, W: Array, middle: Array) -> tuple[Array, Array, Array]:
-    """Σ p·(W − middle)ᵐ for m = 1, 2, 3; `p` has a zero where that is zero."""
-    total = xp.sum(p, axis=1, keepdims=True)
-    s1, s2, s3 = p @ W, p @ (W * W), p @ (W * W * W)
-    square = middle * middle
-    return (
-        s1 - total * middle,
-        s2 - 2 * middle * s1 + total * square,
-        s3 - 3 * middle * s2 + 3 * square * s1 - total * square * middle,
+    return AlongUnits(
+        (l1, l2 / 2, l3 / 6), bounds, span, (first, third / 6), 2 * _OF_SPAN[4] * size
     )
+
+
+def _moments(xp: Any, p: Array, powers: list[Array], middle: Array) -> list[Array]:
+    """Σ p·(W − middle)ᵐ of so many `powers` of W; `p` has a zero where that is zero."""
+    total = xp.sum(p, axis=1, keepdims=True)
+    s1, s2, *others = (p @ power for power in powers)
+    found = [s1 - total * middle, s2 - middle * (2 * s1 - total * middle)]
+    for s3 in others:
+        found.append(s3 - middle * (3 * s2 - middle * (3 * s1 - total * middle)))
+    return found
 
 
 def _others(xp: Any, p: Array) -> Array:

@@ -101,10 +101,11 @@ def numerical_gradient(
             xp, network, f, lambda changed: value(xp, output(xp, changed), t), h
         )
     else:
-        left = xp.ones_like(a, dtype=xp.bool), xp.ones_like(a[:, 0], dtype=xp.bool)
-        hidden, result = no_differences(xp, network)
         if f.expansion is not None and loss in ALONG_UNITS:
             left, (hidden, result) = products(xp, network, f, loss, h)
+        else:
+            left = xp.ones_like(a, dtype=xp.bool), xp.ones_like(a[:, 0], dtype=xp.bool)
+            hidden, result = no_differences(xp, network)
         _add_hidden(xp, network, f, h, features, differences.hidden, left[0], hidden)
         if (rows := xp.nonzero(left[1])[0]).shape[0]:
             result += differences.output(xp, network.some(xp, rows), h)
