@@ -203,10 +203,8 @@ def _moments(xp: Any, p: Array, powers: list[Array], middle: Array) -> list[Arra
     """Σ p·(W − middle)ᵐ of so many `powers` of W; `p` has a zero where that is zero."""
     total = xp.sum(p, axis=1, keepdims=True)
     s1, s2, *others = (p @ power for power in powers)
-    found = [s1 - total * middle, s2 - middle * (2 * s1 - total * middle)]
-    for s3 in others:
-        found.append(s3 - middle * (3 * s2 - middle * (3 * s1 - total * middle)))
-    return found
+    m1, m2 = s1 - total * middle, s2 - middle * (2 * s1 - total * middle)
+    return [m1, m2, *(s3 - middle * (3 * s2 - middle * (3 * s1 - total * middle)) for s3 in others)]
 
 
 def _others(xp: Any, p: Array) -> Array:

@@ -1,0 +1,148 @@
+"""The numerical gradient in matrix products: what its series take, and what is left to others."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastnn
+from fastnn.backends import expansions, incremental
+from fastnn.functions import ACTIVATIONS, LOSSES
+
+NAMES = "W1", "b1", "W2", "b2"
+
+
+def network(activation="sigmoid", loss="cross_entropy", *, scale=0.5, seed=0, samples=6):
+    rng = np.random.default_rng(seed)
+    net = fastnn.TwoLayerNet(5, 4, 3, activation=activation, loss=loss, rng=0)
+    for name in NAMES:
+        net.params[name][...] = scale * rng.normal(size=net.params[name].shape)
+    return net, rng.random((samples, 5)), rng.integers(3, size=samples)
+
+
+def what_is_left(net, x, t, h=1e-4):
+    """(samples, units) and (samples,), as the numerical gradient of the reference has them."""
+    found = []
+    original = expansions.products
+
+    def products(*arguments):
+        found.append(original(*arguments))
+        return found[-1]
+
+    incremental.products = products
+    try:
+        net.numerical_gradient(x, t, h=h)
+    finally:
+        incremental.products = original
+    ((left, others), _), *_ = found
+    return left, others
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("activation", ["identity", "sigmoid", "tanh"])
+def test_all_of_a_usual_network_is_in_the_products(activation, loss):
+    net, x, t = network(activation, loss)
+    left, others = what_is_left(net, x, t)
+    assert left.shape == (6, 4)
+    assert others.shape == (6,)
+    assert not left.any()
+    assert not others.any()
+
+
+def test_of_a_relu_what_may_change_sides_is_left_unit_by_unit():
+    net, x, t = network("relu")
+    x[2] = 0
+    net.params["b1"][1] = 5e-5  # within h of the kink for that sample, whose bias is a feature
+    left, _ = what_is_left(net, x, t)
+    assert left[2, 1]
+    assert left.sum() == 1
+
+
+def test_a_unit_with_large_weights_is_left_alone():
+    net, x, t = network()
+    net.params["W2"][3] = [8, -8, 0]
+    left, _ = what_is_left(net, x, t)
+    assert left[:, 3].any()
+    assert not left[:, :3].any()
+
+
+def test_a_large_step_is_left_to_others():
+    left, others = what_is_left(*network(), h=0.1)
+    assert left.all()
+    assert others.all()
+
+
+def test_where_the_first_terms_vanish_nothing_is_expanded():
+    """Soft targets that are the outputs: what is left of the difference is its third power."""
+    net, x, _ = network(samples=2)
+    left, others = what_is_left(net, x, net.predict(x))
+    assert left.all()
+    assert others.all()
+
+
+@given(
+    st.sampled_from(sorted(ACTIVATIONS)),
+    st.sampled_from(sorted(LOSSES)),
+    st.floats(-2, 1.5),
+    st.sampled_from([1e-4, 1e-3]),
+    st.integers(0, 1000),
+)
+def test_products_and_differences_agree(activation, loss, exponent, h, seed):
+    """Whatever is left: by the products and by the differences alone."""
+    net, x, t = network(activation, loss, scale=10**exponent, seed=seed)
+    rows = np.eye(3)[t]
+    arguments = (np, x, rows, *(net.params[name] for name in NAMES), activation, loss, h)
+    value, found = incremental.numerical_gradient(*arguments)
+    kept, incremental.ALONG_UNITS = incremental.ALONG_UNITS, {}
+    try:
+        same_value, expected = incremental.numerical_gradient(*arguments)
+    finally:
+        incremental.ALONG_UNITS = kept
+    assert value == same_value
+    largest = max(abs(g).max() for g in expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert abs(ours - theirs).max() <= 1e-13 * largest
+
+
+@pytest.mark.parametrize("samples", [1, 127, 128, 129, 300])
+def test_blocks_of_samples_make_no_difference(samples, monkeypatch):
+    net, x, t = network(samples=samples)
+    in_blocks = net.numerical_gradient(x, t)
+    monkeypatch.setattr(expansions, "SAMPLES", samples)
+    for name, gradient in net.numerical_gradient(x, t).items():
+        np.testing.assert_allclose(in_blocks[name], gradient, rtol=0, atol=1e-15)
+
+
+def wrong(name, change):
+    """A network whose backpropagation has something changed."""
+
+    class Wrong(fastnn.TwoLayerNet):
+        def gradient(self, x, t):
+            found = super().gradient(x, t)
+            found[name] = change(found[name])
+            return found
+
+    return Wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("W1", lambda g: 1.0001 * g),
+        ("W1", lambda g: g.T.copy().reshape(g.shape)),
+        ("W1", lambda g: np.roll(g, 1, axis=1)),
+        ("W1", lambda g: np.where(g == g.max(), 0, g)),
+        ("b1", lambda g: -g),
+        ("b1", lambda g: g + 1e-6),
+        ("W2", lambda g: 100 * g),
+        ("W2", lambda g: g[::-1].copy()),
+        ("b2", lambda g: 2 * g),
+        ("b2", lambda g: g[::-1].copy()),
+    ],
+)
+def test_a_wrong_gradient_is_found(name, change):
+    net, x, t = network()
+    other = wrong(name, change)(5, 4, 3, rng=0)
+    other.params = net.params
+    assert fastnn.gradient_check(net, x, t).passed
+    assert not fastnn.gradient_check(other, x, t).passed
