@@ -60,7 +60,7 @@ def test_of_a_relu_what_may_change_sides_is_left_unit_by_unit():
 
 def test_a_unit_with_large_weights_is_left_alone():
     net, x, t = network()
-    net.params["W2"][3] = [8, -8, 0]
+    net.params["W2"][3] = [30, -30, 0]
     left, _ = what_is_left(net, x, t)
     assert left[:, 3].any()
     assert not left[:, :3].any()
