@@ -28,7 +28,8 @@ WHOLE = (
 
 def read_npz(path: Path, options: Options) -> Source:
     """An archive with arrays of such names: Keras' MNIST, MedMNIST and many more."""
-    with _open(path, lambda: np.load(path, allow_pickle=False)) as archive:
+    # Opened here: NumPy leaves a file open that turns out to be no archive.
+    with path.open("rb") as file, _open(path, lambda: np.load(file, allow_pickle=False)) as archive:
         names = list(archive.files)
 
         def array(name: str) -> np.ndarray:
