@@ -94,7 +94,7 @@ def samples(path: Path, mapped: bool | None = None) -> tuple[Samples, tuple[int,
     """Samples of a .npy file, as rows, and the shape of images; mapped if that is large."""
     values = _open(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
     if mapped is None:
-        mapped = values.nbytes > STREAMED_FROM
+        mapped = values.nbytes > STREAMED_FROM and values.flags.c_contiguous
     shape = image_shape_of(values) if values.ndim > 1 else None
     if mapped:
         return Stream(values), shape
