@@ -231,9 +231,9 @@ class Network(NumericalNetwork):
         them a network. The file is whole at any moment: what was at `path` is replaced when all of
         the new one is on the disk. A symbolic link stays one, and the file it points to is written.
 
-        Two more attributes go with the network if it has them: `label_names`, a list of str, one
-        for each output; and `preprocessing`, a dict of what JSON can hold, for what was done to the
-        samples.
+        Three more attributes go with the network if it has them: `label_names`, a list of str, one
+        for each output; and `preprocessing` and `provenance`, dicts of what JSON can hold, for what
+        was done to the samples, and for what the network comes of.
 
         Parameters
         ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class Data:
     label_names : list of str
         What they stand for.
     preprocessing : Preprocessing
+    name : str
+        What was read.
     """
 
     x_train: Samples
@@ -44,6 +46,7 @@ class Data:
     t_test: np.ndarray | None
     label_names: list[str]
     preprocessing: Preprocessing
+    name: str = "the data"
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -208,14 +211,14 @@ def _columns(drop: Any) -> tuple[Any, ...]:
 
 def _add_test(source: Source, test: Any, options: Options) -> None:
     """The test samples of a source of their own."""
+    if source.features is not None:  # in the same order
+        options = replace(options, features=source.features, target=source.target)
     found = read(test, options)
     if found.train.x.shape[1] != source.train.x.shape[1]:
         raise InputError(
             f"the test samples have {found.train.x.shape[1]} features, and the training samples "
             f"{source.train.x.shape[1]}"
         )
-    if found.features != source.features:
-        raise InputError("the test samples have other columns, or in another order; rename them")
     source.test = found.train
 
 
@@ -238,12 +241,13 @@ def _prepared(source: Source, method: str | None, fraction: float | None, rng: A
     except InputError as error:
         raise InputError(f"{source.name}: {error}") from error
     preprocessing = Preprocessing(
-        scaling, low, high, source.features, source.image_shape, source.image_way
+        *(scaling, low, high, source.features, source.image_shape, source.image_way),
+        target=source.target,
     )
     assert train.t is not None
-    data = Data(
-        _scaled(train.x, scaling), labels.numbers(train.t), None, None, labels.names, preprocessing
-    )
+    t_train = labels.numbers(train.t)
+    parts = _scaled(train.x, scaling), t_train, None, None
+    data = Data(*parts, labels.names, preprocessing, source.name)
     if test is not None and test.t is not None:
         data.x_test = _scaled(test.x, scaling)
         data.t_test = labels.numbers(test.t, "the target of the test samples")

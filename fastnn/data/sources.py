@@ -32,6 +32,8 @@ class Source:
         A part that is for tests by its name.
     features : list of str or None
         The names of columns.
+    target : str or None
+        The name of the column with the labels.
     image_shape : (int, int) or None
         Of samples that are images.
     labels : Labels or None
@@ -41,6 +43,7 @@ class Source:
     train: Part
     test: Part | None = None
     features: list[str] | None = None
+    target: str | None = None
     image_shape: tuple[int, int] | None = None
     image_way: str | None = None
     labels: Labels | None = None

@@ -15,8 +15,8 @@ from idx import NAMES, idx
 
 import fastnn.bench.measure
 import fastnn.cli
+import fastnn.cli.data_options
 import fastnn.cli.gradcheck
-import fastnn.cli.train
 
 from . import calls
 from .calls import examples
@@ -122,8 +122,12 @@ def small(data):
         place = data if directory is None else directory
         return fastnn.load_mnist(*arguments, directory=place, **options)
 
+    def load_data(path=None, **options):
+        return fastnn.load_data(data if path is None else path, **options)
+
     with pytest.MonkeyPatch.context() as patch:
-        for module in (fastnn.cli.train, fastnn.cli.gradcheck, fastnn.bench.measure):
+        patch.setattr(fastnn.cli.data_options, "load_data", load_data)
+        for module in (fastnn.cli.gradcheck, fastnn.bench.measure):
             patch.setattr(module, "load_mnist", load)
         measure = functools.partial(fastnn.bench.measure.measure, seconds=0.001)
         patch.setattr(fastnn.bench.measure, "measure", measure)
