@@ -155,7 +155,7 @@ def test_what_is_missing_in_a_frame_is_named_by_row_and_column(library, missing)
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({}, "say which column"),
+        ({}, "name the target"),
         ({"target": "x"}, "no column 'x'; it has 'length', 'width', 'height', 'kind'"),
         ({"target": 7}, "4 columns"),
         ({"target": -5}, "4 columns"),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import click
 
 from ..data import Data, load_data
 from ..data.preprocessing import IMAGE_WAYS
 from ..data.scaling import METHODS
-from ..data.sources import Options
 from . import options
 from .help import option, together
 
@@ -62,6 +60,18 @@ scaling = option(
     help="Of each feature: none, to [0, 1], or to mean 0 and deviation 1; kept in the model.  "
     "[default: unit for pixels, else standard]",
 )
+_header = option(
+    "--header/--no-header",
+    default=None,
+    group=DATA,
+    help="Whether the first row of a CSV file has the names.  [default: looked at]",
+)
+_transpose = option(
+    "--transpose",
+    is_flag=True,
+    group=DATA,
+    help="Exchange rows and columns of IDX images, as EMNIST's need.",
+)
 reading = together(
     option(
         "--drop",
@@ -70,18 +80,8 @@ reading = together(
         group=DATA,
         help="Leave this column out; may be repeated.",
     ),
-    option(
-        "--header/--no-header",
-        default=None,
-        group=DATA,
-        help="Whether the first row of a CSV file has the names.  [default: looked at]",
-    ),
-    option(
-        "--transpose",
-        is_flag=True,
-        group=DATA,
-        help="Exchange rows and columns of IDX images, as EMNIST's need.",
-    ),
+    _header,
+    _transpose,
     option(
         "--first-label",
         type=click.IntRange(min=0),
@@ -90,6 +90,9 @@ reading = together(
         help="The first label of IDX files, such as 1 for EMNIST's letters.",
     ),
 )
+#: Of samples for a model, which says the rest.
+reading_flags = together(_header, _transpose)
+
 pictures = together(
     option(
         "--images",
@@ -126,16 +129,4 @@ def loaded(o: SimpleNamespace) -> Data:
         first_label=o.first_label,
         images=o.images,
         image_size=o.image_size,
-    )
-
-
-def reading_options(o: SimpleNamespace, **others: Any) -> Options:
-    """How to read other samples than those of a training."""
-    return Options(
-        target=o.target,
-        drop=tuple(o.drop),
-        header=o.header,
-        transpose=o.transpose,
-        first_label=o.first_label,
-        **others,
     )

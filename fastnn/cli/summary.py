@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..checkpointing import described_schedule, name_of
@@ -50,7 +51,7 @@ def provenance(
     except FastnnError:
         optimizer = None
     return {
-        "data": data.name,
+        "data": Path(data.name).name,  # not where it lies, which is nobody else's business
         "training_samples": len(data.x_train),
         "test_samples": 0 if data.x_test is None else len(data.x_test),
         "iterations": found["iterations"],

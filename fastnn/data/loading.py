@@ -16,7 +16,7 @@ from .labels import Labels
 from .preprocessing import IMAGE_WAYS, Preprocessing
 from .reading import read
 from .scaling import METHODS, Samples, Scaling, check_finite, fit
-from .sources import Options, Part, Source
+from .sources import Options, Source
 from .splits import stratified
 
 #: How samples are scaled where nobody says: pixels of 8 bits, and all others.
@@ -224,15 +224,14 @@ def _add_test(source: Source, test: Any, options: Options) -> None:
 
 def _prepared(source: Source, method: str | None, fraction: float | None, rng: Any) -> Data:
     train, test = source.train, source.test
-    assert train.t is not None
-    labels = source.labels or Labels.of(train.t)
+    labels = source.labels or Labels.of(train.labels)
     if len(labels.names) < 2:
         raise InputError(
             f"the target has the one value {labels.names[0]!r}; there must be two classes at least"
         )
     if fraction is not None:
-        rows, others = stratified(train.t, fraction, generator(rng))
-        train, test = _rows(train, rows), _rows(train, others)
+        rows, others = stratified(train.labels, fraction, generator(rng))
+        train, test = train.rows(rows), train.rows(others)
     method = method or (OF_PIXELS if source.pixels else OF_OTHERS)
     try:
         scaling, low, high = fit(method, train.x, pixels=source.pixels)
@@ -244,20 +243,13 @@ def _prepared(source: Source, method: str | None, fraction: float | None, rng: A
         *(scaling, low, high, source.features, source.image_shape, source.image_way),
         target=source.target,
     )
-    assert train.t is not None
-    t_train = labels.numbers(train.t)
+    t_train = labels.numbers(train.labels)
     parts = _scaled(train.x, scaling), t_train, None, None
     data = Data(*parts, labels.names, preprocessing, source.name)
     if test is not None and test.t is not None:
         data.x_test = _scaled(test.x, scaling)
         data.t_test = labels.numbers(test.t, "the target of the test samples")
     return data
-
-
-def _rows(part: Part, rows: np.ndarray) -> Part:
-    assert part.t is not None
-    x = part.x.select(rows) if isinstance(part.x, Stream) else part.x[rows]
-    return Part(x, part.t[rows])
 
 
 def _scaled(x: Samples, scaling: Scaling) -> Samples:

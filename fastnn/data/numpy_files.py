@@ -133,7 +133,7 @@ def _targets_beside(path: Path, target: Any) -> Path:
             return path.parent / name
     looked = f"there is no {', '.join(dict.fromkeys(names))} beside it" if names else "of any name"
     raise InputError(
-        f"{shown(path)} holds samples; name the file of their labels: target= ({looked})"
+        f"{shown(path)} holds samples; name the target, the file with their labels ({looked})"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataFileError
+from ..streams import Stream
 from .labels import Labels
 from .paths import shown
 from .scaling import Samples
@@ -19,6 +20,17 @@ class Part:
 
     x: Samples
     t: np.ndarray | None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Those that there have to be."""
+        assert self.t is not None
+        return self.t
+
+    def rows(self, numbers: np.ndarray) -> Part:
+        """The samples of these numbers, and their labels; what is streamed stays in its file."""
+        x = self.x.select(numbers) if isinstance(self.x, Stream) else self.x[numbers]
+        return Part(x, self.labels[numbers])
 
 
 @dataclass
