@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import DtypeError, InputError
+from .validation import check_finite
 
 #: From how many bytes on a mapped array is streamed, and not converted as a whole.
 STREAMED_FROM = 2**28
@@ -178,3 +179,27 @@ def streamed(x: Any) -> Stream | None:
         return x
     large = isinstance(x, np.memmap) and x.ndim == 2 and x.nbytes > STREAMED_FROM
     return Stream(x) if large and x.flags.c_contiguous and x.dtype.kind in "fiub" else None
+
+
+def check_stream(x: Stream, features: int, dtype: np.dtype, name: str) -> None:
+    """Raise InputError unless a network of this dtype can take the samples.
+
+    What is not known to be finite is read once, a piece at a time.
+    """
+    if x.shape[1] != features:
+        raise InputError(f"{name} has {x.shape[1]} features, but the network takes {features}")
+    if x.integral or dtype.name in x.finite_as:
+        return
+    first = 0
+    for piece in x.pieces():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(piece.astype(dtype, copy=False)).all(axis=1)
+        if not finite.all():
+            row = int(finite.argmin())
+            check_finite(piece[row], f"{name}[{first + row}]")
+            raise InputError(
+                f"{name}[{first + row}] holds values beyond the range of {dtype}; "
+                "scale them, or use a network of dtype 'float64'"
+            )
+        first += len(piece)
+    x.finite_as.add(dtype.name)

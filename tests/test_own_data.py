@@ -364,6 +364,7 @@ def test_keras_mnist(tmp_path):
     )
     assert data.x_test.shape == (8, 784)
     assert data.preprocessing.image_shape == (28, 28)
+    assert Preprocessing.from_dict(data.preprocessing.to_dict(), 784) == data.preprocessing
     with pytest.raises(InputError, match="test samples of its own"):
         load_data(tmp_path / "mnist.npz", test_fraction=0.2)
 

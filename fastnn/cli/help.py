@@ -36,7 +36,8 @@ class Command(click.Command):
         """Write the options, group by group."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            if (record := parameter.get_help_record(ctx)) is not None:
+            is_option = isinstance(parameter, click.Option)  # newer Clicks list arguments, too
+            if is_option and (record := parameter.get_help_record(ctx)) is not None:
                 groups.setdefault(getattr(parameter, "group", OTHERS), []).append(record)
         for name in sorted(groups, key=lambda name: name == OTHERS):  # the others at the end
             with formatter.section(name):

@@ -119,9 +119,9 @@ def load_data(
     rng : None, int or numpy.random.Generator
         Which ones.
     scaling : {"none", "unit", "standard"}, optional
-        What is done to each feature, as the training part says: nothing; to [0, 1], pixels of 8
-        bits by 255; or to mean 0 and standard deviation 1. By default "unit" for images of 8 bits,
-        and else "standard".
+        What is done to each feature, as the training part says: nothing; to [0, 1], pixels by 255;
+        or to mean 0 and standard deviation 1. By default "unit" for pixels, which are bytes that
+        are no column of a table, and else "standard".
     drop : sequence of str or int
         Columns to leave out.
     header : bool, optional
@@ -190,6 +190,8 @@ def load_data(
         if test_fraction >= 1:
             raise InputError(f"test_fraction={test_fraction:g}; give less than 1")
     source = read(path, options)
+    if source.image_shape is not None and source.image_way is None:
+        source.image_way = options.image_way or IMAGE_WAYS[0]
     if test is not None:
         _add_test(source, test, options)
     elif test_fraction is not None and source.test is not None:

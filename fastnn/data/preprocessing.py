@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..validation import shown
+from ..validation import Array, shown
 from .scaling import Scaling
 
 if TYPE_CHECKING:
@@ -155,3 +155,22 @@ def preprocessing_of(network: Network) -> Preprocessing | None:
     if not isinstance(found, dict) or not {"scaling", "range"} <= found.keys():  # the caller's own
         return None
     return Preprocessing.from_dict(found, network.sizes[0])
+
+
+def warn_of_unusual(network: Network, x: Array) -> None:
+    """Warn the caller of a network of samples that are far outside of what it was trained on.
+
+    `x` are checked samples, as its backend has them.
+    """
+    preprocessing = preprocessing_of(network)
+    if preprocessing is None:
+        return
+    # Of compressed samples the values that are not stored are zeros.
+    sparse = hasattr(x, "samples")
+    values, xp = x.samples[2] if sparse else x, network.backend.xp
+    if sparse and not len(values):
+        return
+    low, high = float(xp.min(values)), float(xp.max(values))
+    if sparse:
+        low, high = min(low, 0.0), max(high, 0.0)
+    warn_of(preprocessing.fault(low, high), stacklevel=3)

@@ -132,7 +132,8 @@ def column_number(names: list[str], column: Any, where: str, what: str) -> int:
 def _target(names: list[str], target: Any, where: str) -> int:
     if target is None:
         raise InputError(
-            f"{where} is a table; say which column holds the labels: target=. It has {_list(names)}"
+            f"{where} is a table; name the target, the column with the labels. "
+            f"It has {_list(names)}"
         )
     return column_number(names, target, where, "target")
 

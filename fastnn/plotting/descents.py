@@ -16,6 +16,9 @@ from .figures import axes_or_new, pyplot
 #: Points a side at which a function is evaluated for its contours.
 CONTOUR_POINTS = 101
 
+#: Points of a line up to which each has a mark.
+MOST_MARKERS = 100
+
 
 def plot_gradient_field(
     f: Callable[[np.ndarray], Any],
@@ -175,7 +178,7 @@ def plot_history(history: History, *, axes: Any = None) -> Any:
         if values or label == "training":
             accuracy.plot(
                 *(history.iterations[: len(values)], values),
-                marker=marker,
+                marker=marker if len(values) <= MOST_MARKERS else None,
                 markersize=4,
                 linestyle=line,
                 label=label,
