@@ -153,12 +153,19 @@ class Stream:
         return rows if self._rows is None else self._rows[rows]
 
     def _read(self, chosen: slice | np.ndarray) -> np.ndarray:
+        native = self._values.dtype.newbyteorder("=")
         if isinstance(chosen, slice):
-            found = self._values[chosen].astype(self._values.dtype.newbyteorder("="))
+            found = self._values[chosen].astype(native)
             self._count(found.nbytes)
         else:
-            found = self._values[chosen].astype(self._values.dtype.newbyteorder("="), copy=False)
-            self._count(found.nbytes + len(found) * NEIGHBOURHOOD)
+            width = self._values.shape[1]
+            found = np.empty((len(chosen), width), native)
+            row = width * native.itemsize + NEIGHBOURHOOD
+            some = max(RESIDENT // (2 * row), 1)
+            for start in range(0, len(chosen), some):
+                numbers = chosen[start : start + some]
+                found[start : start + some] = self._values[numbers]
+                self._count(len(numbers) * row)
         return found if self._transform is None else self._transform(found)
 
     def _count(self, touched: int) -> None:
