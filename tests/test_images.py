@@ -140,6 +140,18 @@ def test_any_image_is_a_sample_or_refused(image):
     assert sample.any()
 
 
+def test_noise_of_any_kind_is_a_sample_or_refused():
+    rng = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(1500):
+        shape, spread = rng.integers(2, 15, 2), rng.choice([1, 20, 80])
+        image = rng.normal(128, spread, shape).clip(0, 255).astype(np.uint8)
+        ink = ink_of(image.astype(float))
+        outcomes.add(ink is None)
+        assert ink is None or ink.max() > 0
+    assert outcomes == {True, False}
+
+
 @given(st.integers(0, 2**20 - 1))
 def test_connected_parts_are_those_of_scipy(bits):
     ndimage = pytest.importorskip("scipy.ndimage")

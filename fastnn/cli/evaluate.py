@@ -57,7 +57,7 @@ MOST_CLASSES = 20
 @option(
     "--plot",
     "folder",
-    type=click.Path(file_okay=False),
+    type=options.AnyPath(file_okay=False),
     metavar="DIR",
     group=OUTPUT,
     help="Draw the confusion matrix, the calibration and the worst errors, to files in there.",

@@ -17,11 +17,12 @@ from ..data.scaling import Samples
 from ..data.sources import Options
 from ..errors import DataFileError, FastnnError, InputError
 from ..prediction import Predictor
+from . import options as shared
 
 #: What stands for standard input.
 STANDARD_INPUT = "-"
 
-model = click.argument("model", type=click.Path(), metavar="MODEL")
+model = click.argument("model", type=shared.AnyPath(), metavar="MODEL")
 
 
 class Entry(NamedTuple):

@@ -42,6 +42,16 @@ class _Finite(click.FloatRange):
         return number
 
 
+class AnyPath(click.Path):
+    """A path; one that no file can have is refused as the others are."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except ValueError as error:  # a null character in it
+            self.fail(f"{value!r}: {error}.", param, ctx)
+
+
 class Source(click.Path):
     """A path of a file or a folder that is there; what is wrong with another, the system says."""
 

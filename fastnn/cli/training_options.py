@@ -121,14 +121,14 @@ of_training = together(
 of_files = together(
     option(
         "--save",
-        type=click.Path(dir_okay=False),
+        type=options.AnyPath(dir_okay=False),
         metavar="MODEL",
         group=OUTPUT,
         help="Write the network to a file, at the end, with the labels and the scaling.",
     ),
     option(
         "--checkpoint",
-        type=click.Path(dir_okay=False),
+        type=options.AnyPath(dir_okay=False),
         metavar="FILE",
         group=OUTPUT,
         help="Keep there what --resume goes on from.",
