@@ -100,16 +100,16 @@ def _labelled(predictor: Predictor, data: str | None, o: SimpleNamespace) -> tup
         if o.test_fraction is not None:
             raise InputError(f"{source.name} has test samples of its own; leave out test_fraction")
         parts = {"train": source.train, "test": source.test}
-    elif o.test_fraction is not None:
+    elif o.test_fraction is None or o.part == "all":
+        return source.train, f"{source.name}, samples"
+    else:
         rows = stratified(source.train.labels, o.test_fraction, generator(o.split_seed))
         parts = {n: source.train.rows(r) for n, r in zip(("train", "test"), rows, strict=True)}
-    else:
-        return source.train, f"{source.name}, samples"
     if o.part != "all":
         return parts[o.part], f"{source.name}, {o.part} samples"
     x = [part.x[:] for part in parts.values()]
     t = [part.labels for part in parts.values()]
-    return Part(np.concatenate(x), np.concatenate(t)), f"{source.name}, all samples"
+    return Part(np.concatenate(x), np.concatenate(t)), f"{source.name}, samples"
 
 
 def _check_features(predictor: Predictor, source: Source) -> None:

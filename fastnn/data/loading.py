@@ -113,7 +113,7 @@ def load_data(
         The column with the labels, by name or number (negative: from the end); of a .npy file the
         file with them. Labels are whole numbers or names, and are numbered in ascending order.
     test : path or frame, optional
-        Test samples of their own, of the same kind.
+        Test samples of their own, of the same kind; or a pair of them and their target.
     test_fraction : float, optional
         The part of the samples to set aside for a test: as large a share of each class.
     rng : None, int or numpy.random.Generator
@@ -213,8 +213,18 @@ def _columns(drop: Any) -> tuple[Any, ...]:
 
 def _add_test(source: Source, test: Any, options: Options) -> None:
     """The test samples of a source of their own."""
+    if source.test is not None:
+        raise InputError(f"{source.name} has test samples of its own; leave out test")
+    if isinstance(test, tuple):
+        if len(test) != 2:
+            raise InputError(f"test has {len(test)} entries; give a pair, samples and target")
+        test, target = test
+        options = replace(options, target=target)
+    elif source.target is None:  # not the file of the training labels
+        options = replace(options, target=None)
     if source.features is not None:  # in the same order
-        options = replace(options, features=source.features, target=source.target)
+        target = source.target if options.target is None else options.target
+        options = replace(options, features=source.features, target=target, drop=())
     found = read(test, options)
     if found.train.x.shape[1] != source.train.x.shape[1]:
         raise InputError(
