@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from . import functions, optimizers, plotting, schedules
     from .backends import available_backends, get_backend
     from .callbacks import Callback
-    from .data import load_idx, load_mnist
+    from .data import load_data, load_idx, load_mnist
     from .differentiation import (
         GradientReport,
         gradient_check,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .interrupts import InterruptWarning
     from .networks import SimpleNet, TwoLayerNet, simpleNet
     from .optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+    from .prediction import Predictor
     from .resumption import resume
     from .training import train
 
@@ -74,6 +75,7 @@ __all__ = [
     "InterruptWarning",
     "Momentum",
     "Nesterov",
+    "Predictor",
     "RMSprop",
     "SimpleNet",
     "TwoLayerNet",
@@ -84,6 +86,7 @@ __all__ = [
     "gradient_check",
     "gradient_descent",
     "load",
+    "load_data",
     "load_idx",
     "load_mnist",
     "numerical_diff",
@@ -104,7 +107,7 @@ ESTIMATORS = ("TwoLayerClassifier", "TwoLayerRegressor")
 _HOMES = {
     "backends": ("available_backends", "get_backend"),
     "callbacks": ("Callback",),
-    "data": ("load_idx", "load_mnist"),
+    "data": ("load_data", "load_idx", "load_mnist"),
     "differentiation": (
         *("GradientReport", "gradient_check", "gradient_descent"),
         *("numerical_diff", "numerical_gradient", "numerical_gradient_rows"),
@@ -119,6 +122,7 @@ _HOMES = {
     "networks": ("SimpleNet", "TwoLayerNet", "simpleNet"),
     "optimizers": ("AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "SGD"),
     "plotting": (),
+    "prediction": ("Predictor",),
     "resumption": ("resume",),
     "schedules": (),
     "training": ("train",),

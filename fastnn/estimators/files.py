@@ -1,4 +1,4 @@
-"""Estimators in files: the network as fastnn writes it, and in its `preprocessing` the rest."""
+"""Estimators in files: the network as fastnn writes it, and in its `provenance` the rest."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def save(self: Any, path: str | os.PathLike[str]) -> None:
         kept["kind"] = self._label_binarizer.y_type_
         if len(self.classes_) == self.n_outputs_:
             plain.label_names = [str(name) for name in self.classes_]
-    plain.preprocessing = {ENTRY: kept}
+    plain.provenance = {ENTRY: kept}
     plain.save(path)
 
 
@@ -82,7 +82,7 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
         If the file is none, or of another estimator.
     """
     network: Any = load_network(path, backend="numpy")
-    kept = vars(network).get("preprocessing", {}).get(ENTRY)
+    kept = vars(network).get("provenance", {}).get(ENTRY)
     if not isinstance(kept, dict) or kept.get("class") != cls.__name__:
         raise CheckpointError(f"{path} holds no {cls.__name__}; fastnn.load reads its network")
     try:

@@ -17,7 +17,8 @@ def one_hot(labels, classes):
 
 
 def sigmoid(a):
-    return 1 / (1 + np.exp(-a))
+    with np.errstate(over="ignore"):  # 1 / inf is right
+        return 1 / (1 + np.exp(-a))
 
 
 def softmax(a):
