@@ -7,7 +7,7 @@ when a backend needs them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import functions, optimizers, plotting, schedules
+    from . import distributed, functions, optimizers, plotting, schedules
     from .backends import available_backends, get_backend
     from .callbacks import Callback
     from .data import load_idx, load_mnist
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         BackendImportError,
         BackendNotInstalledError,
         CheckpointError,
+        ClusterError,
         DataFileError,
         DeviceError,
         DeviceMemoryError,
@@ -55,6 +56,7 @@ __all__ = [
     "BackendNotInstalledError",
     "Callback",
     "CheckpointError",
+    "ClusterError",
     "DataFileError",
     "DeviceError",
     "DeviceMemoryError",
@@ -75,6 +77,7 @@ __all__ = [
     "TwoLayerNet",
     "UnknownBackendError",
     "available_backends",
+    "distributed",
     "functions",
     "get_backend",
     "gradient_check",
@@ -102,6 +105,7 @@ _HOMES = {
         *("GradientReport", "gradient_check", "gradient_descent"),
         *("numerical_diff", "numerical_gradient", "numerical_gradient_rows"),
     ),
+    "distributed": (),
     "early_stopping": ("EarlyStopping",),
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
     "files": ("load",),
