@@ -77,9 +77,13 @@ class DistributedDataset(DistantDataset):
         self._ends = np.cumsum(blocks.rows)
         self._digests: dict[int, tuple[str, str]] = {}
         self._placed: list[Placed] = []
+        self._counts = False
         self._progress = progress
         with cluster.current():
             self._load(range(len(blocks.rows)))
+        if not self._counts:
+            self.close()
+            raise InputError("sample_weight sums to 0; give weights of which some are above 0")
         self.digest, self.of_weights = (
             _digest(blocks.rows, [self._digests[n][k] for n in sorted(self._digests)])
             for k in range(2)
@@ -203,6 +207,7 @@ class DistributedDataset(DistantDataset):
 
     def _replace(self, lost: Mapping[int, LostError]) -> None:
         """Load the parts of lost actors again, wherever there is a worker."""
+        self._cluster.workers()  # or it is not they who are lost
         gone = [one for one in self._placed if id(one.actor) in lost]
         self._placed = [one for one in self._placed if id(one.actor) not in lost]
         for one in gone:
@@ -280,7 +285,8 @@ class DistributedDataset(DistantDataset):
             found = client.gather(client.map(described, futures, pure=False))
         except Exception as error:
             raise LostError(f"{type(error).__name__}: {error}") from error
-        for n, (count, *digests) in zip(numbers, found, strict=True):
+        for n, (count, counts, *digests) in zip(numbers, found, strict=True):
+            self._counts |= counts
             if count != self._blocks.rows[n]:
                 raise InputError(
                     f"block {n} of x_{self._name} has {count} rows, and its dask.array says "

@@ -1,4 +1,9 @@
-"""Which worker gets which parts: as many samples each as can be, and where they are already."""
+"""Which worker gets which parts: as many samples each as can be, and neighbours together.
+
+Of neighbours on one worker only the sum is sent (:mod:`fastnn.distributed.summation`), in each
+step, while a part is moved once. So each worker gets a range of parts, and the choice is only
+which one: that of which it has the most already.
+"""
 
 from __future__ import annotations
 
@@ -21,28 +26,34 @@ def placed(
         Where it is.
     workers : list of str
     before : dict of str to int
-        How many samples each worker has already.
+        How many samples each worker has of other parts.
 
     Examples
     --------
     >>> placed({0: 5, 1: 5, 2: 5, 3: 5}, {0: ["b"], 1: ["b"], 2: ["b"]}, ["a", "b"], {})
-    {'a': [2, 3], 'b': [0, 1]}
+    {'b': [0, 1], 'a': [2, 3]}
+    >>> placed({1: 5, 2: 5, 7: 5}, {}, ["a", "b"], {"a": 10, "b": 5})
+    {'a': [1], 'b': [2, 7]}
     """
-    load = {address: before.get(address, 0) for address in workers}
-    share = (sum(load.values()) + sum(rows.values())) / len(workers)
-    found: dict[str, list[int]] = {address: [] for address in workers}
-    rest = []
-    for n in sorted(rows):
-        near = [a for a in have.get(n, ()) if a in load and load[a] + rows[n] <= share]
-        if near:
-            address = min(near, key=lambda a: load[a])
-            found[address].append(n)
-            load[address] += rows[n]
-        else:
-            rest.append(n)
-    for n in rest:  # neighbours stay together, as long as there is room
-        room = [a for a in workers if load[a] + rows[n] <= share]
-        address = room[0] if room else min(workers, key=lambda a: load[a])
-        found[address].append(n)
-        load[address] += rows[n]
-    return {address: sorted(numbers) for address, numbers in found.items() if numbers}
+    whole = sum(rows.values())
+    share = (whole + sum(before.get(address, 0) for address in workers)) / len(workers)
+    rooms = {address: max(share - before.get(address, 0), 0) for address in workers}
+    scale = whole / sum(rooms.values())
+    left, free, begin = sorted(rows), list(workers), 0.0
+    found: dict[str, list[int]] = {}
+    middles, passed = {}, 0.0
+    for n in left:
+        middles[n] = passed + rows[n] / 2
+        passed += rows[n]
+    while left:
+        ends = {address: begin + rooms[address] * scale for address in free}
+        ranges = {a: [n for n in left if middles[n] < end] for a, end in ends.items()}
+        if len(free) == 1:
+            ranges = {free[0]: left}
+        near = {a: sum(rows[n] for n in some if a in have.get(n, ())) for a, some in ranges.items()}
+        chosen = max(free, key=near.__getitem__)
+        if ranges[chosen]:
+            found[chosen] = ranges[chosen]
+        left, begin = left[len(ranges[chosen]) :], ends[chosen]
+        free.remove(chosen)
+    return found

@@ -108,11 +108,14 @@ class Part(NamedTuple):
     digest : str
         Of samples and targets as they came.
     of_weights : str
+    counts : bool
+        Whether a sample of it weighs anything.
     """
 
     data: Dataset
     digest: str
     of_weights: str
+    counts: bool
 
     def __sizeof__(self) -> int:
         """For Dask, which keeps an account of its memory."""
@@ -129,17 +132,26 @@ def keep(recipe: Recipe, name: str, number: int, x: Any, t: Any, weights: Any) -
         Whatever the network's own door says of it, with the number of the part.
     """
     network = recipe.network()
+    backend, counts = network.backend, weights is None or not _is_zero(weights)
+    # That all weights of a block are 0 does not mean that all are.
+    given = weights if counts else np.ones(len(weights))
     try:
-        data = network.dataset(x, t, name, sample_weight=weights)
+        data = network.dataset(x, t, name, sample_weight=given)
     except FastnnError as error:
         raise type(error)(f"in block {number}: {error}") from error
-    backend = network.backend
-    return Part(data, digest_of(x, t, backend=backend), digest_of(weights, backend=backend))
+    if not counts and data.weights is not None:
+        data.weights[...] = 0
+    digests = digest_of(x, t, backend=backend), digest_of(weights, backend=backend)
+    return Part(data, *digests, counts)
 
 
-def described(part: Part) -> tuple[int, str, str]:
-    """How many samples it has, and its digests."""
-    return len(part.data), part.digest, part.of_weights
+def _is_zero(weights: Any) -> bool:
+    return type(weights) is np.ndarray and weights.dtype.kind in "fiub" and not weights.any()
+
+
+def described(part: Part) -> tuple[int, bool, str, str]:
+    """How many samples it has, whether they weigh anything, and its digests."""
+    return len(part.data), part.counts, part.digest, part.of_weights
 
 
 class _Kept:
