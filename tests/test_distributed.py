@@ -53,26 +53,29 @@ x, t = da.from_array(X, chunks=(ROWS, FEATURES)), da.from_array(T, chunks=(ROWS,
 STEPS = {"iterations": 24, "batch_size": 20, "evaluate_every": 8, "rng": 3}
 
 
-@pytest.fixture(scope="module")
-def client():
-    """Four workers of one thread, each a process of its own, named 0 to 3."""
-    local = LocalCluster(
-        n_workers=4,
+def local_cluster(count):
+    """Workers of one thread, each a process of its own, named from 0 on."""
+    return LocalCluster(
+        n_workers=count,
         threads_per_worker=1,
         processes=True,
         memory_limit=0,
         dashboard_address=None,
         silence_logs=logging.CRITICAL,
     )
-    with local, Client(local) as client:
+
+
+@pytest.fixture(scope="module")
+def client():
+    with local_cluster(4) as local, Client(local) as client:
         yield client
 
 
 @pytest.fixture
-def whole(client):
-    """The client, once more with four workers after a test that has killed some."""
-    yield client
-    client.wait_for_workers(4, timeout=30)
+def mortal(client):
+    """A client of three workers that a test may kill."""
+    with local_cluster(3) as local, Client(local, set_as_default=False) as mortal:
+        yield mortal
 
 
 def network(backend="numpy", dtype="float64", **options):
@@ -195,7 +198,7 @@ def test_the_full_numerical_gradient_of_another_network(client, gradient):
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
 def test_sample_weights(client, gradient):
     weights = np.random.default_rng(4).integers(3, size=len(X)).astype(float)
-    weights[40:47] = 0  # a whole block
+    weights[40:47] = 0  # a mortal block
     given = {"sample_weight": da.from_array(weights, chunks=(ROWS,)), "gradient": gradient}
     found = trained(client, 4, **given)
     same(found, trained(client, 1, **given))
@@ -304,13 +307,13 @@ def killing(client, which):
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("persisted", [False, True])
-def test_a_worker_that_is_killed(whole, persisted, backend, caplog):
-    data = whole.persist([x, t]) if persisted else (x, t)
-    expected = trained(whole, 1, make=lambda: network(backend))
-    watch = killing(whole, 1)
+def test_a_worker_that_is_killed(client, mortal, persisted, backend, caplog):
+    data = mortal.persist([x, t]) if persisted else (x, t)
+    expected = trained(client, 1, make=lambda: network(backend))
+    watch = killing(mortal, 1)
     net = network(backend)
     with caplog.at_level(logging.WARNING, "fastnn"):
-        history = distributed.train(net, *data, client=whole, callbacks=[watch], **STEPS)
+        history = distributed.train(net, *data, client=mortal, callbacks=[watch], **STEPS)
     same((net, history), expected)
     before, after = watch.places[0], watch.places[-1]
     assert before.keys() != after.keys()
@@ -319,33 +322,32 @@ def test_a_worker_that_is_killed(whole, persisted, backend, caplog):
     assert f"{list(before)[1]} is lost" in lost
 
 
-def test_a_worker_that_is_killed_at_any_time(whole):
-    expected = trained(whole, 1, iterations=150)
-    net, found = network(), pids(whole)
+def test_a_worker_that_is_killed_at_any_time(client, mortal):
+    expected = trained(client, 1, iterations=150)
+    net, found = network(), pids(mortal)
     victim = next(iter(found.values()))
     timer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
     timer.start()
-    history = distributed.train(net, x, t, client=whole, **STEPS | {"iterations": 150})
+    history = distributed.train(net, x, t, client=mortal, **STEPS | {"iterations": 150})
     timer.join()
     same((net, history), expected)
 
 
-def test_all_workers_are_killed_and_come_again(whole):
-    found = pids(whole)
+def test_all_workers_are_killed_and_come_again(client, mortal):
+    found = pids(mortal)
 
     def kill(state):
         for pid in found.values():
             os.kill(pid, signal.SIGKILL)
 
     net = network()
-    history = distributed.train(net, x, t, client=whole, callbacks=[Watch(8, kill)], **STEPS)
-    whole.wait_for_workers(4, timeout=30)
-    same((net, history), trained(whole, 1))
+    history = distributed.train(net, x, t, client=mortal, callbacks=[Watch(8, kill)], **STEPS)
+    same((net, history), trained(client, 1))
 
 
-def test_data_that_are_gone(whole, tmp_path):
+def test_data_that_are_gone(client, mortal, tmp_path):
     """They were scattered, so nobody can compute them again."""
-    parts = [whole.scatter(block) for block in np.split(X, np.cumsum(ROWS)[:-1])]
+    parts = [mortal.scatter(block) for block in np.split(X, np.cumsum(ROWS)[:-1])]
     scattered = da.concatenate(
         [
             da.from_delayed(delayed(part), (rows, FEATURES), float)
@@ -353,8 +355,8 @@ def test_data_that_are_gone(whole, tmp_path):
         ]
     )
     path = tmp_path / "training.safetensors"
-    has = {a: len(keys) for a, keys in whole.has_what(list(whole.nthreads())).items()}
-    net, found = network(), pids(whole)
+    has = {a: len(keys) for a, keys in mortal.has_what(list(mortal.nthreads())).items()}
+    net, found = network(), pids(mortal)
     victims = [address for address, count in has.items() if count]
 
     def kill(state):
@@ -363,32 +365,33 @@ def test_data_that_are_gone(whole, tmp_path):
 
     options = STEPS | {"checkpoint": path, "checkpoint_every": 4, "callbacks": [Watch(8, kill)]}
     with pytest.raises(ClusterError, match="cannot be computed again") as caught:
-        distributed.train(net, scattered, t, client=whole, **options)
+        distributed.train(net, scattered, t, client=mortal, **options)
     assert str(path)[-20:] in str(caught.value)
     assert_short(caught.value)
     del scattered, parts
-    whole.wait_for_workers(4, timeout=30)
-    # It goes on from there, with what it is made of.
-    same(distributed.resume(path, x, t, client=whole), trained(whole, 1))
+    # It goes on from there, with data that there are, and elsewhere.
+    same(distributed.resume(path, x, t, client=client), trained(client, 1))
 
 
-def test_blocks_that_are_others_when_they_are_computed_again(whole):
+def test_blocks_that_are_others_when_they_are_computed_again(mortal):
     noise = x.map_blocks(
         lambda block: block + int.from_bytes(os.urandom(4)) * 2.0**-40, dtype=float
     )
     with pytest.raises(ClusterError, match="is not what it was"):
-        distributed.train(network(), noise, t, client=whole, callbacks=[killing(whole, 0)], **STEPS)
+        distributed.train(
+            network(), noise, t, client=mortal, callbacks=[killing(mortal, 0)], **STEPS
+        )
 
 
-def test_a_source_that_is_gone(whole, tmp_path):
+def test_a_source_that_is_gone(mortal, tmp_path):
     path = tmp_path / "rows.npy"
     np.save(path, X)
     rows = da.from_delayed(delayed(np.load)(str(path)), X.shape, float).rechunk({0: ROWS})
-    watch = killing(whole, 0)
+    watch = killing(mortal, 0)
     action = watch._action
     watch._action = lambda state: (path.unlink(), action(state))
     with pytest.raises(ClusterError, match=r"computed again .*FileNotFoundError"):
-        distributed.train(network(), rows, t, client=whole, callbacks=[watch], **STEPS)
+        distributed.train(network(), rows, t, client=mortal, callbacks=[watch], **STEPS)
 
 
 @pytest.fixture

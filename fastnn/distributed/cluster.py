@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import ClusterError, DtypeError, InputError
@@ -144,6 +144,16 @@ class Cluster:
             except Exception as error:
                 # Who is asked catches what goes wrong in the computation: this is the way there.
                 raise LostError(f"{type(error).__name__}: {error}") from error
+
+    def forget(self, actors: list[Any]) -> None:
+        """Let the workers forget actors, by their futures.
+
+        To release these is not enough: each actor has a future of its own, and each call of it
+        leaves a cycle of references, which is only collected some time.
+        """
+        if actors and self.client.status == "running":
+            with suppress(Exception):  # there is nobody there, and so nothing to forget
+                self.client.cancel(actors, force=True)
 
     def wait(self, futures: list[Any], watch: Callable[[int], None]) -> None:
         """Wait until futures are done, whatever comes out; `watch` gets how many are.

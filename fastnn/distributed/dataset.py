@@ -102,8 +102,7 @@ class DistributedDataset(DistantDataset):
 
     def close(self) -> None:
         """Let the workers forget the samples."""
-        for one in self._placed:
-            one.future.release()
+        self._cluster.forget([one.future for one in self._placed])
         self._placed = []
 
     # -- what the loop asks ------------------------------------------------------------------------
@@ -181,22 +180,25 @@ class DistributedDataset(DistantDataset):
         method: str,
         arguments: Callable[[Placed], tuple[Any, ...] | None],
         answers: dict[int, Any],
-    ) -> dict[int, LostError]:
-        """Ask all that have not answered yet at once; which of them are lost, by number."""
+    ) -> dict[int, str]:
+        """Ask all that have not answered yet at once; which of them are lost, and why.
+
+        Not errors: their tracebacks would keep the actors.
+        """
         waiting: list[tuple[Placed, Any]] = []
-        lost: dict[int, LostError] = {}
+        lost: dict[int, str] = {}
         for one in self._placed:
             if id(one.actor) in answers or (given := arguments(one)) is None:
                 continue
             try:
                 waiting.append((one, getattr(one.actor, method)(*given)))
             except RuntimeError as error:  # Dask knows already that the worker is gone
-                lost[id(one.actor)] = LostError(str(error))
+                lost[id(one.actor)] = str(error)
         for one, future in waiting:
             try:
                 answer = self._cluster.result(future, one.address)
             except LostError as error:
-                lost[id(one.actor)] = error
+                lost[id(one.actor)] = str(error)
                 continue
             if isinstance(answer, Raised):
                 raise answer.error
@@ -205,7 +207,7 @@ class DistributedDataset(DistantDataset):
 
     # -- where they are ----------------------------------------------------------------------------
 
-    def _replace(self, lost: Mapping[int, LostError]) -> None:
+    def _replace(self, lost: Mapping[int, str]) -> None:
         """Load the parts of lost actors again, wherever there is a worker."""
         self._cluster.workers()  # or it is not they who are lost
         gone = [one for one in self._placed if id(one.actor) in lost]
@@ -215,7 +217,7 @@ class DistributedDataset(DistantDataset):
                 "the worker at %s is lost (%s); its %d parts of the data are loaded again",
                 *(one.address, lost[id(one.actor)], len(one.numbers)),
             )
-            one.future.release()
+        self._cluster.forget([one.future for one in gone])
         self._load(sorted(n for one in gone for n in one.numbers))
 
     def _load(self, numbers: Sequence[int]) -> None:
@@ -233,13 +235,18 @@ class DistributedDataset(DistantDataset):
 
     def _kept(self, numbers: Sequence[int]) -> dict[int, Any]:
         """Futures of these parts, which are there, checked and described."""
-        from dask import delayed
-
         client, workers = self._cluster.client, self._cluster.workers()
-        make = delayed(keep, pure=False)
-        parts = [make(self._recipe, self._name, n, *self._blocks.blocks[n]) for n in numbers]
         restricted = {"workers": workers} if self._cluster.restricted else {}
-        futures = client.compute(parts, **restricted)
+        futures = []
+        for n in numbers:
+            # Not restricted: others may compute the same blocks, and know nothing of our workers.
+            given = [None if b is None else client.compute(b) for b in self._blocks.blocks[n]]
+            futures.append(
+                client.submit(
+                    *(keep, self._recipe, self._name, n, *given), pure=False, **restricted
+                )
+            )
+            del given  # and so Dask forgets a block when its part is made
         with progress_bar(
             len(futures), self._progress, unit="part", desc="loading", leave=False
         ) as bar:
@@ -247,8 +254,9 @@ class DistributedDataset(DistantDataset):
             def watch(done: int) -> None:
                 if bar is not None:
                     bar.update(done - bar.n)
-                if restricted and self._cluster.workers() != workers:
-                    raise LostError("one of the workers that were to load it")
+                there = self._cluster.workers()  # or nobody is left to do it
+                if restricted and there != workers:
+                    raise LostError("one of the workers that were to load it is gone")
 
             self._cluster.wait(futures, watch)
         for n, future in zip(numbers, futures, strict=True):
@@ -320,16 +328,16 @@ class DistributedDataset(DistantDataset):
             )
             for address, some in plan.items()
         ]
-        lost: LostError | None = None
+        lost = ""
         for (address, some), future in zip(plan.items(), made, strict=True):
             try:
                 actor = cluster.result(future, address)
                 self._placed.append(Placed(address, tuple(some), future, actor))
             except LostError as error:
-                future.release()
-                lost = error
-        if lost is not None:
-            raise lost
+                cluster.forget([future])
+                lost = str(error)
+        if lost:
+            raise LostError(lost)
 
 
 def _digest(rows: Sequence[int], digests: Sequence[str]) -> str:
