@@ -60,7 +60,7 @@ def local_cluster(count):
         threads_per_worker=1,
         processes=True,
         memory_limit=0,
-        dashboard_address=None,
+        dashboard_address=":0",
         silence_logs=logging.CRITICAL,
     )
 
@@ -244,7 +244,7 @@ def test_blocks_that_are_empty_or_fewer_than_workers(client):
 def test_threads_of_a_worker_and_workers_in_this_process(client):
     """In one process with the client, several blocks at a time."""
     with Client(
-        processes=False, n_workers=2, threads_per_worker=3, dashboard_address=None
+        processes=False, n_workers=2, threads_per_worker=3, dashboard_address=":0"
     ) as threads:
         net = network()
         history = distributed.train(net, x, t, client=threads, **STEPS)
@@ -564,7 +564,7 @@ def test_clients_that_cannot_be_used(client):
 def test_no_workers(monkeypatch):
     monkeypatch.setattr(cluster_module, "PATIENCE", 0.2)
     with (
-        Client(n_workers=0, processes=False, dashboard_address=None) as none,
+        Client(n_workers=0, processes=False, dashboard_address=":0") as none,
         pytest.raises(ClusterError, match="no worker is left") as caught,
     ):
         distributed.train(network(), x, t, client=none)

@@ -118,7 +118,7 @@ early_stopping, callbacks, history, rng, checkpoint, checkpoint_every
     >>> x = da.random.default_rng(0).random((60, 4), chunks=(20, 4))
     >>> t = (x.sum(axis=1) > 2).astype(np.int64)
     >>> net = TwoLayerNet(4, 8, 2, rng=0)
-    >>> with Client(processes=False, n_workers=2, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=2, dashboard_address=":0") as client:
     ...     history = train(net, x, t, client=client, iterations=300, learning_rate=2.0, rng=0)
     >>> bool(history.loss[-1] < history.loss[0])
     True
