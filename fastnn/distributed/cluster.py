@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..errors import ClusterError, DtypeError, InputError
-from ..validation import kind, shown
+from ..validation import shown
 
 #: After how many seconds without an answer it is asked whether anybody is still there.
 POLL = 1.0
@@ -193,7 +193,7 @@ def checked_client(client: Any) -> Any:
         ) from error
     if not isinstance(client, Client):
         raise DtypeError(
-            f"client is a {kind(client)}; give the distributed.Client of a cluster, "
+            f"client={shown(client)} is none; give the distributed.Client of a cluster, "
             "as Client('tcp://scheduler:8786')"
         )
     if client.asynchronous:
