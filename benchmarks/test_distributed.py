@@ -120,6 +120,7 @@ def _on(client: Any, count: int, problem: Problem, options: dict[str, Any]) -> C
     rows = -(-len(problem.x) // BLOCKS)
     x = da.from_array(problem.x, chunks=(rows, -1))
     t = da.from_array(np.asarray(problem.t), chunks=rows)
+    x, t = client.persist([x, t])  # so that they are sent once
     fixed = {"evaluate_every": 0, "learning_rate": LEARNING_RATE, "rng": 2} | options
 
     def sample() -> float:

@@ -237,16 +237,20 @@ class DistributedDataset(DistantDataset):
         """Futures of these parts, which are there, checked and described."""
         client, workers = self._cluster.client, self._cluster.workers()
         restricted = {"workers": workers} if self._cluster.restricted else {}
-        futures = []
-        for n in numbers:
-            # Not restricted: others may compute the same blocks, and know nothing of our workers.
-            given = [None if b is None else client.compute(b) for b in self._blocks.blocks[n]]
-            futures.append(
-                client.submit(
-                    *(keep, self._recipe, self._name, n, *given), pure=False, **restricted
-                )
-            )
-            del given  # and so Dask forgets a block when its part is made
+        # Not restricted: others may compute the same blocks, and know nothing of our workers. All
+        # at once: each time the whole graph is sent.
+        blocks = iter(
+            client.compute([b for n in numbers for b in self._blocks.blocks[n] if b is not None])
+        )
+        given = {
+            n: [None if b is None else next(blocks) for b in self._blocks.blocks[n]]
+            for n in numbers
+        }
+        futures = [
+            client.submit(keep, self._recipe, self._name, n, *given[n], pure=False, **restricted)
+            for n in numbers
+        ]
+        del blocks, given  # and so Dask forgets a block when its part is made
         with progress_bar(
             len(futures), self._progress, unit="part", desc="loading", leave=False
         ) as bar:

@@ -180,11 +180,24 @@ def resume(
 
     Examples
     --------
-    >>> from distributed import Client  # doctest: +SKIP
-    >>> client = Client("tcp://scheduler:8786")  # doctest: +SKIP
-    >>> network, history = resume(  # doctest: +SKIP
-    ...     "training.safetensors", x, t, client=client
-    ... )
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> from distributed import Client
+    >>> from fastnn import TwoLayerNet
+    >>> x = da.random.default_rng(0).random((60, 4), chunks=(20, 4))
+    >>> t = (x.sum(axis=1) > 2).astype(np.int64)
+    >>> with (
+    ...     tempfile.TemporaryDirectory() as folder,
+    ...     Client(processes=False, n_workers=1, dashboard_address=":0") as client,
+    ... ):
+    ...     path = Path(folder, "training.safetensors")
+    ...     options = {"client": client, "iterations": 30, "checkpoint": path, "rng": 0}
+    ...     history = train(TwoLayerNet(4, 8, 2, rng=0), x, t, **options)
+    ...     network, resumed = resume(path, x, t, client=client)
+    >>> bool((resumed.loss == history.loss).all())
+    True
     """
     arguments = {n: value for n, value in locals().items() if n not in ("expected", *_CLUSTER)}
     _check(None, validation)
