@@ -719,7 +719,7 @@ def test_a_search_finds_its_kernels_and_data(client, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # it ends after 15 epochs
-def test_a_search_of_scikit_learn(client):
+def test_a_search_of_scikit_learn(client, monkeypatch):
     pytest.importorskip("sklearn")
     pytest.importorskip("joblib")
     classifier = getattr(fastnn, "TwoLayerClassifier", None)
@@ -735,12 +735,18 @@ def test_a_search_of_scikit_learn(client):
     with joblib.parallel_backend("threading", n_jobs=1):
         expected = GridSearchCV(model, grid, cv=2).fit(X, T)
     before = client.run(misses)
+    scattered = []
+    scatter = Client.scatter
+    monkeypatch.setattr(
+        Client, "scatter", lambda self, d, **o: scattered.append(d) or scatter(self, d, **o)
+    )
     with joblib.parallel_backend("dask", client=client, scatter=[X, T]):
         found = GridSearchCV(model, grid, cv=2).fit(X, T)
     np.testing.assert_array_equal(
         found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
     )
     assert found.best_params_ == expected.best_params_
+    assert sum(value is X for data in scattered for value in data) == 1
     after = client.run(misses)
     assert {a: after[a][0] for a in after} == {a: before[a][0] for a in after}, "compiled again"
 

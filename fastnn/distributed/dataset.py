@@ -18,6 +18,7 @@ from ..backends import Backend
 from ..backends.datasets import DistantDataset
 from ..base_network import Network
 from ..errors import ClusterError, FastnnError, InputError
+from ..functions import LOSSES
 from ..progress import progress_bar
 from ..validation import Array
 from .arrays import Blocks
@@ -147,8 +148,6 @@ class DistributedDataset(DistantDataset):
 
     @staticmethod
     def _mean(network: Network) -> bool:
-        from ..functions import LOSSES
-
         return LOSSES[network.loss_name].mean
 
     def _total(
