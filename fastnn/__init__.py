@@ -7,7 +7,7 @@ when a backend needs them.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import functions, optimizers, plotting, schedules
+    from . import distributed, functions, optimizers, plotting, schedules
     from .backends import available_backends, get_backend
     from .callbacks import Callback
     from .data import load_data, load_idx, load_mnist
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         BackendImportError,
         BackendNotInstalledError,
         CheckpointError,
+        ClusterError,
         DataFileError,
         DeviceError,
         DeviceMemoryError,
@@ -59,6 +60,7 @@ __all__ = [
     "BackendNotInstalledError",
     "Callback",
     "CheckpointError",
+    "ClusterError",
     "DataFileError",
     "DeviceError",
     "DeviceMemoryError",
@@ -81,6 +83,7 @@ __all__ = [
     "TwoLayerNet",
     "UnknownBackendError",
     "available_backends",
+    "distributed",
     "functions",
     "get_backend",
     "gradient_check",
@@ -112,6 +115,7 @@ _HOMES = {
         *("GradientReport", "gradient_check", "gradient_descent"),
         *("numerical_diff", "numerical_gradient", "numerical_gradient_rows"),
     ),
+    "distributed": (),
     "early_stopping": ("EarlyStopping",),
     "estimators": ESTIMATORS,
     "errors": tuple(name for name in __all__ if name.endswith("Error")),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,18 @@ class Checkpointing(Callback):
         As for :class:`fastnn.checkpoints.CheckpointWriter`.
     arguments : dict
         What the training was called with, by the names of the arguments of :func:`fastnn.train`.
+    digest : callable, optional
+        In place of :func:`fastnn.checkpoints.digest_of`, for data that only it knows.
     """
 
-    def __init__(self, path: Any, every: Any, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Any,
+        every: Any,
+        arguments: Mapping[str, Any],
+        digest: Callable[..., str] = digest_of,
+    ) -> None:
+        self._digest = digest
         self._writer = CheckpointWriter(path, every)
         self._given = dict(arguments)
         self._training: dict[str, Any] = {}
@@ -60,7 +69,7 @@ class Checkpointing(Callback):
             "optimizer": name_of(state.optimizer),
             "start": given.get("start", state.iteration),
             "checkpoint_every": _interval(self._writer),
-            "data": digests(given, state.network.backend),
+            "data": digests(given, state.network.backend, self._digest),
             "rng_at_start": _state_of(state.rng, state.rng_at_start),
         }
         self._write(state)
@@ -91,7 +100,9 @@ class Checkpointing(Callback):
         )
 
 
-def digests(given: Mapping[str, Any], backend: Backend) -> dict[str, str | None]:
+def digests(
+    given: Mapping[str, Any], backend: Backend, digest: Callable[..., str] = digest_of
+) -> dict[str, str | None]:
     """Of the data among the arguments of a training: SHA-256 by name, None where there is none."""
     pair = given["validation"]
     parts = {
@@ -101,7 +112,7 @@ def digests(given: Mapping[str, Any], backend: Backend) -> dict[str, str | None]
         "validation=(x, t)": tuple(pair) if isinstance(pair, tuple | list) else (None,),
     }
     return {
-        name: None if values[0] is None else digest_of(*values, backend=backend)
+        name: None if values[0] is None else digest(*values, backend=backend)
         for name, values in parts.items()
     }
 

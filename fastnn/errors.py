@@ -61,6 +61,10 @@ class DivergenceError(FastnnError, ArithmeticError):
     """Values ceased to be finite while training or descending."""
 
 
+class ClusterError(FastnnError, RuntimeError):
+    """A cluster cannot go on: its scheduler, all of its workers, or some of the data are lost."""
+
+
 class BackendError(FastnnError):
     """Base of the errors about choosing and reaching a backend."""
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backends.base import Dataset
+from .backends.datasets import DistantDataset
 from .base_network import Network
 from .errors import DivergenceError, InputError
 from .history import History
@@ -79,7 +80,7 @@ class Evaluations:
         loss = None
         for name, data in self.datasets.items():
             if name == "validation":
-                correct, loss = _accuracy_and_loss(network, data)
+                correct, loss = accuracy_and_loss(network, data)
             else:
                 correct = count_correct(network, data) if network.has_accuracy else None
             if network.has_accuracy:
@@ -119,6 +120,8 @@ def columns(network: Network, datasets: Iterable[str]) -> set[str]:
 
 def count_correct(network: Network, data: Dataset) -> Array:
     """How many samples of a dataset are classified right: a scalar that stays with the backend."""
+    if isinstance(data, DistantDataset):
+        return data.count_correct(network)
     return sum(network.count_correct(x, t) for x, t in data.chunks(EVALUATION_CHUNK))
 
 
@@ -138,8 +141,10 @@ def check_parameters(finite: bool, iteration: int, rate: float) -> None:
         )
 
 
-def _accuracy_and_loss(network: Network, data: Dataset) -> tuple[Array, Array]:
+def accuracy_and_loss(network: Network, data: Dataset) -> tuple[Array, Array]:
     """How many are classified right, and the loss of all, in one pass; both stay there."""
+    if isinstance(data, DistantDataset):
+        return data.accuracy_and_loss(network)
     backend = network.backend
     # All logits, which are few beside the hidden layer: what a loss makes of samples, a mean or a
     # sum, is its own affair.

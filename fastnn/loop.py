@@ -12,11 +12,12 @@ state and the history.
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
 
+from .backends.datasets import DistantDataset
 from .backends.turns import Turn
 from .base_network import Network
 from .callbacks import MOMENTS
@@ -131,6 +132,9 @@ def loop(state: TrainingState) -> None:
 
 def _threads(state: TrainingState) -> AbstractContextManager[Any]:
     """The threads that pay, or as many as before, where a training goes on."""
+    if isinstance(state.data, DistantDataset):
+        # No product is computed here; and workers in threads of this process wait for their turn.
+        return nullcontext()
     chosen = state.network.backend.limit_threads(state.batch_size * state.network.size)
     known = state.blas_threads
     return chosen if known is None or not isinstance(chosen, Turn) else Turn(known)

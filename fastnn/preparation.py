@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,13 @@ def prepare(
     history: History | None,
     rng: Any,
     progress: bool,
+    dataset: Callable[..., Dataset] | None = None,
 ) -> TrainingState:
     """The state at the beginning of a training with these arguments of :func:`fastnn.train`.
 
     They are checked. Nothing is changed, but that `rng` has drawn which samples are for the
-    validation.
+    validation. `dataset` is what makes datasets of samples that only it knows, with the signature
+    of the network's own method.
     """
     if not isinstance(network, Network):
         raise DtypeError(f"network={shown(network)} is no network; pass one, as a TwoLayerNet")
@@ -78,13 +81,14 @@ def prepare(
     _check_continued(past, columns(network, names) if evaluate_every != 0 else past.columns)
 
     others: dict[str, Dataset] = {}
+    enter = network.dataset if dataset is None else dataset
     if x_test is not None:
-        others["test"] = network.dataset(x_test, t_test, "test")
+        others["test"] = enter(x_test, t_test, "test")
     if pair is not None:
-        others["validation"] = network.dataset(*pair, "validation")
+        others["validation"] = enter(*pair, "validation")
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     if fraction is None:
-        data = network.dataset(x_train, t_train, "train", **weights)
+        data = enter(x_train, t_train, "train", **weights)
     else:
         data, others["validation"] = split(network, x_train, t_train, fraction, rng, **weights)
     sampler = sampler_type(len(data), batch_size, rng)

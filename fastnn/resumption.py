@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from .backends import Backend
 from .base_network import Network
 from .callbacks import checked_callbacks
 from .checkpointing import KEPT, Checkpointing, digests, name_of
-from .checkpoints import read_checkpoint
+from .checkpoints import digest_of, read_checkpoint
 from .data.paths import shown as shown_path
 from .early_stopping import EarlyStopping
 from .errors import CheckpointError, FastnnError, InputError
@@ -110,42 +111,54 @@ def resume(
     """
     from .training import go_on
 
+    given = {n: value for n, value in locals().items() if n not in ("expected", "go_on")}
+    state = restored(given | expected)
+    return state.network, go_on(state)
+
+
+def restored(arguments: dict[str, Any], cluster: Any = None) -> TrainingState:
+    """The state of a training in a checkpoint, by the arguments of :func:`resume`.
+
+    A `cluster`, where the data are on one, has ``dataset(network, x, t, name, **weights)``, and
+    ``digest(*data, backend=...)`` for data of which it has made a dataset.
+    """
+    path, backend = arguments.pop("path"), arguments.pop("backend")
+    own = {name: arguments.pop(name) for name in ("optimizer", "learning_rate", "progress")}
+    callbacks, every = checked_callbacks(arguments.pop("callbacks")), arguments["checkpoint_every"]
+    data = {name: arguments.pop(name) for name in _DATA}
+    del arguments["checkpoint_every"]
     checkpoint = read_checkpoint(path, backend)
     network = checkpoint.network
     try:
         saved = _Saved(path, checkpoint.state)
-        if validation is not None and not isinstance(validation, tuple | list):
-            expected["validation"], validation = validation, None
-        saved.check_arguments(expected)
-        given = {
-            "x_train": x_train,
-            "t_train": t_train,
-            "x_test": x_test,
-            "t_test": t_test,
-            "sample_weight": sample_weight,
-            "validation": validation,
-        }
-        saved.check_data(digests(given, network.backend))
+        if not isinstance(data["validation"], tuple | list | None):
+            arguments["validation"], data["validation"] = data["validation"], None
+        saved.check_arguments(arguments)
+        if cluster is None:
+            saved.check_data(digests(data, network.backend))
         fraction = saved.training["validation"]
-        arguments = given | {name: saved.training[name] for name in KEPT}
-        arguments["validation"] = validation if fraction is None else fraction
-        arguments["iterations"] = None if arguments["epochs"] is not None else saved.more
-        every = saved.training["checkpoint_every"] if checkpoint_every is None else checkpoint_every
-        kept = arguments | {"start": saved.start, "iterations": saved.training["iterations"]}
-        keep = Checkpointing(path, every, kept)
-        mover = saved.optimizer(optimizer)
-        rates = saved.schedule(learning_rate, network.dtype)
+        options = data | {name: saved.training[name] for name in KEPT}
+        options["validation"] = data["validation"] if fraction is None else fraction
+        options["iterations"] = None if options["epochs"] is not None else saved.more
+        every = saved.training["checkpoint_every"] if every is None else every
+        kept = options | {"start": saved.start, "iterations": saved.training["iterations"]}
+        keep = Checkpointing(path, every, kept, digest_of if cluster is None else cluster.digest)
+        mover = saved.optimizer(own["optimizer"])
+        rates = saved.schedule(own["learning_rate"], network.dtype)
         state = prepare(
             network,
-            **arguments,
+            **options,
             optimizer=mover,
             learning_rate=rates if hasattr(mover, "lr") else None,
             early_stopping=saved.early_stopping(),
-            callbacks=(*checked_callbacks(callbacks), keep),
+            callbacks=(*callbacks, keep),
             history=saved.past(),
             rng=restore_generator(saved.training["rng_at_start"]),
-            progress=progress,
+            progress=own["progress"],
+            dataset=None if cluster is None else partial(cluster.dataset, network),
         )
+        if cluster is not None:
+            saved.check_data(digests(data, network.backend, cluster.digest))
         saved.load(state)
     except FastnnError:
         raise
@@ -153,7 +166,11 @@ def resume(
         raise CheckpointError(
             f"{shown_path(path)} is a checkpoint of no training that fastnn knows: {error!r}"
         ) from error
-    return network, go_on(state)
+    return state
+
+
+#: The arguments that are data.
+_DATA = ("x_train", "t_train", "x_test", "t_test", "sample_weight", "validation")
 
 
 class _Saved:

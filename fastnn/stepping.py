@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .backends.base import Dataset, Runner
+from .backends.datasets import DistantDataset
 from .backends.streaming import StreamedDataset
 from .base_network import Network
 from .optimizers.choosing import stated
@@ -41,7 +42,7 @@ def runner(
 
         return data.through_window(batch_size, over)
     step = single_step(network, data, gradient, batch_size, optimizer)
-    update = stated(optimizer)
+    update = None if isinstance(data, DistantDataset) else stated(optimizer)
     fused = None
     if update is not None:
         of_network = network.training_step(
@@ -67,17 +68,29 @@ def single_step(
     buffers: dict[str, Array] = {}
     has_rate = hasattr(optimizer, "lr")
 
-    def step(rows: Array, rate: float) -> Any:
+    def here(rows: Array) -> Any:
         if not buffers:  # allocated once, and only if a step is made in this way
             buffers.update(network.buffers(batch_size) | {"x": data.buffer(batch_size)})
         x, t = data.weighted_batch(rows, out=buffers["x"])
         if data.weights is not None and not network.backend.largest(t.weights):
             return 0.0
+        return descend(x, t, optimizer, buffers)
+
+    def elsewhere(rows: Array) -> Any:
+        assert isinstance(data, DistantDataset)
+        value, gradients = data.gradient(network, rows, gradient)
+        if gradients is not None:
+            optimizer.update(network.params, gradients)
+        return value
+
+    move = elsewhere if isinstance(data, DistantDataset) else here
+
+    def step(rows: Array, rate: float) -> Any:
         if not has_rate or optimizer.lr == rate:
-            return descend(x, t, optimizer, buffers)
+            return move(rows)
         own, optimizer.lr = optimizer.lr, rate
         try:
-            return descend(x, t, optimizer, buffers)
+            return move(rows)
         finally:
             optimizer.lr = own
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,3 +90,31 @@ class Dataset:
             # The standard ends a slice within the array.
             some = slice(start, min(start + size, len(self)))
             yield self.x[some, ...], self.t[some, ...]
+
+
+class DistantDataset(Dataset):
+    """Samples that lie in other processes, which compute there what a training asks of them.
+
+    There is no `x` and no `t` here, and no batch can be taken. What is asked gets the network whose
+    parameters it is about, and waits for the answer.
+    """
+
+    def __init__(self, backend: Machine) -> None:
+        self.backend = backend
+
+    def gradient(
+        self, network: Any, rows: Array, method: str
+    ) -> tuple[float, dict[str, Array] | None]:
+        """The loss of a batch, and its gradient by a method that a training has a name for.
+
+        The gradient is None where no sample weighs anything.
+        """
+        raise NotImplementedError
+
+    def count_correct(self, network: Any) -> int:
+        """How many of all samples are classified right."""
+        raise NotImplementedError
+
+    def accuracy_and_loss(self, network: Any) -> tuple[int, float]:
+        """The same, and the loss of all samples."""
+        raise NotImplementedError

@@ -59,10 +59,12 @@ def numerical_gradient(
         thousands. The points come in blocks of bounded size (124 KiB; on a GPU, 64 MiB; at least
         two points), all of the same shape. NumPy's are read-only: only what differs is written for
         the next block.
-    workers : int or map-like callable, optional
+    workers : int, map-like callable or distributed.Client, optional
         Evaluate in so many processes (-1: one for each core), or by ``workers(function,
-        iterable)``: the ``map`` of a pool or of a cluster's client. Functions and points are
-        pickled for processes. For a compiled `f`, an int is a number of threads.
+        iterable)``: the ``map`` of a pool. Or on the cluster of a client of Dask's, by the client
+        itself or its ``map``, for an `f` that takes longer than a message, some milliseconds.
+        Functions and points are pickled for processes. For a compiled `f`, an int is a number of
+        threads.
     return_error : bool
         Return an estimate of the absolute error of each element, too: the difference to the result
         of twice the step, which the truncation error follows from, plus the rounding of f's values.
@@ -76,6 +78,8 @@ def numerical_gradient(
 
     Raises
     ------
+    ClusterError
+        If the client of `workers` has lost its cluster, or a worker again and again.
     DtypeError
         If `x` holds integers: a step of `h` would be cut off and the result nonsense.
     InputError

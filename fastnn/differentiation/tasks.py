@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import ClusterError, InputError
 from ..validation import Array, positive_int
 from .compiled import evaluate_compiled, is_compiled
 from .points import copy
@@ -20,8 +20,9 @@ from .values import Function, Values
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-#: How many processes, or what maps like the built-in ``map``: SciPy's convention.
-Workers: TypeAlias = int | Callable[[Callable, Iterable], Iterable] | None
+#: How many processes, or what maps like the built-in ``map``: SciPy's convention. Or the client of
+#: a cluster, which has such a map.
+Workers: TypeAlias = int | Callable[[Callable, Iterable], Iterable] | Any
 
 #: From how many elements on a compiled function is called in threads: fewer are done before the
 #: threads have started.
@@ -76,7 +77,9 @@ def evaluate_in_tasks(
     pieces = np.array_split(replacements, min(MAX_TASKS, x.size), axis=1)
     starts = np.cumsum([0, *(piece.shape[1] for piece in pieces[:-1])]).tolist()
     with mapping(f, workers) as map_:
-        done = list(map_(partial(_task, f, x), zip(starts, pieces, strict=True)))
+        found = list(map_(partial(_task, f, x), list(zip(starts, pieces, strict=True))))
+        # The map of a cluster's client gives futures.
+        done = [each if isinstance(each, tuple) else each.result() for each in found]
     for _, dtype in done:
         values.note(dtype)
     return np.concatenate([found for found, _ in done], axis=1).reshape(points.shape)
@@ -96,6 +99,9 @@ def _task(f: Function, x: np.ndarray, piece: tuple[int, np.ndarray]) -> tuple[np
 @contextmanager
 def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
     """The caller's map, that of threads for a compiled `f`, or of processes for any other."""
+    if _is_client(workers):
+        yield _map_of(workers)
+        return
     if callable(workers):
         yield workers
         return
@@ -120,6 +126,41 @@ def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
     threads = count or config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     with ThreadPoolExecutor(1 if single else threads) as executor:
         yield partial(_map_in, executor)
+
+
+def _is_client(workers: Any) -> bool:
+    """Whether it is the client of a cluster, as Dask's: it has a map, and gathers its results."""
+    return all(callable(getattr(workers, name, None)) for name in ("map", "gather"))
+
+
+def _map_of(client: Any) -> Callable[..., Iterable]:
+    """The map of a client, as the built-in one is.
+
+    Raises
+    ------
+    InputError
+        If it cannot be used.
+    """
+    if getattr(client, "asynchronous", False) or getattr(client, "status", "running") != "running":
+        state = "asynchronous" if getattr(client, "asynchronous", False) else client.status
+        raise InputError(
+            f"workers is a client that is {state}; give one that is connected, Client(address), "
+            "or a number of processes"
+        )
+
+    def gathered(call: Callable, pieces: Iterable) -> Iterable:
+        try:
+            # Not pure: nothing is taken from a computation before.
+            return client.gather(client.map(call, pieces, pure=False))
+        except Exception as error:  # of f, or of Dask
+            if type(error).__module__.partition(".")[0] != "distributed":
+                raise
+            raise ClusterError(
+                f"the cluster has lost what it was to evaluate ({error}); look at the logs of its "
+                "workers, and start again"
+            ) from error
+
+    return gathered
 
 
 def _map_in(executor: Executor, call: Callable, pieces: Iterable) -> Iterable:
