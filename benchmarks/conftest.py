@@ -19,7 +19,7 @@ from .recording import Record
 _RECORD = pytest.StashKey[Record]()
 
 #: Libraries beside fastnn's own whose versions belong to the results, where they are installed.
-_PEERS = ("torch", "jax", "scikit-learn", "scipy", "numdifftools")
+_PEERS = ("torch", "jax", "scikit-learn", "scipy", "numdifftools", "distributed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -31,7 +31,7 @@ BLOCKS = 8
 #: Rows of a batch, and how many steps of each are a sample.
 BATCHES = {
     "backprop": {100: 40, 1000: 40, 10_000: 10, 60_000: 3},
-    "numerical": {10: 20, 100: 20, 1000: 5, 4000: 2},
+    "numerical": {10: 20, 100: 20, 1000: 5, 10_000: 2},
 }
 
 
@@ -68,37 +68,27 @@ def test_step(gradient: str, client: Any, record: Record) -> None:
         ]
     title = f"{gradient} step on a cluster, 784-50-10, float32, {_cores()} cores"
     record.curve(title, "rows of a batch", "time of a step", points)
-    for name in ("one machine", "workers: 1"):
-        found = crossing(points, name, "workers: 2")
-        share = ratio(points, name, "workers: 2")
-        rows = "no batch that was tried" if found is None else f"batches of {found:,} rows"
-        record.statement(
-            f"where two workers pay, {gradient}",
-            f"two workers take less time than {name} from {rows} on; of the largest, as a share",
-            share,
-            1.0,
-        )
+    shares = [share for name in ("one machine", "workers: 1") for share in _shares(points, name)]
+    record.curve(
+        f"where two workers pay, {gradient}", "rows of a batch", "share of the time of", shares
+    )
 
 
-def crossing(points: list[dict[str, Any]], slow: str, fast: str) -> int | None:
-    """The number of rows from which on the second contestant takes less time than the first."""
-    of = {
-        name: {p["x"]: p["median"] for p in points if p["contestant"] == name}
-        for name in (slow, fast)
-    }
-    found = None
-    for rows in sorted(of[slow], reverse=True):
-        if of[fast][rows] >= of[slow][rows]:
-            break
-        found = rows
+def _shares(points: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """What two workers take as a share of the time of a contestant, by rows.
+
+    The last point, "from", has the number of rows from which on that is less than one, if it is.
+    """
+    ours, theirs = (
+        {p["x"]: p["median"] for p in points if p["contestant"] == one}
+        for one in ("workers: 2", name)
+    )
+    shares = {rows: ours[rows] / theirs[rows] for rows in sorted(ours)}
+    found = [{"contestant": name, "x": rows, "ratio": r} for rows, r in shares.items()]
+    paying = [rows for rows in shares if all(r < 1 for n, r in shares.items() if n >= rows)]
+    if paying:
+        found.append({"contestant": f"{name}, from", "x": paying[0], "ratio": shares[paying[0]]})
     return found
-
-
-def ratio(points: list[dict[str, Any]], slow: str, fast: str) -> float:
-    """The time of the second contestant as a share of that of the first, for the most rows."""
-    most = max(p["x"] for p in points)
-    of = {p["contestant"]: p["median"] for p in points if p["x"] == most}
-    return of[fast] / of[slow]
 
 
 def _alone(problem: Problem, options: dict[str, Any]) -> Contestant:

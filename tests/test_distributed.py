@@ -255,6 +255,35 @@ def test_threads_of_a_worker_and_workers_in_this_process(client):
     same((full, of_full), expected)
 
 
+@pytest.mark.parametrize("gradient", ["backprop", "numerical"])
+def test_every_backend(backend, dtype, gradient):
+    """On workers in this process, which have what only the tests have."""
+    weights = np.arange(len(X)) % 3
+
+    def make():
+        return network(backend, dtype)
+
+    options = {"iterations": 6, "batch_size": 9, "gradient": gradient, "evaluate_every": 3}
+    options |= {"rng": 0, "optimizer": "momentum"}
+    net, other = make(), make()
+    with Client(
+        processes=False, n_workers=2, threads_per_worker=2, dashboard_address=":0"
+    ) as threads:
+        options |= {"client": threads, "validation": (x[:80], t[:80])}
+        options |= {"sample_weight": da.from_array(weights, chunks=(ROWS,))}
+        history = distributed.train(net, x, t, **options)
+    del options["client"]
+    options |= {"validation": (X[:80], T[:80]), "sample_weight": weights}
+    expected = fastnn.train(other, X, T, **options)
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(history.loss, expected.loss, rtol=tolerance)
+    np.testing.assert_allclose(history.validation_loss, expected.validation_loss, rtol=tolerance)
+    assert history.validation_accuracy == expected.validation_accuracy
+    for name, p in net.params.items():
+        found, wanted = (net.backend.to_numpy(a) for a in (p, other.params[name]))
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance)
+
+
 def test_another_backend_on_the_workers(client):
     found = trained(client, 2, backend="numba")
     close(found, alone())

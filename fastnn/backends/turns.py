@@ -22,7 +22,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._limits: Any = None  # threadpoolctl's, while a limit is set
-        self._available = 1
+        self._available: int | None = None  # what there would be without what is wanted
         self._wanted: object = None
         self._start_empty([])
 
@@ -34,7 +34,8 @@ class Turns:
     def available(self) -> int:
         """How many threads the BLAS has where nothing is limited here."""
         with self._changed:
-            return self._available if self._inside else _threads(blas())
+            known = self._available if self._inside else None
+            return _threads(blas()) if known is None else known
 
     @property
     def is_mine(self) -> bool:
@@ -82,8 +83,11 @@ class Turns:
             self.enter(wanted)
 
     def _limit(self, wanted: object) -> None:
+        self._wanted, self._available = wanted, None
+        if wanted is None:  # and nothing is limited: half a millisecond is saved
+            return
         libraries = blas()
-        self._wanted, self._available = wanted, _threads(libraries)
+        self._available = _threads(libraries)
         if isinstance(wanted, int):
             self._limits = libraries.limit(limits=wanted)
 
@@ -107,7 +111,8 @@ class Turn:
 
     def __enter__(self) -> Self:
         threads = self._threads
-        TURNS.enter(None if threads == TURNS.available() else threads)
+        every = threads is None or threads == TURNS.available()
+        TURNS.enter(None if every else threads)
         return self
 
     def __exit__(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from .. import __version__
 from ..backends import Backend, get_backend
 from ..backends.base import Dataset
 from ..backends.numpy import NumpyBackend
+from ..backends.turns import TURNS, Turn
 from ..base_network import Network
 from ..errors import ClusterError, FastnnError
 from ..evaluations import accuracy_and_loss, count_correct
@@ -126,10 +128,7 @@ class Part(NamedTuple):
 def keep(recipe: Recipe, name: str, number: int, x: Any, t: Any, weights: Any) -> Part:
     """Check a part, a block of each dask.array, and make of it what the backend likes.
 
-    Raises
-    ------
-    FastnnError
-        Whatever the network's own door says of it, with the number of the part.
+    What the network's own door refuses is raised with the number of the block.
     """
     network = recipe.network()
     backend, counts = network.backend, weights is None or not _is_zero(weights)
@@ -201,6 +200,7 @@ class Holder:
         threads = _threads() if isinstance(self._backend, NumpyBackend) else 1
         self._networks = [recipe.network() for _ in range(min(threads, len(numbers)))]
         self._pool = ThreadPoolExecutor(len(self._networks)) if len(self._networks) > 1 else None
+        self._is_single = TURNS.available() == 1
         self._mean = LOSSES[self._networks[0].loss_name].mean
         # What one call at a time may use; Dask has one thread for all actors, and might have more.
         self._lock = threading.Lock()
@@ -244,7 +244,7 @@ class Holder:
                 return [(n, compute(network, n)) for n in share]
 
         busy = [(network, s) for network, s in zip(self._networks, shares, strict=True) if s]
-        with self._lock, self._backend.limit_threads(1):
+        with self._lock, self._one_thread():
             others = [self._pool.submit(work, *some) for some in busy[1:]] if self._pool else []
             try:
                 leaves = dict(work(*busy[0]))
@@ -258,12 +258,20 @@ class Holder:
                 sums = subtotals(leaves, active, self._count, Sums.plus)
                 return {tree: self._on_host(value) for tree, value in sums.items()}
 
+    def _one_thread(self) -> AbstractContextManager[Any]:
+        """One thread of the BLAS, whoever else computes in this process."""
+        if not isinstance(self._backend, NumpyBackend):
+            return nullcontext()
+        # Where there is no other, as Dask has it by default, that costs nothing.
+        return Turn(None if self._is_single else 1)
+
     def _of_batch(self, network: Network, number: int, rows: np.ndarray, method: str) -> Sums:
         data, kept = self._data[number], _Kept()
         numbers = self._backend.asarray(rows)
         loss = single_step(network, data, method, len(rows), kept)(numbers, 0.0)
         if kept.gradients is None:  # no sample weighs anything
-            return Sums(0.0, 0.0, 0, {name: self._zeros(p) for name, p in network.params.items()})
+            none = self._backend.asarray(np.zeros(1, network.dtype))
+            return Sums(0.0, 0.0, 0, dict.fromkeys(network.params, none))  # is added to any shape
         weight = float(len(rows)) if self._mean else 1.0
         if self._mean and data.weights is not None:
             own = self._backend.to_numpy(self._backend.take(data.weights, numbers))
@@ -278,11 +286,6 @@ class Holder:
         weight = float(len(data)) if self._mean else 1.0
         correct, loss = accuracy_and_loss(network, data)
         return Sums(weight, weight * float(to_numpy(loss)), int(to_numpy(correct)), {})
-
-    def _zeros(self, parameter: Array) -> Array:
-        zeros = self._backend.empty(tuple(parameter.shape), self._backend.dtype_of(parameter))
-        zeros[...] = 0
-        return zeros
 
     def _on_host(self, sums: Sums) -> Sums:
         to_numpy = self._backend.to_numpy
