@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from . import functions, optimizers, plotting, schedules
     from .backends import available_backends, get_backend
     from .callbacks import Callback
-    from .data import load_idx, load_mnist
+    from .data import load_data, load_idx, load_mnist
     from .differentiation import (
         GradientReport,
         gradient_check,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .interrupts import InterruptWarning
     from .networks import SimpleNet, TwoLayerNet, simpleNet
     from .optimizers import SGD, AdaGrad, Adam, Momentum, Nesterov, RMSprop
+    from .prediction import Predictor
     from .resumption import resume
     from .training import train
 
@@ -75,6 +76,7 @@ __all__ = [
     "InterruptWarning",
     "Momentum",
     "Nesterov",
+    "Predictor",
     "RMSprop",
     "SimpleNet",
     "TwoLayerNet",
@@ -86,6 +88,7 @@ __all__ = [
     "gradient_check",
     "gradient_descent",
     "load",
+    "load_data",
     "load_idx",
     "load_mnist",
     "numerical_diff",
@@ -106,7 +109,7 @@ ESTIMATORS = ("TwoLayerClassifier", "TwoLayerRegressor")
 _HOMES = {
     "backends": ("available_backends", "get_backend"),
     "callbacks": ("Callback",),
-    "data": ("load_idx", "load_mnist"),
+    "data": ("load_data", "load_idx", "load_mnist"),
     "differentiation": (
         *("GradientReport", "gradient_check", "gradient_descent"),
         *("numerical_diff", "numerical_gradient", "numerical_gradient_rows"),
@@ -122,6 +125,7 @@ _HOMES = {
     "networks": ("SimpleNet", "TwoLayerNet", "simpleNet"),
     "optimizers": ("AdaGrad", "Adam", "Momentum", "Nesterov", "RMSprop", "SGD"),
     "plotting": (),
+    "prediction": ("Predictor",),
     "resumption": ("resume",),
     "schedules": (),
     "training": ("train",),

@@ -12,11 +12,13 @@ from .backends import Backend
 from .backends.base import Dataset, TrainingStep
 from .backends.datasets import WeightedTargets
 from .backends.steps import Update
+from .backends.streaming import StreamedDataset
 from .errors import InputError
 from .functions import LOSSES
 from .notebooks import table
 from .numerical_network import NumericalNetwork
 from .optimizers.choosing import plain_rate
+from .streams import streamed
 from .validation import Array, check_finite, check_weights, choice
 
 if TYPE_CHECKING:
@@ -111,14 +113,35 @@ class Network(NumericalNetwork):
 
         Warns
         -----
+        UserWarning
+            If the network says how its samples were scaled, as :meth:`fastnn.data.Data.describe`
+            makes it, and these are far outside of that: pixels from 0 to 255, say.
         RuntimeWarning
             NumPy's own, here and in the methods below, where NumPy computes and a number on the way
             is beyond the range of the dtype.
         """
         x, single = self._enter(x)
         with self.backend.current():
-            y = self.backend.output(self._logits(x), self.loss_name)
+            if "preprocessing" in vars(self):
+                self._warn_of_unusual(x)
+            y = self._outputs_of(x)
             return y[0, ...] if single else y
+
+    def _outputs_of(self, x: Array) -> Array:
+        """The outputs for checked samples."""
+        return self.backend.output(self._logits(x), self.loss_name)
+
+    def _warn_of_unusual(self, x: Array) -> None:
+        """Warn of samples that are far outside of what the network says it was trained on."""
+        from .data.preprocessing import preprocessing_of, warn_of
+
+        preprocessing = preprocessing_of(self)
+        if preprocessing is not None:
+            # Of compressed samples the others are zeros.
+            values = x.samples[2] if hasattr(x, "samples") else x
+            ends = [float(f(values)) for f in (self.backend.xp.min, self.backend.xp.max)]
+            low, high = (min(ends[0], 0.0), max(ends[1], 0.0)) if values is not x else ends
+            warn_of(preprocessing.fault(low, high), stacklevel=3)
 
     def loss(self, x: Any, t: Any) -> float:
         """The loss on samples `x` against `t`: labels (samples,) or targets (samples, outputs).
@@ -389,16 +412,34 @@ class Network(NumericalNetwork):
         of a batch is Σ wᵢ·lossᵢ / Σ wᵢ, or Σ wᵢ·lossᵢ for a loss that has no mean over the samples.
         A weight of 0 leaves a sample out, and one of 2 repeats it.
         """
-        x, t = self._enter_pair(x, t, name, allow_single=False)
-        self._check_separate()
-        data = self.backend.dataset(x, t)
+        data = self._stream_dataset(x, t, name)
+        if data is None:
+            data = self._dataset(x, t, name)
         if sample_weight is not None:
             with self.backend.current():
                 name = "sample_weight"
                 weights = self._convert(self.backend.asarray(sample_weight, name=name), name)
-                check_weights(weights, x.shape[0], name, xp=self.backend.xp)
+                check_weights(weights, len(data), name, xp=self.backend.xp)
                 data.weights = weights
         return data
+
+    def _dataset(self, x: Any, t: Any, name: str) -> Dataset:
+        x, t = self._enter_pair(x, t, name, allow_single=False)
+        self._check_separate()
+        return self.backend.dataset(x, t)
+
+    def _stream_dataset(self, x: Any, t: Any, name: str) -> Dataset | None:
+        """What is streamed from a file as a dataset; None for all else."""
+        stream = streamed(x)
+        if stream is None:
+            return None
+        x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
+        self._check_params()
+        self._check_separate()
+        with self.backend.current():
+            t = self._enter_targets(t, len(stream), t_name, single=False)
+        self._enter_stream(stream, x_name)
+        return StreamedDataset(self.backend, stream, t, self.dtype)
 
     def _loss(self, x: Array, t: Array) -> Array:
         return self.backend.loss(

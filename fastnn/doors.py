@@ -14,6 +14,7 @@ import numpy as np
 from .backends import Backend, get_backend
 from .errors import DtypeError, InputError
 from .functions import LOSSES, Targets
+from .streams import Stream, streamed
 from .validation import (
     WITH_WAYS_OF_THEIR_OWN,
     Array,
@@ -120,6 +121,11 @@ class Doors:
         self._check_params()
         if is_sparse(x):
             return self._enter_sparse(x, name)
+        if isinstance(x, Stream):
+            raise InputError(
+                f"{name} is streamed from a file, as train and accuracy take it; "
+                f"give some of it, as an array: {name}[:1000]"
+            )
         with self.backend.current():
             x = self.backend.asarray(x, name=name)
             checked = check_samples(x, self._features, name, xp=self.backend.xp)
@@ -134,6 +140,28 @@ class Doors:
                 f"{name} has {entered.shape[1]} features, but the network takes {self._features}"
             )
         return entered, len(x.shape) == 1
+
+    def _enter_stream(self, x: Stream, name: str) -> None:
+        """Check samples that stay in their file; what is not known to be finite is read once."""
+        if x.shape[1] != self._features:
+            raise InputError(
+                f"{name} has {x.shape[1]} features, but the network takes {self._features}"
+            )
+        if x.integral or self.dtype.name in x.finite_as:
+            return
+        first = 0
+        for piece in x.pieces():
+            with np.errstate(over="ignore"):
+                finite = np.isfinite(piece.astype(self.dtype, copy=False)).all(axis=1)
+            if not finite.all():
+                row = int(finite.argmin())
+                check_finite(piece[row], f"{name}[{first + row}]")
+                raise InputError(
+                    f"{name}[{first + row}] holds values beyond the range of {self.dtype}; "
+                    "scale them, or use a network of dtype 'float64'"
+                )
+            first += len(piece)
+        x.finite_as.add(self.dtype.name)
 
     def _convert(self, a: Array, name: str) -> Array:
         """Finite numbers in the network's dtype, unless that cannot hold them."""
@@ -181,6 +209,9 @@ class Doors:
 
     def _enter_pieces(self, x: Any, t: Any) -> Iterator[tuple[Array, Array]]:
         """What :meth:`_enter_pair` gives, in pieces if the backend has many samples better so."""
+        if (stream := streamed(x)) is not None:
+            yield from self._enter_streamed_pieces(stream, t)
+            return
         size = self.backend.rows_at_a_time
         if size is None or type(x) is not np.ndarray or x.ndim != 2 or len(x) <= size:
             yield self._enter_pair(x, t)
@@ -194,6 +225,18 @@ class Doors:
             with self.backend.current():
                 piece = self._enter_piece(whole[start : start + size], whole)
             yield piece, t[start : start + size]
+
+    def _enter_streamed_pieces(self, x: Stream, t: Any) -> Iterator[tuple[Array, Array]]:
+        self._check_params()
+        self._enter_stream(x, "x")
+        with self.backend.current():
+            t = self._enter_targets(t, len(x), "t", single=False)
+        start = 0
+        for piece in x.pieces():
+            with self.backend.current():
+                entered = self.backend.asarray(piece, self.dtype)
+            yield entered, t[start : start + len(piece), ...]
+            start += len(piece)
 
     def _enter_piece(self, piece: Array, whole: Array) -> Array:
         samples = self.backend.samples(piece, self.dtype)

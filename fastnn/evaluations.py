@@ -12,6 +12,7 @@ from .backends.base import Dataset
 from .base_network import Network
 from .errors import DivergenceError, InputError
 from .history import History
+from .streams import streamed
 from .validation import (
     Array,
     array_namespace,
@@ -170,7 +171,11 @@ def split(
     is used if nothing is refused.
     """
     backend = network.backend
-    entered, targets = network._enter_pair(x, t, "train", allow_single=False)
+    stream = streamed(x)
+    if stream is None:
+        entered, targets = network._enter_pair(x, t, "train", allow_single=False)
+    else:
+        entered, targets = stream, network.dataset(stream, t, "train").t
     samples = targets.shape[0]
     if samples < 2:
         raise InputError(
@@ -188,7 +193,12 @@ def split(
     def part(rows: np.ndarray, name: str, options: dict[str, Any]) -> Dataset:
         with backend.current():
             numbers = backend.asarray(rows)
-            chosen = x.tocsr()[rows] if is_sparse(x) else backend.take(entered, numbers)
+            if stream is not None:
+                chosen = stream.select(rows)
+            elif is_sparse(x):
+                chosen = x.tocsr()[rows]
+            else:
+                chosen = backend.take(entered, numbers)
             labels = backend.take(targets, numbers)
         own = {key: value[rows] for key, value in options.items()}
         with targets_of_any_sum():  # which has been checked, with what they were rounded to

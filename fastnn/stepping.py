@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .backends.base import Dataset, Runner
+from .backends.streaming import StreamedDataset
 from .base_network import Network
 from .optimizers.choosing import stated
 from .validation import Array
@@ -32,6 +33,13 @@ def runner(
         After each call of the runner its memory is that after these steps. The learning rates of
         the call take the place of its `lr` meanwhile, if it has one.
     """
+    if isinstance(data, StreamedDataset):
+
+        def over(window: Dataset) -> Runner:
+            options = {"gradient": gradient, "batch_size": batch_size, "optimizer": optimizer}
+            return runner(network, window, **options)
+
+        return data.through_window(batch_size, over)
     step = single_step(network, data, gradient, batch_size, optimizer)
     update = stated(optimizer)
     fused = None

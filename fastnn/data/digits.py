@@ -91,7 +91,7 @@ def load_mnist(
         if digest is not None and digest.hexdigest() != sha256:
             fault = "has been altered since fastnn was packaged (SHA-256 differs)"
             raise DataFileError(f"{shown(path)} {fault}; reinstall fastnn")
-    _check_shapes(arrays, folder)
+    check_shapes(arrays, folder)
     classes = _classes(arrays[1::2])
     x_train, x_test = (_prepare_images(images, normalize, flatten) for images in arrays[::2])
     t_train, t_test = (_prepare_labels(labels, one_hot_label, classes) for labels in arrays[1::2])
@@ -126,7 +126,7 @@ def _find(directory: Path, name: str) -> Path:
     raise DataFileError(f"{shown(directory / name)} is missing, with or without .gz; {needed}")
 
 
-def _check_shapes(arrays: list[np.ndarray], folder: Path) -> None:
+def check_shapes(arrays: list[np.ndarray], folder: Path) -> None:
     """Raise DataFileError unless the four arrays fit each other."""
     train, test = (idx.shape_text(images.shape[1:]) for images in arrays[::2])
     if arrays[0].shape[1:] != arrays[2].shape[1:]:

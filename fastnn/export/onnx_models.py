@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import __version__
 from ..base_network import Network
+from ..data.preprocessing import preprocessing_of
 from ..errors import DtypeError, ExtraNotInstalledError, InputError
 from ..files.model import parameters
 from ..networks import SimpleNet, TwoLayerNet
@@ -194,9 +195,20 @@ class _Graph:
 
     def scaled_samples(self) -> str:
         """The input, and what the network takes of it."""
-        network = self._network
-        self._inputs.append(self._value("samples", network.dtype, network.sizes[0]))
-        return "samples"
+        network, preprocessing = self._network, preprocessing_of(self._network)
+        scaling = None if preprocessing is None else preprocessing.scaling
+        dtype = network.dtype if scaling is None else scaling.dtype
+        self._inputs.append(self._value("samples", dtype, network.sizes[0]))
+        x = "samples"
+        if scaling is not None and scaling.method != "none":
+            if np.any(scaling.offset):
+                offset = self.constant("scaling_offset", np.asarray(scaling.offset, dtype))
+                x = self.node("Sub", x, offset, to="shifted_samples")
+            divisor = self.constant("scaling_divisor", np.asarray(scaling.divisor, dtype))
+            x = self.node("Div", x, divisor, to="scaled_samples")
+        if dtype != network.dtype:
+            x = self.node("Cast", x, to="cast_samples", type=network.dtype)
+        return x
 
     def proto(self) -> Any:
         return self._helper.make_graph(

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backends import Backend
 from ..errors import DtypeError
+from ..streams import Stream
 from ..validation import is_sparse, kind, shown
 
 #: Bytes that are copied at a time, of arrays that do not lie in order.
@@ -45,6 +46,8 @@ def digest_of(*data: Any, backend: Backend | None = None) -> str:
     for item in data:
         if item is None:
             total.update(b"None;")
+        elif isinstance(item, Stream):
+            _update_stream(total, item)
         elif is_sparse(item):
             _update_sparse(total, item)
         else:
@@ -67,6 +70,14 @@ def _update(total: Any, a: np.ndarray) -> None:
     for first in range(0, len(a), rows):
         piece = np.asarray(a[first : first + rows]).astype(stored, order="C")
         total.update(piece.reshape(-1).view(np.uint8).data)
+
+
+def _update_stream(total: Any, x: Stream) -> None:
+    """As of the same samples in memory."""
+    stored = x.dtype.newbyteorder("<")
+    total.update(f"{stored.str}{x.shape};".encode())
+    for piece in x.pieces():
+        total.update(piece.astype(stored, order="C", copy=False).reshape(-1).view(np.uint8).data)
 
 
 def _update_sparse(total: Any, a: Any) -> None:
