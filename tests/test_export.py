@@ -12,6 +12,8 @@ import pytest
 
 import fastnn
 from fastnn.cli import main
+from fastnn.data.preprocessing import Preprocessing
+from fastnn.data.scaling import Scaling
 from fastnn.errors import CheckpointError, DtypeError, ExtraNotInstalledError, InputError
 from fastnn.export import load_npz, to_file, to_onnx
 from fastnn.functions import ACTIVATIONS, LOSSES
@@ -154,6 +156,34 @@ def test_without_onnx_the_extra_is_named(monkeypatch, tmp_path):
     with pytest.raises(ExtraNotInstalledError, match=r"pip install 'fastnn\[export\]'"):
         to_file(network(), tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+# -- with scaling ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("samples", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["none", "unit", "standard"])
+def test_it_takes_samples_as_they_come(method, samples, dtype):
+    x = (X * [1, 10, 100, 0.1, 0.01, 1] + [0, 5, 1000, 0, 0, 0]).astype(samples)
+    scaling = Scaling.fitted(method, x)
+    scaled = scaling(x)
+    net = network(dtype=dtype.name)
+    net.preprocessing = Preprocessing(scaling, scaled.min(), scaled.max()).to_dict()
+    expected = fastnn.Predictor(net)(x).outputs
+    found = run(to_onnx(net), x)["probabilities"]
+    assert found.dtype == dtype
+    exact = samples == dtype.name == "float64"
+    assert abs(found - expected).max() <= (1e-12 if exact else 1e-5)
+
+
+def test_pixels_as_they_come(mnist):
+    pixels = fastnn.load_mnist(normalize=False)[1][0][:100]
+    net = fastnn.TwoLayerNet(784, 20, 10, 0.1, rng=0)
+    fastnn.load_data().describe(net)
+    found = run(to_onnx(net), pixels.astype(np.float32))
+    expected = fastnn.Predictor(net)(pixels)
+    assert abs(found["probabilities"] - expected.outputs).max() <= 1e-12
+    assert [expected.labels[i] for i in range(100)] == [str(i) for i in found["label"]]
 
 
 # -- .npz ------------------------------------------------------------------------------------------

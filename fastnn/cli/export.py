@@ -67,4 +67,7 @@ def _summary(result: dict[str, Any]) -> str:
         lines.append(("module", result["module"]))
         if result["output"]:
             lines.append(("output", f"{result['output']} of what the module gives"))
+        if result["not_in_it"]:
+            lost = " and ".join(result["not_in_it"])
+            lines.append(("without", f"{lost}: tensors are all that a state_dict holds"))
     return "\n".join(f"{what:<8}{text}" for what, text in lines)

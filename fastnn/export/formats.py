@@ -44,6 +44,7 @@ def _torch(network: Network) -> tuple[bytes, dict[str, Any]]:
         "module": torch_modules.spelled(network),
         "tensors": tensors,
         "output": onnx_models.output_function(network),
+        "not_in_it": sorted({"preprocessing", "label_names"} & vars(network).keys()),
     }
 
 
