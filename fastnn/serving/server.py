@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ def serve(
     server = _Server(config)
     if ready is not None:
         server.ready = lambda: ready(address)
-    with listener:
+    with listener, server.interrupts:  # before asyncio has a handler of its own
         server.run(sockets=[listener])
     caught = server.interrupts.caught or signal.SIGINT
     requests = server.server_state.total_requests
@@ -100,8 +101,7 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        with self.interrupts:
-            yield
+        yield  # they are the interrupts'
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
@@ -146,9 +146,7 @@ class _Protocol(H11Protocol):
 def _listener(host: str, port: int) -> socket.socket:
     """A socket that listens there."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=2 * MOST_CONNECTIONS)
+        return _bound(host, port)
     except (OSError, UnicodeError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:
             raise InputError(
@@ -159,6 +157,23 @@ def _listener(host: str, port: int) -> socket.socket:
             f"nothing can listen on {shown(host)}, port {port}: {reason}; "
             "give a host of this machine, such as 127.0.0.1, and another port"
         ) from error
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, _, _, address = found[0]
+    # With the protocol: asyncio sends without delay only where a socket says that it is TCP, and
+    # else each answer takes 40 ms, in which the system waits for more to send.
+    listener = socket.socket(family, kind, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":  # elsewhere it would let two servers have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2 * MOST_CONNECTIONS)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _in_url(host: str) -> str:
