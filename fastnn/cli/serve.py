@@ -52,6 +52,7 @@ def command(model: str, host: str, port: int, opened: bool | None, as_json: bool
     from ..serving import require
 
     require()
+    from ..serving.guard import LOOPBACK
     from ..serving.model import Served
     from ..serving.server import serve
 
@@ -61,7 +62,9 @@ def command(model: str, host: str, port: int, opened: bool | None, as_json: bool
 
     def ready(address: str) -> None:
         told = {"address": address, "model": model, "process": os.getpid()}
-        write(json.dumps(told) if as_json else f"{model} is served at {address} until Ctrl-C")
+        for_whom = "" if host in LOOPBACK else ", for all who reach this machine,"
+        line = f"{model} is served at {address}{for_whom} until Ctrl-C"
+        write(json.dumps(told) if as_json else line)
         if opened:  # which may wait for the browser
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 

@@ -64,7 +64,7 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        fault = self._fault(scope["headers"])
+        fault = self._fault(scope["method"], scope["headers"])
         if fault is None:
             await self._app(scope, receive, send_with_headers)
             return
@@ -74,16 +74,18 @@ class Guard:
         await send_with_headers(start)
         await send({"type": "http.response.body", "body": body})
 
-    def _fault(self, headers: list[tuple[bytes, bytes]]) -> str | None:
+    def _fault(self, method: str, headers: list[tuple[bytes, bytes]]) -> str | None:
         """Why a request is not let in, or None."""
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._is_known(_hostname(hosts[0])):
             return "the Host of the request is not this machine; ask it under its address"
-        for name, value in headers:
-            if name == b"origin" and value.decode("latin-1") != f"http://{hosts[0]}":
-                return "the request comes from the page of another site"
-            if name == b"sec-fetch-site" and value in (b"cross-site", b"same-site"):
-                return "the request comes from the page of another site"
+        said = dict(headers)
+        foreign = said.get(b"sec-fetch-site") in (b"cross-site", b"same-site")
+        if foreign and method == "GET" and said.get(b"sec-fetch-mode") == b"navigate":
+            foreign = False  # a link to the page, which stands in no frame
+        own = f"http://{hosts[0]}".encode("latin-1")
+        if foreign or said.get(b"origin", own) != own:
+            return "the request comes from the page of another site"
         return None
 
     def _is_known(self, name: str | None) -> bool:
