@@ -78,7 +78,8 @@ export class Units {
     by('units').hidden = !this.shown;
     by('cells').append(...this.cells);
     const more = units > this.shown ? ` The first ${this.shown} of ${units} are shown.` : '';
-    by('units-help').textContent = `The brighter, the more active.${more}`;
+    const below = ['tanh', 'identity'].includes(this.activation) ? ' Orange is below zero.' : '';
+    by('units-help').textContent = `The stronger the colour, the more active.${below}${more}`;
   }
 
   show(values) {
