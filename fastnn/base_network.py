@@ -18,7 +18,7 @@ from .functions import LOSSES
 from .notebooks import table
 from .numerical_network import NumericalNetwork
 from .optimizers.choosing import plain_rate
-from .streams import streamed
+from .streams import check_stream, streamed
 from .validation import Array, check_finite, check_weights, choice
 
 if TYPE_CHECKING:
@@ -123,25 +123,15 @@ class Network(NumericalNetwork):
         x, single = self._enter(x)
         with self.backend.current():
             if "preprocessing" in vars(self):
-                self._warn_of_unusual(x)
+                from .data.preprocessing import warn_of_unusual
+
+                warn_of_unusual(self, x)
             y = self._outputs_of(x)
             return y[0, ...] if single else y
 
     def _outputs_of(self, x: Array) -> Array:
         """The outputs for checked samples."""
         return self.backend.output(self._logits(x), self.loss_name)
-
-    def _warn_of_unusual(self, x: Array) -> None:
-        """Warn of samples that are far outside of what the network says it was trained on."""
-        from .data.preprocessing import preprocessing_of, warn_of
-
-        preprocessing = preprocessing_of(self)
-        if preprocessing is not None:
-            # Of compressed samples the others are zeros.
-            values = x.samples[2] if hasattr(x, "samples") else x
-            ends = [float(f(values)) for f in (self.backend.xp.min, self.backend.xp.max)]
-            low, high = (min(ends[0], 0.0), max(ends[1], 0.0)) if values is not x else ends
-            warn_of(preprocessing.fault(low, high), stacklevel=3)
 
     def loss(self, x: Any, t: Any) -> float:
         """The loss on samples `x` against `t`: labels (samples,) or targets (samples, outputs).
@@ -243,9 +233,9 @@ class Network(NumericalNetwork):
         them a network. The file is whole at any moment: what was at `path` is replaced when all of
         the new one is on the disk. A symbolic link stays one, and the file it points to is written.
 
-        Two more attributes go with the network if it has them: `label_names`, a list of str, one
-        for each output; and `preprocessing`, a dict of what JSON can hold, for what was done to the
-        samples.
+        Three more attributes go with the network if it has them: `label_names`, a list of str, one
+        for each output; and `preprocessing` and `provenance`, dicts of what JSON can hold, for what
+        was done to the samples, and for what the network comes of.
 
         Parameters
         ----------
@@ -438,7 +428,7 @@ class Network(NumericalNetwork):
         self._check_separate()
         with self.backend.current():
             t = self._enter_targets(t, len(stream), t_name, single=False)
-        self._enter_stream(stream, x_name)
+        check_stream(stream, self._features, self.dtype, x_name)
         return StreamedDataset(self.backend, stream, t, self.dtype)
 
     def _loss(self, x: Array, t: Array) -> Array:

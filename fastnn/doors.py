@@ -14,7 +14,7 @@ import numpy as np
 from .backends import Backend, get_backend
 from .errors import DtypeError, InputError
 from .functions import LOSSES, Targets
-from .streams import Stream, streamed
+from .streams import Stream, check_stream, streamed
 from .validation import (
     WITH_WAYS_OF_THEIR_OWN,
     Array,
@@ -141,28 +141,6 @@ class Doors:
             )
         return entered, len(x.shape) == 1
 
-    def _enter_stream(self, x: Stream, name: str) -> None:
-        """Check samples that stay in their file; what is not known to be finite is read once."""
-        if x.shape[1] != self._features:
-            raise InputError(
-                f"{name} has {x.shape[1]} features, but the network takes {self._features}"
-            )
-        if x.integral or self.dtype.name in x.finite_as:
-            return
-        first = 0
-        for piece in x.pieces():
-            with np.errstate(over="ignore"):
-                finite = np.isfinite(piece.astype(self.dtype, copy=False)).all(axis=1)
-            if not finite.all():
-                row = int(finite.argmin())
-                check_finite(piece[row], f"{name}[{first + row}]")
-                raise InputError(
-                    f"{name}[{first + row}] holds values beyond the range of {self.dtype}; "
-                    "scale them, or use a network of dtype 'float64'"
-                )
-            first += len(piece)
-        x.finite_as.add(self.dtype.name)
-
     def _convert(self, a: Array, name: str) -> Array:
         """Finite numbers in the network's dtype, unless that cannot hold them."""
         if self.backend.dtype_of(a) == self.dtype:
@@ -228,7 +206,7 @@ class Doors:
 
     def _enter_streamed_pieces(self, x: Stream, t: Any) -> Iterator[tuple[Array, Array]]:
         self._check_params()
-        self._enter_stream(x, "x")
+        check_stream(x, self._features, self.dtype, "x")
         with self.backend.current():
             t = self._enter_targets(t, len(x), "t", single=False)
         start = 0

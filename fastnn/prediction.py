@@ -198,12 +198,9 @@ class Predictor:
     def _of_images(self) -> tuple[tuple[int, int], str]:
         found = self.preprocessing
         if found is None or found.image_shape is None:
-            what = (
-                "does not say what its samples are" if found is None else "was trained on no images"
-            )
             raise InputError(
-                f"the network {what}, so that no image can become one; give samples of "
-                f"{self.network.sizes[0]} features"
+                "the network was not trained on images, or does not say so; "
+                f"give samples of {self.network.sizes[0]} features"
             )
         return found.image_shape, found.image_way or "digits"
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import DtypeError, InputError
+from .validation import check_finite
 
 #: From how many bytes on a mapped array is streamed, and not converted as a whole.
 STREAMED_FROM = 2**28
@@ -152,12 +153,19 @@ class Stream:
         return rows if self._rows is None else self._rows[rows]
 
     def _read(self, chosen: slice | np.ndarray) -> np.ndarray:
+        native = self._values.dtype.newbyteorder("=")
         if isinstance(chosen, slice):
-            found = self._values[chosen].astype(self._values.dtype.newbyteorder("="))
+            found = self._values[chosen].astype(native)
             self._count(found.nbytes)
         else:
-            found = self._values[chosen].astype(self._values.dtype.newbyteorder("="), copy=False)
-            self._count(found.nbytes + len(found) * NEIGHBOURHOOD)
+            width = self._values.shape[1]
+            found = np.empty((len(chosen), width), native)
+            row = width * native.itemsize + NEIGHBOURHOOD
+            some = max(RESIDENT // (2 * row), 1)
+            for start in range(0, len(chosen), some):
+                numbers = chosen[start : start + some]
+                found[start : start + some] = self._values[numbers]
+                self._count(len(numbers) * row)
         return found if self._transform is None else self._transform(found)
 
     def _count(self, touched: int) -> None:
@@ -178,3 +186,27 @@ def streamed(x: Any) -> Stream | None:
         return x
     large = isinstance(x, np.memmap) and x.ndim == 2 and x.nbytes > STREAMED_FROM
     return Stream(x) if large and x.flags.c_contiguous and x.dtype.kind in "fiub" else None
+
+
+def check_stream(x: Stream, features: int, dtype: np.dtype, name: str) -> None:
+    """Raise InputError unless a network of this dtype can take the samples.
+
+    What is not known to be finite is read once, a piece at a time.
+    """
+    if x.shape[1] != features:
+        raise InputError(f"{name} has {x.shape[1]} features, but the network takes {features}")
+    if x.integral or dtype.name in x.finite_as:
+        return
+    first = 0
+    for piece in x.pieces():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(piece.astype(dtype, copy=False)).all(axis=1)
+        if not finite.all():
+            row = int(finite.argmin())
+            check_finite(piece[row], f"{name}[{first + row}]")
+            raise InputError(
+                f"{name}[{first + row}] holds values beyond the range of {dtype}; "
+                "scale them, or use a network of dtype 'float64'"
+            )
+        first += len(piece)
+    x.finite_as.add(dtype.name)

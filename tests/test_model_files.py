@@ -404,6 +404,7 @@ def sets(*keys, value):
         (sets("network", "label_names", value=["a"]), "label_names has 1 entries"),
         (sets("network", "label_names", value=[1, 2]), "label_names is"),
         (sets("network", "preprocessing", value=[]), "preprocessing is"),
+        (sets("network", "provenance", value="here"), "provenance is"),
         (sets("network", "momentum", value=0.9), "what is unknown here: .'momentum'"),
         (sets("W1", "dtype", value="F32"), "the array 'W1' is not one of its format"),
         (sets("W1", "dtype", value="BF16"), "the array 'W1' is not one of its format"),

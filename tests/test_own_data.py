@@ -155,7 +155,7 @@ def test_what_is_missing_in_a_frame_is_named_by_row_and_column(library, missing)
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({}, "say which column"),
+        ({}, "name the target"),
         ({"target": "x"}, "no column 'x'; it has 'length', 'width', 'height', 'kind'"),
         ({"target": 7}, "4 columns"),
         ({"target": -5}, "4 columns"),
@@ -223,7 +223,9 @@ def test_whole_numbers_are_sorted_as_numbers(tmp_path):
 @pytest.mark.parametrize("y", [[True, False, True], [1.0, 0.0, 1.0], [[0, 1], [1, 0], [0, 1]]])
 def test_truth_values_floats_and_one_hot_rows_are_labels(tmp_path, y):
     np.savez(tmp_path / "a.npz", x=np.arange(6.0).reshape(3, 2), y=y)
-    assert load_data(tmp_path / "a.npz").t_train.tolist() == [1, 0, 1]
+    data = load_data(tmp_path / "a.npz")
+    assert data.t_train.tolist() == [1, 0, 1]
+    assert data.label_names == (["false", "true"] if isinstance(y[0], bool) else ["0", "1"])
 
 
 @pytest.mark.parametrize(
@@ -292,6 +294,33 @@ def test_the_test_part_is_scaled_by_the_training_part(flowers):
     assert not np.array_equal(other.t_test, data.t_test) or not np.allclose(
         other.x_test, data.x_test
     )
+
+
+def test_files_of_their_own_for_the_test(tmp_path, flowers):
+    flowers["Id"] = range(30)
+    flowers.to_csv(tmp_path / "a.csv", index=False)
+    flowers[:9].drop(columns="Id")[["kind", "width", "height", "length"]].to_csv(
+        tmp_path / "b.csv", index=False
+    )
+    data = load_data(tmp_path / "a.csv", target="kind", drop="Id", test=tmp_path / "b.csv")
+    np.testing.assert_array_equal(data.x_test, data.x_train[:9])
+    np.testing.assert_array_equal(data.t_test, data.t_train[:9])
+    x = flowers[["length", "width"]].to_numpy()
+    for name, array in {"a": x, "b": x[:6], "s": np.arange(30) % 2, "t": np.ones(6, int)}.items():
+        np.save(tmp_path / f"{name}.npy", np.ascontiguousarray(array))
+    one, other = tmp_path / "a.npy", tmp_path / "b.npy"
+    options = {"target": tmp_path / "s.npy", "scaling": "none"}
+    data = load_data(one, test=(other, tmp_path / "t.npy"), **options)
+    assert data.t_test.tolist() == [1] * 6
+    with pytest.raises(InputError, match=r"b\.npy holds samples; name the target"):
+        load_data(one, test=other, **options)  # not with the labels of the training
+    with pytest.raises(InputError, match="3 entries"):
+        load_data(one, test=(other, 1, 2), **options)
+    with pytest.raises(InputError, match="MNIST has test samples of its own"):
+        load_data(test=one)
+    np.save(tmp_path / "b.npy", np.ones((6, 3)))
+    with pytest.raises(InputError, match="3 features, and the training samples 2"):
+        load_data(one, test=(other, tmp_path / "t.npy"), **options)
 
 
 # -- scaling ---------------------------------------------------------------------------------------
@@ -364,6 +393,7 @@ def test_keras_mnist(tmp_path):
     )
     assert data.x_test.shape == (8, 784)
     assert data.preprocessing.image_shape == (28, 28)
+    assert Preprocessing.from_dict(data.preprocessing.to_dict(), 784) == data.preprocessing
     with pytest.raises(InputError, match="test samples of its own"):
         load_data(tmp_path / "mnist.npz", test_fraction=0.2)
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from fastnn import InputError, gradient_descent, plotting
+from fastnn import InputError, SimpleNet, TwoLayerNet, gradient_descent, plotting
+from fastnn.evaluation import evaluate
 from fastnn.training import History
 
 
@@ -109,6 +110,73 @@ def test_impossible_limits(xlim):
 def test_impossible_paths(path):
     with pytest.raises(InputError, match=r"\(points, 2\)"):
         plotting.plot_descent_path(bowl, path)
+
+
+# -- results ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def evaluation():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3) / 2, size=60)
+    return evaluate(p, rng.integers(3, size=60), ["$a", "b" * 50, "日本"])
+
+
+def test_confusion(evaluation):
+    ax = plotting.plot_confusion(evaluation)
+    numbers = {(t.get_position()[1], t.get_position()[0]): int(t.get_text()) for t in ax.texts}
+    for (row, column), count in np.ndenumerate(evaluation.confusion):
+        assert numbers.get((row, column), 0) == count
+    shares = ax.images[0].get_array()
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["$a", "b" * 23 + "…", "日本"]
+
+
+def test_calibration(evaluation):
+    ax = plotting.plot_calibration(evaluation)
+    found = evaluation.calibration
+    x, y = ax.lines[1].get_data()
+    np.testing.assert_array_equal(x, found.confidence[found.count > 0])
+    np.testing.assert_array_equal(y, found.accuracy[found.count > 0])
+    ax.figure.canvas.draw()
+    squared = evaluate(np.eye(2), [0, 1], probabilities=False)
+    with pytest.raises(InputError, match="no probabilities"):
+        plotting.plot_calibration(squared)
+
+
+def test_the_worst_errors(evaluation):
+    x = np.random.default_rng(1).random((60, 6))
+    figure = plotting.plot_worst(evaluation, x, (2, 3), count=5)
+    drawn = [ax for ax in figure.axes if ax.images]
+    assert len(drawn) == 5
+    for ax, row in zip(drawn, evaluation.worst, strict=False):
+        np.testing.assert_array_equal(ax.images[0].get_array(), x[row].reshape(2, 3))
+        said = evaluation.label_names[evaluation.said[row]][:3]
+        assert f"said {said}" in ax.get_title()
+    bars = plotting.plot_worst(evaluation, count=4)
+    assert len(bars.axes[0].patches) == 4
+    assert f"row {evaluation.worst[0] + 1}: " in bars.axes[0].get_yticklabels()[0].get_text()
+    none = plotting.plot_worst(evaluate(np.eye(2), [0, 1]), np.eye(2), (1, 2))
+    assert "no errors" in none._suptitle.get_text()
+
+
+def test_weights(backend):
+    network = TwoLayerNet(6, 14, 2, backend=backend, rng=0)
+    W = network.backend.to_numpy(network.params["W1"])
+    figure = plotting.plot_weights(network, (2, 3), count=12)
+    images = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    assert len(images) == 12
+    units = [int(ax.get_title()) for ax in figure.axes if ax.images]
+    for unit, image in zip(units, images, strict=True):
+        np.testing.assert_array_equal(image, W[:, unit].reshape(2, 3))
+    strength = np.abs(network.backend.to_numpy(network.params["W2"])).sum(axis=1)
+    assert set(range(14)) - set(units) == set(np.argsort(strength)[:2].tolist())
+    table = plotting.plot_weights(network, features=["$x", *"bcdef"])
+    np.testing.assert_array_equal(table.axes[0].images[0].get_array(), W)
+    simple = plotting.plot_weights(SimpleNet(4, 3, backend=backend, rng=0), (2, 2))
+    assert "3 of 3 outputs" in simple._suptitle.get_text()
+    with pytest.raises(InputError, match="image_shape"):
+        plotting.plot_weights(network, (5, 5))
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):

@@ -6,23 +6,17 @@ import json
 import sys
 from typing import Any
 
-import click
-
 from ..console import write
 from . import options
+from .help import command as described
 
 
-@click.command("bench")
+@described("bench", "fastnn bench --dtype float32 --plot bench.png")
 @options.dtype
 @options.hidden
 @options.batch_size
 @options.as_json("a table")
-@click.option(
-    "--plot",
-    "picture",
-    metavar="FILE",
-    help="Draw it, too: a PNG, SVG or PDF file.",
-)
+@options.picture("it")
 def command(dtype: str, hidden: int, batch_size: int, as_json: bool, picture: str | None) -> None:
     """Time a training step and a numerical gradient on every backend and with the book's loop."""
     # Imported here: the other commands need none of it.

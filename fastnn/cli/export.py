@@ -11,18 +11,15 @@ from ..console import write
 from ..data.paths import checked_path
 from ..errors import CheckpointError
 from ..files import load
-from . import options
-
-_EXAMPLE = """\b
-Example:
-  fastnn train --save digits.safetensors
-  fastnn export digits.safetensors digits.onnx"""
+from . import models, options
+from .help import command as described
+from .help import option
 
 
-@click.command("export", epilog=_EXAMPLE)
-@click.argument("model", metavar="MODEL", type=click.Path())
-@click.argument("file", metavar="FILE", type=click.Path())
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@described("export", "fastnn export digits.safetensors digits.onnx")
+@models.model
+@click.argument("file", metavar="FILE", type=options.AnyPath())
+@option("--force", is_flag=True, group=options.OUTPUT, help="Replace FILE if it is there.")
 @options.as_json("a summary")
 def command(model: str, file: str, force: bool, as_json: bool) -> None:
     """Write the network of MODEL to FILE, a .onnx, .npz or .pt, which says in which format.

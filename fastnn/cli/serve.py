@@ -13,31 +13,32 @@ import click
 
 from ..console import write
 from ..files import load
-from . import options
-
-_EXAMPLE = """\b
-Example:
-  fastnn train --save digits.safetensors
-  fastnn serve digits.safetensors
-  curl --data-binary @seven.png http://127.0.0.1:8000/predict"""
+from . import models, options
+from .help import command as described
+from .help import option
 
 
-@click.command("serve", epilog=_EXAMPLE)
-@click.argument("model", metavar="MODEL", type=click.Path())
-@click.option(
+@described(
+    "serve",
+    "fastnn serve digits.safetensors",
+    "curl --data-binary @seven.png http://127.0.0.1:8000/predict",
+)
+@models.model
+@option(
     "--host",
     default="127.0.0.1",
     show_default=True,
     help="What to listen on; 0.0.0.0 lets other machines ask, too.",
 )
-@click.option(
+@option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="N",
     default=8000,
     show_default=True,
     help="0 takes one that is free.",
 )
-@click.option(
+@option(
     "--open/--no-open",
     "opened",
     default=None,

@@ -45,16 +45,17 @@ def read(folder: Path, options: Options) -> Source | None:
     if options.transpose:
         raise DataFileError(f"{shown(folder)} holds image files, which are not transposed")
     size = SIDE if options.image_size is None else options.image_size
+    shape = options.image_shape or (size, size)
     way = options.image_way or IMAGE_WAYS[0]
     samples, labels = [], []
     for path in classes:
         for image in _images_in(path):
-            samples.append(sample_of(image, (size, size), way).reshape(-1))
+            samples.append(sample_of(image, shape, way).reshape(-1))
             labels.append(path.name)
     numbers = all(name.isdecimal() and str(int(name)) == name for name in labels)
     return Source(
         Part(np.array(samples), np.array(labels).astype(np.int64 if numbers else np.str_)),
-        image_shape=(size, size),
+        image_shape=shape,
         image_way=way,
         name=folder.name,
     )

@@ -30,7 +30,7 @@ SIDE, BOX = 28, 20
 CENTRE = 14.0
 
 #: Pixels a side to which a large picture is reduced first, and the most that one may have.
-LARGE, MOST_PIXELS = 400, 2**27
+LARGE, MOST_PIXELS = 400, 2**26
 
 #: The ends of the names of image files.
 SUFFIXES = frozenset(
@@ -68,7 +68,7 @@ def read_image(source: str | os.PathLike[str] | bytes, name: str | None = None) 
     Raises
     ------
     DataFileError
-        If it cannot be read, is no image, or has more than 128 million pixels.
+        If it cannot be read, is no image, or has more than 2**26 pixels.
     """
     Image = pillow()
     from PIL import ImageOps
@@ -85,6 +85,8 @@ def read_image(source: str | os.PathLike[str] | bytes, name: str | None = None) 
             return _grey(Image, ImageOps.exif_transpose(image))
     except DataFileError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataFileError(f"{where} has too many pixels; make it smaller") from error
     except MemoryError as error:
         raise DataFileError(f"{where} is too large for the memory") from error
     except OSError as error:

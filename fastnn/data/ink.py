@@ -41,6 +41,8 @@ def ink_of(grey: np.ndarray) -> np.ndarray | None:
     strong = ink[ink > threshold(ink.clip(0))]
     peak = float(np.percentile(strong, 99)) if strong.size else float(ink.max())
     floor = max(NOISE * noise, FAINT * peak) if noise else 0.5  # which rounding may be
+    if peak <= floor:  # a few pixels apart, all is noise
+        return None
     marked = _without_specks(ink > floor, ink > max(floor, peak / 2))
     if not marked.any():
         return None

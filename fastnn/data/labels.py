@@ -98,7 +98,7 @@ def whole_numbers(values: np.ndarray) -> np.ndarray:
             )
         return values.astype(np.int64)
     if values.dtype.kind == "b":
-        return values.astype(np.int64)
+        return np.where(values, "true", "false")
     if values.dtype.kind in "iuUO":
         return values
     raise InputError(f"the target is of dtype {values.dtype}; give whole numbers or names")

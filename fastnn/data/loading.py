@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from .labels import Labels
 from .preprocessing import IMAGE_WAYS, Preprocessing
 from .reading import read
 from .scaling import METHODS, Samples, Scaling, check_finite, fit
-from .sources import Options, Part, Source
+from .sources import Options, Source
 from .splits import stratified
 
 #: How samples are scaled where nobody says: pixels of 8 bits, and all others.
@@ -36,6 +36,8 @@ class Data:
     label_names : list of str
         What they stand for.
     preprocessing : Preprocessing
+    name : str
+        What was read.
     """
 
     x_train: Samples
@@ -44,6 +46,7 @@ class Data:
     t_test: np.ndarray | None
     label_names: list[str]
     preprocessing: Preprocessing
+    name: str = "the data"
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -110,15 +113,15 @@ def load_data(
         The column with the labels, by name or number (negative: from the end); of a .npy file the
         file with them. Labels are whole numbers or names, and are numbered in ascending order.
     test : path or frame, optional
-        Test samples of their own, of the same kind.
+        Test samples of their own, of the same kind; or a pair of them and their target.
     test_fraction : float, optional
         The part of the samples to set aside for a test: as large a share of each class.
     rng : None, int or numpy.random.Generator
         Which ones.
     scaling : {"none", "unit", "standard"}, optional
-        What is done to each feature, as the training part says: nothing; to [0, 1], pixels of 8
-        bits by 255; or to mean 0 and standard deviation 1. By default "unit" for images of 8 bits,
-        and else "standard".
+        What is done to each feature, as the training part says: nothing; to [0, 1], pixels by 255;
+        or to mean 0 and standard deviation 1. By default "unit" for pixels, which are bytes that
+        are no column of a table, and else "standard".
     drop : sequence of str or int
         Columns to leave out.
     header : bool, optional
@@ -187,6 +190,8 @@ def load_data(
         if test_fraction >= 1:
             raise InputError(f"test_fraction={test_fraction:g}; give less than 1")
     source = read(path, options)
+    if source.image_shape is not None and source.image_way is None:
+        source.image_way = options.image_way or IMAGE_WAYS[0]
     if test is not None:
         _add_test(source, test, options)
     elif test_fraction is not None and source.test is not None:
@@ -208,28 +213,37 @@ def _columns(drop: Any) -> tuple[Any, ...]:
 
 def _add_test(source: Source, test: Any, options: Options) -> None:
     """The test samples of a source of their own."""
+    if source.test is not None:
+        raise InputError(f"{source.name} has test samples of its own; leave out test")
+    if isinstance(test, tuple):
+        if len(test) != 2:
+            raise InputError(f"test has {len(test)} entries; give a pair, samples and target")
+        test, target = test
+        options = replace(options, target=target)
+    elif source.target is None:  # not the file of the training labels
+        options = replace(options, target=None)
+    if source.features is not None:  # in the same order
+        target = source.target if options.target is None else options.target
+        options = replace(options, features=source.features, target=target, drop=())
     found = read(test, options)
     if found.train.x.shape[1] != source.train.x.shape[1]:
         raise InputError(
             f"the test samples have {found.train.x.shape[1]} features, and the training samples "
             f"{source.train.x.shape[1]}"
         )
-    if found.features != source.features:
-        raise InputError("the test samples have other columns, or in another order; rename them")
     source.test = found.train
 
 
 def _prepared(source: Source, method: str | None, fraction: float | None, rng: Any) -> Data:
     train, test = source.train, source.test
-    assert train.t is not None
-    labels = source.labels or Labels.of(train.t)
+    labels = source.labels or Labels.of(train.labels)
     if len(labels.names) < 2:
         raise InputError(
             f"the target has the one value {labels.names[0]!r}; there must be two classes at least"
         )
     if fraction is not None:
-        rows, others = stratified(train.t, fraction, generator(rng))
-        train, test = _rows(train, rows), _rows(train, others)
+        rows, others = stratified(train.labels, fraction, generator(rng))
+        train, test = train.rows(rows), train.rows(others)
     method = method or (OF_PIXELS if source.pixels else OF_OTHERS)
     try:
         scaling, low, high = fit(method, train.x, pixels=source.pixels)
@@ -238,22 +252,16 @@ def _prepared(source: Source, method: str | None, fraction: float | None, rng: A
     except InputError as error:
         raise InputError(f"{source.name}: {error}") from error
     preprocessing = Preprocessing(
-        scaling, low, high, source.features, source.image_shape, source.image_way
+        *(scaling, low, high, source.features, source.image_shape, source.image_way),
+        target=source.target,
     )
-    assert train.t is not None
-    data = Data(
-        _scaled(train.x, scaling), labels.numbers(train.t), None, None, labels.names, preprocessing
-    )
+    t_train = labels.numbers(train.labels)
+    parts = _scaled(train.x, scaling), t_train, None, None
+    data = Data(*parts, labels.names, preprocessing, source.name)
     if test is not None and test.t is not None:
         data.x_test = _scaled(test.x, scaling)
         data.t_test = labels.numbers(test.t, "the target of the test samples")
     return data
-
-
-def _rows(part: Part, rows: np.ndarray) -> Part:
-    assert part.t is not None
-    x = part.x.select(rows) if isinstance(part.x, Stream) else part.x[rows]
-    return Part(x, part.t[rows])
 
 
 def _scaled(x: Samples, scaling: Scaling) -> Samples:

@@ -94,7 +94,7 @@ def samples(path: Path, mapped: bool | None = None) -> tuple[Samples, tuple[int,
     """Samples of a .npy file, as rows, and the shape of images; mapped if that is large."""
     values = _open(path, lambda: np.load(path, mmap_mode="r", allow_pickle=False))
     if mapped is None:
-        mapped = values.nbytes > STREAMED_FROM
+        mapped = values.nbytes > STREAMED_FROM and values.flags.c_contiguous
     shape = image_shape_of(values) if values.ndim > 1 else None
     if mapped:
         return Stream(values), shape
@@ -133,23 +133,20 @@ def _targets_beside(path: Path, target: Any) -> Path:
             return path.parent / name
     looked = f"there is no {', '.join(dict.fromkeys(names))} beside it" if names else "of any name"
     raise InputError(
-        f"{shown(path)} holds samples; name the file of their labels: target= ({looked})"
+        f"{shown(path)} holds samples; name the target, the file with their labels ({looked})"
     )
 
 
 def _open(path: Path, read: Callable[[], Any]) -> Any:
     """What NumPy reads there; DataFileError for what it cannot."""
-    import zipfile
-    import zlib
-
     try:
         return read()
     except MemoryError as error:
         raise DataFileError(f"{shown(path)} is too large for the memory: {error}") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, SyntaxError) as error:
+    except OSError as error:
+        raise DataFileError(f"{shown(path)} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # its reader of headers is Python's own parser, and raises the like
         reason = "it holds pickled objects" if "allow_pickle" in str(error) else str(error)
         raise DataFileError(
             f"{shown(path)} is not a file of NumPy's arrays that can be read: {reason}"
         ) from error
-    except OSError as error:
-        raise DataFileError(f"{shown(path)} cannot be read: {error.strerror or error}") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..validation import shown
+from ..validation import Array, shown
 from .scaling import Scaling
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Preprocessing:
         Height and width, if the samples are images.
     image_way : {"digits", "resize"} or None
         How image files become such samples.
+    target : str or None
+        The name of the column with the labels.
     """
 
     scaling: Scaling
@@ -47,6 +49,7 @@ class Preprocessing:
     features: list[str] | None = None
     image_shape: tuple[int, int] | None = None
     image_way: str | None = None
+    target: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """What goes to the file of a model, as ``network.preprocessing``."""
@@ -56,6 +59,8 @@ class Preprocessing:
         }
         if self.features is not None:
             result["features"] = list(self.features)
+        if self.target is not None:
+            result["target"] = self.target
         if self.image_shape is not None:
             result["image"] = {"shape": list(self.image_shape), "way": self.image_way}
         return result
@@ -71,7 +76,7 @@ class Preprocessing:
         """
         try:
             low, high = (float(v) for v in given["range"])
-            names, image = given.get("features"), given.get("image")
+            names, image, target = (given.get(n) for n in ("features", "image", "target"))
             shape = way = None
             if image is not None:
                 (height, width), way = image["shape"], image["way"]
@@ -79,13 +84,16 @@ class Preprocessing:
             sound = (
                 (names is None or (len(names) == features and all(type(n) is str for n in names)))
                 and (shape is None or (math.prod(shape) == features and way in IMAGE_WAYS))
+                and (shape is None or min(shape) > 0)
+                and (target is None or type(target) is str)
                 and low <= high
             )
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{shown(given)} is no preprocessing of fastnn's: {error}") from error
         if not sound:
             raise InputError(f"{shown(given)} does not fit a network of {features} features")
-        return cls(Scaling.from_dict(given["scaling"], features), low, high, names, shape, way)
+        scaling = Scaling.from_dict(given["scaling"], features)
+        return cls(scaling, low, high, names, shape, way, target)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Samples, shape (samples, features), as the network takes them."""
@@ -147,3 +155,22 @@ def preprocessing_of(network: Network) -> Preprocessing | None:
     if not isinstance(found, dict) or not {"scaling", "range"} <= found.keys():  # the caller's own
         return None
     return Preprocessing.from_dict(found, network.sizes[0])
+
+
+def warn_of_unusual(network: Network, x: Array) -> None:
+    """Warn the caller of a network of samples that are far outside of what it was trained on.
+
+    `x` are checked samples, as its backend has them.
+    """
+    preprocessing = preprocessing_of(network)
+    if preprocessing is None:
+        return
+    # Of compressed samples the values that are not stored are zeros.
+    sparse = hasattr(x, "samples")
+    values, xp = x.samples[2] if sparse else x, network.backend.xp
+    if sparse and not len(values):
+        return
+    low, high = float(xp.min(values)), float(xp.max(values))
+    if sparse:
+        low, high = min(low, 0.0), max(high, 0.0)
+    warn_of(preprocessing.fault(low, high), stacklevel=3)

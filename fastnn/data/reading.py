@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import DataFileError, DtypeError, InputError
 from . import csv_files, idx, idx_folders, image_folders, images, numpy_files, tables
 from .paths import checked_path, shown
@@ -119,3 +121,8 @@ def image(given: Path | bytes, name: str | None, options: Options) -> Source:
         )
     sample = images.sample_of(given, shape, options.image_way or "digits", name)
     return Source(Part(sample.reshape(1, -1), None), image_shape=shape)
+
+
+def source_of_arrays(values: np.ndarray, name: str) -> Source:
+    """Samples that are an array already."""
+    return Source(Part(flattened(values, Path(name)), None), image_shape=image_shape_of(values))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataFileError
+from ..streams import Stream
 from .labels import Labels
 from .paths import shown
 from .scaling import Samples
+
+#: Pixels a side that rows of bytes must have at least to be taken for images.
+SMALLEST_SIDE = 8
 
 
 @dataclass
@@ -19,6 +24,17 @@ class Part:
 
     x: Samples
     t: np.ndarray | None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Those that there have to be."""
+        assert self.t is not None
+        return self.t
+
+    def rows(self, numbers: np.ndarray) -> Part:
+        """The samples of these numbers, and their labels; what is streamed stays in its file."""
+        x = self.x.select(numbers) if isinstance(self.x, Stream) else self.x[numbers]
+        return Part(x, self.labels[numbers])
 
 
 @dataclass
@@ -32,6 +48,8 @@ class Source:
         A part that is for tests by its name.
     features : list of str or None
         The names of columns.
+    target : str or None
+        The name of the column with the labels.
     image_shape : (int, int) or None
         Of samples that are images.
     labels : Labels or None
@@ -41,6 +59,7 @@ class Source:
     train: Part
     test: Part | None = None
     features: list[str] | None = None
+    target: str | None = None
     image_shape: tuple[int, int] | None = None
     image_way: str | None = None
     labels: Labels | None = None
@@ -48,8 +67,8 @@ class Source:
 
     @property
     def pixels(self) -> bool:
-        """Whether samples are images of 8 bits."""
-        return self.image_shape is not None and self.train.x.dtype == np.uint8
+        """Whether samples are shades of 8 bits: bytes that are no columns of a table."""
+        return self.features is None and self.train.x.dtype == np.uint8
 
 
 @dataclass(frozen=True)
@@ -79,10 +98,16 @@ def flattened(x: np.ndarray, path: Any) -> np.ndarray:
 
 
 def image_shape_of(x: np.ndarray) -> tuple[int, int] | None:
-    """Height and width of samples that are grey images by their shape."""
+    """Height and width of samples that are grey images by their shape.
+
+    Rows of bytes are taken for square images, if they can be, as MNIST's often come.
+    """
     shape = x.shape[1:]
     if len(shape) == 3 and 1 in (shape[0], shape[2]):
         shape = tuple(np.delete(shape, 0 if shape[0] == 1 else 2))
+    if len(shape) == 1 and x.dtype == np.uint8:
+        side = math.isqrt(shape[0])
+        return (side, side) if side >= SMALLEST_SIDE and side**2 == shape[0] else None
     return (int(shape[0]), int(shape[1])) if len(shape) == 2 else None
 
 

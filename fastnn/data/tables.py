@@ -88,17 +88,14 @@ def source_of(table: Any, options: Options, where: str, *, unnamed: bool = False
     places = [i for i, name in enumerate(names) if name.startswith("__index_level_")]
     dropped = {column_number(names, column, where, "drop") for column in options.drop} | {*places}
     target = None
-    if options.features is not None:
-        count = len(options.features)
-        features = list(range(count))  # which is right if they stand there without names
-        if not (unnamed and len(names) == count):
-            features = [_feature(names, name, where) for name in options.features]
-    else:
-        if options.needs_target:
-            target = _target(names, options.target, where)
-        elif options.target is not None:
-            target = column_number(names, options.target, where, "target")
+    if options.needs_target:
+        target = _target(names, options.target, where)
+    if options.features is None:
         features = [i for i in range(len(names)) if i != target and i not in dropped]
+    elif unnamed and len(names) - (target is not None) == len(options.features):
+        features = [i for i in range(len(names)) if i != target]  # without names: in that order
+    else:
+        features = [_feature(names, name, where) for name in options.features]
     if not features:
         raise InputError(f"{where} has no columns of features; it has {_list(names)}")
 
@@ -108,7 +105,12 @@ def source_of(table: Any, options: Options, where: str, *, unnamed: bool = False
     labels = None
     if target is not None:
         labels = _labels(table.column(target), names[target], where)
-    return Source(Part(x, labels), features=[names[i] for i in features], name=where)
+    return Source(
+        Part(x, labels),
+        features=[names[i] for i in features],
+        target=None if target is None else names[target],
+        name=where,
+    )
 
 
 def column_number(names: list[str], column: Any, where: str, what: str) -> int:
@@ -130,7 +132,8 @@ def column_number(names: list[str], column: Any, where: str, what: str) -> int:
 def _target(names: list[str], target: Any, where: str) -> int:
     if target is None:
         raise InputError(
-            f"{where} is a table; say which column holds the labels: target=. It has {_list(names)}"
+            f"{where} is a table; name the target, the column with the labels. "
+            f"It has {_list(names)}"
         )
     return column_number(names, target, where, "target")
 

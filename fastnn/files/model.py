@@ -33,7 +33,7 @@ MODEL, CHECKPOINT = "model", "checkpoint"
 PREFIXES = {MODEL: "", CHECKPOINT: "network/"}
 
 #: What a network may be asked to keep for who uses it.
-EXTRAS = ("label_names", "preprocessing")
+EXTRAS = ("label_names", "preprocessing", "provenance")
 
 #: What parameters can be of.
 DTYPES = ("float64", "float32")
@@ -230,6 +230,7 @@ def _faulty_extras(extras: dict[str, Any], outputs: int) -> str | None:
             return f"label_names is {shown(labels)}; it is a list of str, one for each output"
         if len(labels) != outputs:
             return f"label_names has {len(labels)} entries, and the network {outputs} outputs"
-    if not isinstance(extras.get("preprocessing", {}), dict):
-        return f"preprocessing is {shown(extras['preprocessing'])}; it is a dict"
+    for name in ("preprocessing", "provenance"):
+        if not isinstance(extras.get(name, {}), dict):
+            return f"{name} is {shown(extras[name])}; it is a dict"
     return None

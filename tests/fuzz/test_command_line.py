@@ -15,8 +15,8 @@ from idx import NAMES, idx
 
 import fastnn.bench.measure
 import fastnn.cli
+import fastnn.cli.data_options
 import fastnn.cli.gradcheck
-import fastnn.cli.train
 
 from . import calls
 from .calls import examples
@@ -57,7 +57,21 @@ COMMANDS = {
         "--resume": None,
         "--checkpoint-every": mostly(["1", "1s"], strange),
         "--seed": number,
-        "--data": mostly(["{data}", "{data}/odd"], strange),
+        "--data": mostly(["{data}", "{data}/odd", "{data}/table.csv", "{data}/x.npz"], strange),
+        "--target": mostly(["kind", "-1", "0", "a"], strange),
+        "--test": mostly(["{data}/table.csv", "{data}"], strange),
+        "--test-fraction": mostly(["0.5", "0.2"], strange),
+        "--split-seed": number,
+        "--scaling": mostly(["none", "unit", "standard"], strange),
+        "--drop": mostly(["a", "0"], strange),
+        "--header": None,
+        "--no-header": None,
+        "--transpose": None,
+        "--first-label": number,
+        "--images": mostly(["digits", "resize"], strange),
+        "--image-size": mostly(["3", "5"], strange),
+        "--activation": mostly(["tanh", "relu"], strange),
+        "--loss": mostly(["cross_entropy", "mean_squared_error"], strange),
         "--json": None,
     },
     "gradcheck": SHARED
@@ -70,14 +84,37 @@ COMMANDS = {
         "--tolerance": mostly(["1e-3", "0"], strange),
         "--seed": number,
     },
+    "predict": {
+        "--backend": BACKEND,
+        "--proba": None,
+        "--csv": None,
+        "--header": None,
+        "--no-header": None,
+        "--transpose": None,
+        "--json": None,
+    },
+    "evaluate": {
+        "--backend": BACKEND,
+        "--target": mostly(["kind", "0"], strange),
+        "--test-fraction": mostly(["0.5"], strange),
+        "--split-seed": number,
+        "--part": mostly(["train", "all"], strange),
+        "--header": None,
+        "--transpose": None,
+        "--json": None,
+    },
+    "inspect": {"--json": None},
     "bench": {"--dtype": DTYPE, "--hidden": number, "--batch-size": number, "--json": None},
-    "backends": {},
+    "backends": {"--json": None},
 }
 
 #: What makes a command short, before the options that are drawn.
 SHORT = {
     "train": ["--iterations", "2", "--hidden", "3"],
     "gradcheck": ["--hidden", "2"],
+    "predict": ["{data}/model", "{data}/table.csv"],
+    "evaluate": ["{data}/model", "{data}/table.csv"],
+    "inspect": ["{data}/model"],
     "bench": ["--hidden", "2", "--batch-size", "2"],
     "backends": [],
 }
@@ -111,6 +148,13 @@ def data(tmp_path_factory):
         (directory / name).write_bytes(idx(values.astype(np.uint8)))
         kind = np.uint8 if "images" in name else np.int32
         (directory / "odd" / name).write_bytes(idx(values.astype(kind)))
+    rows = [f"{i % 5},{i / 2},{'xy'[i % 2]}" for i in range(IMAGES)]
+    (directory / "table.csv").write_text("\n".join(["a,b,kind", *rows, ""]))
+    np.savez(directory / "x.npz", x=rng.normal(size=(IMAGES, 4)), y=np.arange(IMAGES) % 2)
+    table = fastnn.load_data(directory / "table.csv", target="kind")
+    network = fastnn.TwoLayerNet(2, 3, 2, backend="numpy", rng=0)
+    table.describe(network)
+    network.save(directory / "model")
     return directory
 
 
@@ -122,8 +166,12 @@ def small(data):
         place = data if directory is None else directory
         return fastnn.load_mnist(*arguments, directory=place, **options)
 
+    def load_data(path=None, **options):
+        return fastnn.load_data(data if path is None else path, **options)
+
     with pytest.MonkeyPatch.context() as patch:
-        for module in (fastnn.cli.train, fastnn.cli.gradcheck, fastnn.bench.measure):
+        patch.setattr(fastnn.cli.data_options, "load_data", load_data)
+        for module in (fastnn.cli.gradcheck, fastnn.bench.measure):
             patch.setattr(module, "load_mnist", load)
         measure = functools.partial(fastnn.bench.measure.measure, seconds=0.001)
         patch.setattr(fastnn.bench.measure, "measure", measure)
@@ -184,7 +232,7 @@ def check_line(line, data):
 
 
 @examples(250)
-@given(line=lines(["train", "gradcheck", "backends"]))
+@given(line=lines(["train", "gradcheck", "backends", "predict", "evaluate", "inspect"]))
 def test_commands(data, line):
     check_line(line, data)
 

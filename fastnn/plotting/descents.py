@@ -1,9 +1,4 @@
-"""Pictures of gradients, of descents and of training, in the manner of the book's figures.
-
-Matplotlib is imported when the first picture is drawn; it comes with ``pip install
-'fastnn[plot]'``. Every function draws into the Axes that it is given, or into those of a new
-figure, and returns them: what is shown, saved or changed is up to the caller.
-"""
+"""Pictures of gradients, of descents and of training, in the manner of the book's figures."""
 
 from __future__ import annotations
 
@@ -12,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from .differentiation import numerical_gradient_rows
-from .errors import InputError
-from .history import History
-from .validation import Array, positive_int, real_array, real_number
+from ..differentiation import numerical_gradient_rows
+from ..errors import InputError
+from ..history import History
+from ..validation import Array, positive_int, real_array, real_number
+from .figures import axes_or_new, pyplot
 
 #: Points a side at which a function is evaluated for its contours.
 CONTOUR_POINTS = 101
+
+#: Points of a line up to which each has a mark.
+MOST_MARKERS = 100
 
 
 def plot_gradient_field(
@@ -54,7 +53,7 @@ def plot_gradient_field(
         If a range is empty, or as :func:`fastnn.numerical_gradient`.
     """
     points = positive_int(points, "points", 2)
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     _contours(ax, f, xlim, ylim)
     x, y = np.meshgrid(np.linspace(*xlim, points), np.linspace(*ylim, points))
     descent = -numerical_gradient_rows(f, np.stack((x.ravel(), y.ravel()), axis=1))
@@ -108,7 +107,7 @@ def plot_descent_path(
     path = real_array(path, "path")
     if path.ndim != 2 or path.shape[1] != 2 or len(path) == 0:
         raise InputError(f"path has shape {path.shape}; a path in the plane has shape (points, 2)")
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     middle, width = (path.max(axis=0) + path.min(axis=0)) / 2, np.ptp(path, axis=0)
     reach = np.maximum(0.6 * width, 0.2 * width.max()) if width.any() else np.ones(2)
     around = np.stack((middle - reach, middle + reach), axis=1).tolist()
@@ -147,7 +146,7 @@ def plot_history(history: History, *, axes: Any = None) -> Any:
         If Matplotlib is not installed.
     """
     if axes is None:
-        axes = _pyplot().subplots(1, 2, figsize=(10, 4), layout="constrained")[1]
+        axes = pyplot().subplots(1, 2, figsize=(10, 4), layout="constrained")[1]
     loss, accuracy = axes
     loss.plot(history.loss, color="tab:blue", linewidth=0.5, alpha=0.5, label="each batch")
     window = max(len(history.loss) // 100, 1)
@@ -179,7 +178,7 @@ def plot_history(history: History, *, axes: Any = None) -> Any:
         if values or label == "training":
             accuracy.plot(
                 *(history.iterations[: len(values)], values),
-                marker=marker,
+                marker=marker if len(values) <= MOST_MARKERS else None,
                 markersize=4,
                 linestyle=line,
                 label=label,
@@ -203,17 +202,3 @@ def _contours(
     ).reshape(x.shape)
     ax.set(xlabel="x[0]", ylabel="x[1]", xlim=xlim, ylim=ylim, aspect="equal")
     return ax.contour(x, y, values, levels=12, colors="gray", linewidths=0.8)
-
-
-def _axes(ax: Any) -> Any:
-    return _pyplot().subplots(layout="constrained")[1] if ax is None else ax
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"plotting needs Matplotlib ({error}): pip install 'fastnn[plot]'"
-        ) from error
-    return plt
