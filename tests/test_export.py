@@ -282,7 +282,7 @@ def test_export_tells_what_it_wrote(command, model, tmp_path):
         "file": str(path),
         "format": "ONNX",
         "bytes": path.stat().st_size,
-        "opset": 23,
+        "opset": 22,
         "inputs": {"samples": {"dtype": "float32", "shape": ["batch", 6]}},
         "outputs": {
             "probabilities": {"dtype": "float32", "shape": ["batch", 3]},

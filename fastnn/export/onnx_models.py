@@ -25,9 +25,9 @@ from .description import texts
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-#: The version of the operators, of June 2025, and of the file format: onnxruntime knows both from
-#: 1.22 on.
-OPSET, IR_VERSION = 23, 10
+#: The version of the operators and of the file format: the latest ones that onnxruntime knows from
+#: 1.22, of May 2025, on. None of these operators has changed since.
+OPSET, IR_VERSION = 22, 10
 
 #: The operator that an activation of the hidden layer is, None for none at all.
 ACTIVATIONS: dict[str, str | None] = {
