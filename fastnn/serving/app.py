@@ -30,8 +30,9 @@ from .model import Served
 #: Seconds that a body may take to arrive, and the answer after that.
 BODY_SECONDS, ANSWER_SECONDS = 10.0, 30.0
 
-#: How many requests are computed at a time; the others wait.
-AT_A_TIME = 4
+#: How many requests are computed at a time; the others wait. More would take more memory, not less
+#: time: most of the work is NumPy's and Pillow's on small arrays, with Python in between.
+AT_A_TIME = 2
 
 #: How much of a body that is too large is read for the answer to reach who sends it.
 _DISCARDED = 2**26

@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +24,11 @@ from .model import Served
 
 #: The most bytes of a body, samples and images in it, and pixels of all its images together.
 MOST_BYTES, MOST_SAMPLES, MOST_IMAGES, MOST_PIXELS = 2**23, 10_000, 100, 50_000_000
+
+#: From how many pixels on a request has to wait for others of that size.
+LARGE = 2**22
+
+_LARGE = threading.Lock()
 
 #: What JSON may hold, and no other names.
 _NAMES = ("sample", "samples", "image", "images")
@@ -139,9 +146,12 @@ def _of_images(contents: list[bytes], served: Served) -> Question:
         raise RefusedError(
             413, f"the images have {pixels} pixels together; give {MOST_PIXELS} at most"
         )
-    many = len(contents) > 1
-    rows = [served.image(c, f"image {i + 1}" if many else "the image") for i, c in
-            enumerate(contents)]  # fmt: skip
+    # Ten bytes a pixel while it is read: one request at a time, where that is much.
+    with _LARGE if pixels > LARGE else nullcontext():
+        if len(contents) == 1:
+            rows = [served.image(contents[0], "the image")]
+        else:
+            rows = [served.image(c, f"image {i}") for i, c in enumerate(contents, 1)]
     return Question(np.stack(rows), images=True)
 
 
