@@ -460,6 +460,12 @@ def test_a_taken_port_and_another_host_are_refused(command, digits_model):
     assert "nothing can listen on '192.0.2.1', port 0" in err
 
 
+def test_the_browser_is_opened_where_that_is_asked_for(digits_model):
+    told = "import webbrowser; webbrowser.open = lambda address: print(address, flush=True)"
+    with serving(digits_model, "--open", before=told) as server:
+        assert server.process.stdout.readline() == f"{server.address}\n"
+
+
 def test_what_is_no_model_is_refused(command, tmp_path):
     (tmp_path / "text").write_text("seven")
     for name in ("text", "none"):
