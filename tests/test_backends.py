@@ -568,9 +568,9 @@ def test_imports_run_downward_only():
     """A room imports those below it when imported; what it needs of others, where it uses it."""
     floors = """
         errors validation streams progress notebooks functions optimizers backends doors
-        numerical_network base_network networks stepping data history interrupts schedules sampling evaluations
-        callbacks early_stopping training_state pace loop preparation training files checkpoints
-        checkpointing resumption
+        numerical_network base_network networks stepping data history interrupts schedules sampling
+        evaluations callbacks early_stopping training_state pace loop preparation training files
+        checkpoints checkpointing resumption
     """.split()  # noqa: SIM905
     for path in MODULES:
         parts = path.relative_to(PACKAGE).parts
