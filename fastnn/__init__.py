@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from .estimators import TwoLayerClassifier as TwoLayerClassifier
     from .estimators import TwoLayerRegressor as TwoLayerRegressor
+    from .export import from_torch
     from .files import load
     from .history import History
     from .interrupts import InterruptWarning
@@ -84,6 +85,7 @@ __all__ = [
     "UnknownBackendError",
     "available_backends",
     "distributed",
+    "from_torch",
     "functions",
     "get_backend",
     "gradient_check",
@@ -119,6 +121,7 @@ _HOMES = {
     "early_stopping": ("EarlyStopping",),
     "estimators": ESTIMATORS,
     "errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "export": ("from_torch",),
     "files": ("load",),
     "functions": (),
     "history": ("History",),

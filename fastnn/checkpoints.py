@@ -146,7 +146,7 @@ def read_checkpoint(
     with container.opened(checked_path(path, "path")) as file:
         checked_kind(file, CHECKPOINT)
         prefix = PREFIXES[CHECKPOINT]
-        saved = described(file, prefix)
+        saved = described(file.description.get("network"), file.arrays, prefix)
         if others := [n for n in file.arrays if not n.startswith((prefix, _ARRAYS, _IN_STATE))]:
             raise Fault(f"holds arrays that belong to nothing: {shown(others)}")
         state, name = file.description.get("state"), file.description.get("backend")

@@ -109,6 +109,17 @@ def mnist():
     return fastnn.load_mnist()
 
 
+@pytest.fixture(scope="session")
+def digits_model(tmp_path_factory, mnist):
+    """The file of a network that knows nine digits of ten, with what its samples are."""
+    net = fastnn.TwoLayerNet(784, 50, 10, dtype="float32", backend="numpy", rng=0)
+    fastnn.train(net, *mnist[0], iterations=2500, learning_rate=0.5, progress=False, rng=0)
+    fastnn.load_data().describe(net)
+    path = tmp_path_factory.mktemp("digits") / "digits.safetensors"
+    net.save(path)
+    return path
+
+
 class Finished(NamedTuple):
     code: int
     out: str

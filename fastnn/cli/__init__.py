@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__, console
-from . import backends, bench, evaluate, gradcheck, inspect, predict, train
+from . import backends, bench, evaluate, export, gradcheck, inspect, predict, serve, train
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -23,7 +23,7 @@ def cli(context: click.Context) -> None:
         console.write(context.get_help())
 
 
-for module in (train, predict, evaluate, inspect, backends, bench, gradcheck):
+for module in (train, predict, evaluate, inspect, export, serve, backends, bench, gradcheck):
     cli.add_command(module.command)
 
 

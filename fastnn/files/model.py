@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str], backend: str | Backend = "auto") -> Netwo
     """
     with container.opened(checked_path(path, "path")) as file:
         prefix = PREFIXES[checked_kind(file, MODEL, CHECKPOINT)]
-        saved = described(file, prefix)
+        saved = described(file.description.get("network"), file.arrays, prefix)
         arrays = file.read()
         return saved.network(arrays, prefix, backend)
 
@@ -173,10 +173,9 @@ def checked_kind(file: container.Contents, *kinds: str) -> str:
     return str(found)
 
 
-def described(file: container.Contents, prefix: str) -> Described:
-    """The network in a file, if its description is sound and the arrays are those it takes."""
-    given = file.description.get("network")
-    given = dict(given) if isinstance(given, dict) else {}
+def described(network: Any, arrays: Mapping[str, Announced | np.ndarray], prefix: str) -> Described:
+    """The network of a description, if that is sound and the arrays are those it takes."""
+    given = dict(network) if isinstance(network, dict) else {}
     cls = ARCHITECTURES[_known(given, "architecture", ARCHITECTURES)]
     options = {"loss": _known(given, "loss", LOSSES), "dtype": _known(given, "dtype", DTYPES)}
     if cls is TwoLayerNet:
@@ -194,7 +193,7 @@ def described(file: container.Contents, prefix: str) -> Described:
     if given:
         raise Fault(f"says of its network what is unknown here: {shown(sorted(given))}")
     expected = {prefix + name: shape for name, shape in shapes.items()}
-    _check_arrays(file.arrays, expected, np.dtype(options["dtype"]), prefix)
+    _check_arrays(arrays, expected, np.dtype(options["dtype"]), prefix)
     return Described(cls, sizes, options, extras)
 
 
@@ -206,7 +205,10 @@ def _known(given: dict[str, Any], name: str, known: Any) -> Any:
 
 
 def _check_arrays(
-    found: dict[str, Announced], expected: dict[str, tuple[int, ...]], dtype: np.dtype, prefix: str
+    found: Mapping[str, Announced | np.ndarray],
+    expected: dict[str, tuple[int, ...]],
+    dtype: np.dtype,
+    prefix: str,
 ) -> None:
     names = {name for name in found if name.startswith(prefix)}
     if names != expected.keys():

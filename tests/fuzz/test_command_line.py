@@ -104,6 +104,7 @@ COMMANDS = {
         "--json": None,
     },
     "inspect": {"--json": None},
+    "export": {"--force": None, "--json": None},
     "bench": {"--dtype": DTYPE, "--hidden": number, "--batch-size": number, "--json": None},
     "backends": {"--json": None},
 }
@@ -115,6 +116,7 @@ SHORT = {
     "predict": ["{data}/model", "{data}/table.csv"],
     "evaluate": ["{data}/model", "{data}/table.csv"],
     "inspect": ["{data}/model"],
+    "export": ["{data}/model", "{data}/out.onnx"],
     "bench": ["--hidden", "2", "--batch-size", "2"],
     "backends": [],
 }
@@ -232,7 +234,7 @@ def check_line(line, data):
 
 
 @examples(250)
-@given(line=lines(["train", "gradcheck", "backends", "predict", "evaluate", "inspect"]))
+@given(line=lines(["train", "gradcheck", "backends", "predict", "evaluate", "inspect", "export"]))
 def test_commands(data, line):
     check_line(line, data)
 
