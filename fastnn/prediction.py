@@ -33,7 +33,8 @@ class Predictions(NamedTuple):
     ----------
     labels : list of str
         The class of the largest output, by its name; of several that are independent of each other
-        (``"binary_cross_entropy"``) the most probable one.
+        (``"binary_cross_entropy"``) the most probable one. Of a single output ``"1"`` where its
+        probability is above one half and ``"0"`` elsewhere, and with the squared error its value.
     outputs : numpy.ndarray, shape (samples, classes)
         Probabilities; of a network with the squared error, outputs of any size.
     """
@@ -65,8 +66,7 @@ class Predictor:
     Raises
     ------
     InputError
-        If it has a single output, which is the largest for every sample, or if what it says of its
-        samples cannot be.
+        If what the network says of its samples cannot be.
 
     Examples
     --------
@@ -83,15 +83,12 @@ class Predictor:
     """
 
     def __init__(self, network: Network) -> None:
-        if network.sizes[-1] == 1:
-            raise InputError(
-                f"{network!r} has a single output, which is no label; take network.predict(x)"
-            )
         self.network = network
         self.preprocessing = preprocessing_of(network)
         names = vars(network).get("label_names")
         count = network.sizes[-1]
-        self.label_names = [str(i) for i in range(count)] if names is None else list(names)
+        numbers = ["output"] if count == 1 else [str(i) for i in range(count)]
+        self.label_names = numbers if names is None else list(names)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> Predictor:
@@ -140,7 +137,14 @@ class Predictor:
         outputs = np.concatenate(found)
         if self.preprocessing is not None:
             warn_of(self.preprocessing.fault(low, high))
-        return Predictions([self.label_names[i] for i in outputs.argmax(axis=1)], outputs)
+        return Predictions(self._labels(outputs), outputs)
+
+    def _labels(self, outputs: np.ndarray) -> list[str]:
+        if outputs.shape[1] > 1:
+            return [self.label_names[i] for i in outputs.argmax(axis=1)]
+        if self.gives_probabilities:
+            return ["1" if p > 0.5 else "0" for p in outputs[:, 0]]
+        return [f"{value:g}" for value in outputs[:, 0]]
 
     def prepared(self, x: Any) -> np.ndarray:
         """Samples as the network takes them: scaled, shape (samples, features)."""

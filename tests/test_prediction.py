@@ -194,3 +194,15 @@ def test_a_warning_is_no_part_of_training(frame):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fastnn.train(network, data.x_train * 1e3, data.t_train, iterations=2, rng=0)
+
+
+def test_a_single_output_is_no_class():
+    """Its label is whether it is probable or, of a regression, its value."""
+    x = np.array([[0.0, 0.0], [1.0, 1.0]])
+    for loss, labels in (("binary_cross_entropy", ["0", "1"]), ("mean_squared_error", None)):
+        net = fastnn.TwoLayerNet(2, 3, 1, loss=loss, rng=0)
+        net.params["W1"][...], net.params["W2"][...], net.params["b2"][...] = 1, 4, -8
+        predictor = fastnn.Predictor(net)
+        assert predictor.label_names == ["output"]
+        expected = [f"{v:g}" for v in net.predict(x)[:, 0]] if labels is None else labels
+        assert predictor(x).labels == expected

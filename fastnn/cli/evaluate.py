@@ -72,6 +72,8 @@ def command(model: str, data: str | None, **options_: Any) -> None:
     if o.folder is not None:
         pictures.check_folder(o.folder)
     predictor = Predictor.load(model, o.backend)
+    if predictor.network.sizes[-1] == 1:
+        raise InputError(f"{model} has a single output, and what is evaluated here are classes")
     part, name = _labelled(predictor, data, o)
     labels = Labels.named(predictor.label_names).numbers(part.labels)
     said = predictor(part.x)
