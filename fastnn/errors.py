@@ -53,7 +53,9 @@ class CheckpointError(FastnnError, OSError):
     """
 
 
-class HostMemoryError(FastnnError, MemoryError):
+# MemoryError is the first of the bases, as it has a `__new__` of its own, which refuses to be
+# called for a class that is derived from it by another one.
+class HostMemoryError(MemoryError, FastnnError):
     """The memory of the machine does not hold what was asked for."""
 
 
@@ -88,7 +90,7 @@ class DeviceError(BackendError, RuntimeError):
     """The backend imports, but there is no device (or not this one) to run on."""
 
 
-class DeviceMemoryError(BackendError, MemoryError):
+class DeviceMemoryError(MemoryError, BackendError):
     """The memory of the device is exhausted."""
 
 

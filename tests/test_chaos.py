@@ -150,7 +150,7 @@ def use(package, limit=""):
 def test_no_large_files(package, train, right, tmp_path):
     """Neither kernels nor a result can be written."""
     out, err = use(package, limits(resource.RLIMIT_FSIZE, 100))
-    assert out == RIGHT
+    assert out == RIGHT, err
     assert err.count("RuntimeWarning: compiled kernels cannot be kept on disk") == 1
     for size, unbuffered in ((100, ""), (100, "1"), (4000, "")):
         alone = {"PYTHONUNBUFFERED": unbuffered}
