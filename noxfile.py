@@ -19,8 +19,9 @@ def dependency_group(name: str) -> list[str]:
     return nox.project.dependency_groups(PROJECT, name)
 
 
-#: A process for each processor; the tests of a file stay together, as they share what they set up.
-SIDE_BY_SIDE = "-n", "auto", "--dist", "loadfile"
+#: A process for each processor, of up to four (each takes 3 GB); the tests of a file stay together,
+#: as they share what they set up.
+SIDE_BY_SIDE = "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"
 
 
 @nox.session
