@@ -590,3 +590,24 @@ def test_what_is_no_preprocessing(flowers, change):
     assert Preprocessing.from_dict(good, 3).to_dict() == good
     with pytest.raises(InputError):
         Preprocessing.from_dict(good | change, 3)
+
+
+@pytest.mark.parametrize("header", [b"'shape': (2L, 3L), }", b"'shape': (2, 3), }  '\\8'"])
+def test_headers_that_python_complains_of_warn_nobody(header, tmp_path):
+    """What Python 2 wrote is read; what no Python would write is refused."""
+    text = b"{'descr': '<f8', 'fortran_order': False, " + header
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(48))
+    np.save(tmp_path / "t.npy", np.array([0, 1]))
+    if b"L" in header:
+        assert load_data(path, target=tmp_path / "t.npy").x_train.shape == (2, 3)
+    else:
+        with pytest.raises(DataFileError):
+            load_data(path, target=tmp_path / "t.npy")
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, float("nan")])
+def test_a_fraction_that_is_none(fraction):
+    with pytest.raises(InputError, match="test_fraction"):
+        stratified(np.array([0, 1, 0, 1]), fraction, np.random.default_rng(0))

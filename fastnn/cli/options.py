@@ -77,7 +77,7 @@ COUNT = Count(min=1)
 FINITE = _Finite(min=0)
 
 #: Between 0 and 1.
-FRACTION = click.FloatRange(0, 1, min_open=True, max_open=True)
+FRACTION = _Finite(0, 1, min_open=True, max_open=True)
 
 _Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,9 @@ def _targets_beside(path: Path, target: Any) -> Path:
 def _open(path: Path, read: Callable[[], Any]) -> Any:
     """What NumPy reads there; DataFileError for what it cannot."""
     try:
-        return read()
+        with warnings.catch_warnings():  # of headers that Python 2 wrote, or that are damaged
+            warnings.simplefilter("ignore")
+            return read()
     except MemoryError as error:
         raise DataFileError(f"{shown(path)} is too large for the memory: {error}") from error
     except OSError as error:

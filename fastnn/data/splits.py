@@ -20,7 +20,7 @@ def stratified(
     Raises
     ------
     InputError
-        If there are less than two samples.
+        If there are less than two samples, or `fraction` is not between 0 and 1.
 
     Examples
     --------
@@ -28,6 +28,8 @@ def stratified(
     >>> len(train), len(test), np.array([0, 0, 0, 0, 1, 1])[test].tolist()
     (4, 2, [0, 1])
     """
+    if not 0 < fraction < 1:
+        raise InputError(f"test_fraction is {fraction:g}; give a number between 0 and 1")
     samples = len(labels)
     if samples < 2:
         raise InputError(f"test_fraction={fraction:g} of {samples} sample leaves none to train on")
