@@ -201,8 +201,8 @@ def test_show_without_a_display_saves_a_picture(python, tmp_path, monkeypatch, i
 
 
 def test_one_blas_thread(python, tmp_path, monkeypatch):
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in ("OPENBLAS", "OMP", "MKL", "BLIS"):  # which Dask, for one, sets for its processes
+        monkeypatch.delenv(f"{name}_NUM_THREADS", raising=False)
     (tmp_path / "script.py").write_text(
         "import threadpoolctl\n"
         "print({i['num_threads'] for i in threadpoolctl.threadpool_info()\n"

@@ -148,7 +148,9 @@ import sys, fastnn
 net = fastnn.TwoLayerNet(2, 2, 2)
 assert not {"safetensors", "fastnn.files", "json"} & set(sys.modules) - before
 """
-    code, _, err = python("-c", "import sys, numpy; before = set(sys.modules)" + script)
+    code, _, err = python(
+        "-c", "import sys, numpy, importlib.metadata; before = set(sys.modules)" + script
+    )
     assert (code, err) == (0, "")
 
 

@@ -107,7 +107,14 @@ ODD = [
     *([], [[]], [1, 2, 3], [[1.0, 2], [3, 4]], [[1], [2, 3]], [None], ["a"], [10**400]),
     *((), (1.0, 2.0), {}, {"a": 1}, {1, 2}, range(3), object(), len, Hostile(), Hostile),
     *(fractions.Fraction(1, 3), decimal.Decimal("0.1"), decimal.Decimal("NaN"), slice(3)),
-    *(np.float32(0.5), np.int8(3), np.bool_(True), np.datetime64("NaT"), np.str_("a"), np.float64),
+    *(
+        np.float32(0.5),
+        np.int8(3),
+        np.bool_(True),
+        np.datetime64("NaT", "s"),
+        np.str_("a"),
+        np.float64,
+    ),
     *(array.array("d", [1, 2]), memoryview(b"abc"), bytearray(3), NotImplemented, ...),
 ]
 

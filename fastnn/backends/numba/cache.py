@@ -25,6 +25,7 @@ from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 
 @cache
@@ -36,11 +37,26 @@ def digest() -> str:
         package = importlib.util.find_spec(name.rpartition(".")[0])
         spec = PathFinder.find_spec(name, package.submodule_search_locations if package else None)
         spec = spec or importlib.util.find_spec(name)  # of a frozen program
-        get_code = getattr(spec and spec.loader, "get_code", None)
-        code = get_code(name) if get_code else None
+        code = _code(spec.loader, name) if spec and hasattr(spec.loader, "get_code") else None
         # Version 2: later ones also write how often an object is referred to, which changes.
         found.update(name.encode() + (marshal.dumps(_without_path(code), 2) if code else b""))
     return found.hexdigest()
+
+
+def _code(loader: Any, name: str) -> CodeType | None:
+    """The code of a module, also where a limit or a full disk has cut off its .pyc.
+
+    Nothing is written here: Python does not see that a file was cut off, and would import that.
+    """
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        code: CodeType | None = loader.get_code(name)
+    except (EOFError, ImportError, ValueError):
+        source = loader.get_source(name)
+        code = None if source is None else compile(source, name, "exec", dont_inherit=True)
+    finally:
+        sys.dont_write_bytecode = writes
+    return code
 
 
 def _modules() -> Iterator[str]:
