@@ -146,3 +146,14 @@ def test_a_wrong_gradient_is_found(name, change):
     other.params = net.params
     assert fastnn.gradient_check(net, x, t).passed
     assert not fastnn.gradient_check(other, x, t).passed
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+def test_the_cubes_of_what_is_left_are_not_added_up(loss):
+    """They are infinite; the other sample still is in the products."""
+    net, x, t = network("relu", loss, samples=2)
+    x[0, 1] = 1e120
+    left, _ = what_is_left(net, x, np.eye(3)[t])
+    assert left.any(axis=1).tolist() == [True, False]
+    for gradient in net.numerical_gradient(x, np.eye(3)[t]).values():
+        assert np.isfinite(gradient).all()

@@ -54,7 +54,6 @@ REACH = 0.02
 #: The largest m-th cumulants, over m!, of what lies within a span of 1.
 _OF_SPAN = (1.0, 1 / 8, 0.0963 / 6, 1 / 192, 1 / 120)
 
-
 #: How many samples are expanded at a time: their arrays stay in a cache.
 SAMPLES = 128
 
@@ -127,18 +126,26 @@ def _of_block(
 
 def _summed(xp: Any, x: Array, left: Array, powers: tuple[Array, Array]) -> Array:
     """[x]ᵀF₁ + [x³]ᵀF₃ but for what is left to others."""
+    first, third = powers
     if bool(xp.any(left)):
-        powers = xp.where(left, 0 * powers[0], powers[0]), xp.where(left, 0 * powers[1], powers[1])
+        # Not even a factor of zero: the cubes of samples that are all left may be infinite.
+        rows = xp.nonzero(~xp.all(left, axis=1))[0]
+        x, left, first, third = (xp.take(array, rows, axis=0) for array in (x, left, first, third))
+        first, third = (xp.where(left, xp.zeros_like(F), F) for F in (first, third))
     cube = x * x
     cube *= x
-    result = x.T @ powers[0]
-    result += cube.T @ powers[1]
+    result = x.T @ first
+    result += cube.T @ third
     return result
 
 
 def _omits(xp: Any, first: Array, fifth: Array, reach: Array) -> Array:
-    """Whether the fifth power at `reach` may be too large beside the largest first of the batch."""
-    return fifth * reach**5 > OMITTED * xp.max(abs(first) * reach)
+    """Whether the fifth power at `reach` may be too large beside the largest first of the batch.
+
+    Beyond :data:`REACH` all is left anyway, and its powers may be infinite.
+    """
+    reach = xp.where(reach > REACH, REACH, reach)
+    return ~(fifth * reach**5 <= OMITTED * xp.max(abs(first) * reach))
 
 
 def _composed(c: Array, theta: Array, loss: AlongUnits) -> tuple[Array, Array, Array]:
@@ -220,14 +227,13 @@ def _squared_error(xp: Any, network: Evaluated) -> AlongUnits:
     residual, W2 = network.y - network.t, network.W2
     curvature = xp.sum(W2 * W2, axis=1)[None, :] / 2
     slope = residual @ W2.T
-    l2, none = curvature + 0 * slope, 0 * slope
-    span = 0 * curvature
+    none, nothing = xp.zeros_like(slope), xp.zeros_like(curvature)
     return AlongUnits(
-        (slope, l2, none),
-        (abs(slope), curvature, span, span, span),
-        span,
-        (residual, 0 * residual),
-        0 * residual[:, :1],
+        (slope, curvature + none, none),
+        (abs(slope), curvature, nothing, nothing, nothing),
+        nothing,
+        (residual, xp.zeros_like(residual)),
+        xp.zeros_like(residual[:, :1]),
     )
 
 

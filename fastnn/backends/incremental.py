@@ -29,6 +29,9 @@ The squared error is closed form in Δz; with the binary cross-entropy each outp
 is exact to rounding for steps of any size; what the logits themselves have lost to rounding, the
 exponents have, too.
 
+Where the arguments are small, as they are at the book's step, most of that is done at once, in two
+matrix products: :mod:`.expansions`, which says what a gradient check then compares.
+
 Everything is computed in float64, whatever the dtype of the network: in float32 the coefficients
 alone would cost the digits that the form of the differences saves.
 
@@ -81,8 +84,9 @@ def numerical_gradient(
 ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
     """The loss and its central differences with step `h` for W1, b1, W2 and b2, in the dtype of W1.
 
-    The reference: array operations on one sample at a time. Its memory is some arrays of (samples,
-    hidden units), and for the sample at hand of (features, hidden units). `features` gives the
+    The reference, in array operations: by :mod:`.expansions` where those are exact to rounding, and
+    on one sample at a time for the rest. Its memory is some arrays of (samples, hidden units), and
+    for the sample at hand of (features, hidden units). `features` gives the
     index of those features of a row that are not zero, where the library can write to an array that
     is indexed so.
     """
