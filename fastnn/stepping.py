@@ -9,7 +9,6 @@ import numpy as np
 
 from .backends.base import Dataset, Runner
 from .backends.datasets import DistantDataset
-from .backends.streaming import StreamedDataset
 from .base_network import Network
 from .optimizers.choosing import stated
 from .validation import Array
@@ -34,27 +33,24 @@ def runner(
         After each call of the runner its memory is that after these steps. The learning rates of
         the call take the place of its `lr` meanwhile, if it has one.
     """
-    if isinstance(data, StreamedDataset):
 
-        def over(window: Dataset) -> Runner:
-            options = {"gradient": gradient, "batch_size": batch_size, "optimizer": optimizer}
-            return runner(network, window, **options)
+    def over(some: Dataset) -> Runner:
+        step = single_step(network, some, gradient, batch_size, optimizer)
+        update = None if isinstance(some, DistantDataset) else stated(optimizer)
+        fused = None
+        if update is not None:
+            of_network = network.training_step(
+                some, step, gradient=gradient, update=update, batch_size=batch_size
+            )
+            fused = None if of_network is None else network.backend.runner(of_network)
 
-        return data.through_window(batch_size, over)
-    step = single_step(network, data, gradient, batch_size, optimizer)
-    update = None if isinstance(data, DistantDataset) else stated(optimizer)
-    fused = None
-    if update is not None:
-        of_network = network.training_step(
-            data, step, gradient=gradient, update=update, batch_size=batch_size
-        )
-        fused = None if of_network is None else network.backend.runner(of_network)
+        def one_by_one(rows: Array, losses: Array, rates: np.ndarray) -> None:
+            for i, rate in enumerate(rates.tolist()):
+                losses[i] = step(rows[i, ...], rate)
 
-    def one_by_one(rows: Array, losses: Array, rates: np.ndarray) -> None:
-        for i, rate in enumerate(rates.tolist()):
-            losses[i] = step(rows[i, ...], rate)
+        return one_by_one if fused is None else fused
 
-    return one_by_one if fused is None else fused
+    return data.runner(batch_size, over)
 
 
 def single_step(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,6 +79,10 @@ class Dataset:
             return x, t
         t = t.gathered() if hasattr(t, "gathered") else t
         return x, WeightedTargets(t, self.backend.take(self.weights, rows), self, rows)
+
+    def runner(self, batch_size: int, make: Callable[[Dataset], Any]) -> Any:
+        """What makes steps over this data, from what makes one over data in memory."""
+        return make(self)
 
     def buffer(self, size: int) -> Array | None:
         """An array for the samples of a batch, to hand to :meth:`batch`, if that can use one."""

@@ -53,8 +53,8 @@ class StreamedDataset(Dataset):
             host = self.x[some].astype(self.dtype, copy=False)
             yield self.backend.asarray(host), self.t[some, ...]
 
-    def through_window(self, batch_size: int, make: Callable[[Dataset], Runner]) -> Runner:
-        """A runner over this data, from what makes one over data in memory."""
+    def runner(self, batch_size: int, make: Callable[[Dataset], Runner]) -> Runner:
+        """One that fills the window for some steps at a time, and has those made there."""
         row = self.x.shape[1] * self.dtype.itemsize
         steps = max(WINDOW // (batch_size * row), 1)
         window = self._window(min(steps * batch_size, max(len(self), batch_size)))
