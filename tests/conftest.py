@@ -32,12 +32,16 @@ settings.load_profile("fastnn-ci" if os.environ.get("CI") else "fastnn")
 IN_PLACE = """
 import os, signal, sys
 exec(sys.argv[1])
-os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+os.execv(sys.executable, [sys.executable, "-B", *sys.argv[2:]])
 """
 
 
 def python_after(code, *arguments):
-    """The command that runs Python after `code`: limits and handlers outlive the exec."""
+    """The command that runs Python after `code`: limits and handlers outlive the exec.
+
+    Without .pyc files: where files have a limit, Python leaves one cut off, which then nobody can
+    import (python/cpython#126606).
+    """
     return [sys.executable, "-ISc", IN_PLACE, code, *map(str, arguments)]
 
 

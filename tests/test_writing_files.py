@@ -234,6 +234,7 @@ def test_a_full_disk_leaves_the_old_file(path, python):
     before = path.read_bytes()
     script = """
 import resource, sys, fastnn
+sys.dont_write_bytecode = True  # see `python_after`
 net = fastnn.TwoLayerNet(100, 50, 10, rng=0)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 for name in sys.argv[1:]:
