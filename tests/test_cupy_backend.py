@@ -5,6 +5,7 @@ Odd are shapes around its blocks, and of several blocks and chunks.
 
 import gc
 import itertools
+import math
 import weakref
 
 import book
@@ -15,9 +16,11 @@ from cuda_on_cpu import cupy_on_cpu
 import fastnn
 from fastnn.backends import availability
 from fastnn.backends.base import OPERATIONS
-from fastnn.backends.cupy import differences, kernels
+from fastnn.backends.cupy import differences
 from fastnn.backends.cupy import support as tables
 from fastnn.backends.cupy.graph import RecordedLoop
+from fastnn.backends.cupy.rows import Rows
+from fastnn.backends.cupy.sources import MODULES
 from fastnn.errors import BackendImportError, DeviceError, DeviceMemoryError, ForeignArrayError
 from fastnn.functions import ACTIVATIONS
 from fastnn.stepping import runner
@@ -153,6 +156,49 @@ def test_large_products_are_left_to_cublas(backend, monkeypatch):
     before = host(backend, net.params)
     fastnn.train(net, x, t, iterations=1, batch_size=30, learning_rate=0.5, rng=0)
     assert all((before[name] != p).any() for name, p in host(backend, net.params).items())
+
+
+def test_a_large_layer_reads_its_samples_once(backend, monkeypatch):
+    """Forward and back; and the smaller of delta and the gradient is what the rate multiplies."""
+    for support in tables.SUPPORT.values():
+        if support.sizes:
+            (size, _), *rest = support.sizes
+            monkeypatch.setattr(support, "sizes", ((size, 0), *rest))
+    read, gathered = [], Rows.gathered
+
+    def counted(rows):
+        if rows._gathered is None and rows.ndim == 2:
+            read.append(rows)
+        return gathered(rows)
+
+    monkeypatch.setattr(Rows, "gathered", counted)
+    for batch in (3, 30):  # fewer and more samples than features
+        x, t = problem(20, batch, 4)
+        net = fastnn.TwoLayerNet(12, 20, 4, 0.5, backend=backend, rng=0)
+        same = net.to("numpy")
+        for one in (net, same):
+            fastnn.train(one, x, t, iterations=1, batch_size=batch, evaluate_every=0, rng=0)
+        assert len(read) == 2  # of the rehearsal, and of the step
+        read.clear()
+        for name, p in host(backend, net.params).items():
+            np.testing.assert_allclose(p, same.params[name], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["dense", "numerical_gradient"])
+@pytest.mark.parametrize("units", [1 << 20, (1 << 20) + 1])
+def test_indices_that_do_not_fit_32_bits_are_left_to_the_reference(name, units):
+    class Shape:
+        def __init__(self, *shape):
+            self.shape, self.size = shape, math.prod(shape)
+
+        def __len__(self):
+            return self.shape[0]
+
+    arguments = {"x": Shape(1, 1), "W": Shape(1, units)}
+    arguments |= {"W1": Shape(1, units), "W2": Shape(units, 1024)}
+    assert tables.SUPPORT[name].covers(arguments) == (units == 1 << 20)
+    arguments["W2"] = Shape(units, 1025)
+    assert tables.SUPPORT["numerical_gradient"].covers(arguments) is False
 
 
 # -- the loop on the device ------------------------------------------------------------------------
@@ -342,7 +388,7 @@ def test_extended_precision_becomes_double(backend):
 
 
 def test_the_kernels_can_be_written_in_any_encoding():
-    assert kernels.source().isascii()
+    assert all(sources.source().isascii() for sources in MODULES.values())
 
 
 def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cuda_on_cpu import raw_module
 
-from fastnn.backends.cupy import kernels as cupy_kernels
+from fastnn.backends.cupy.sources import MODULES, OPTIONS
 
 # -- NVRTC -----------------------------------------------------------------------------------------
 
@@ -16,16 +16,15 @@ from fastnn.backends.cupy import kernels as cupy_kernels
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 
 
+@pytest.mark.parametrize("module", sorted(MODULES))
 @pytest.mark.parametrize("architecture", [75, 80, 86, 89, 90, "newest"])
-def test_the_kernels_compile(architecture):
+def test_the_kernels_compile(architecture, module):
     nvrtc = pytest.importorskip("nvrtc")
     architecture = (
         max(nvrtc.supported_architectures()) if architecture == "newest" else architecture
     )
-    options = (*cupy_kernels.OPTIONS, *CUPY_OPTIONS)
-    code, log = nvrtc.compile_for(
-        architecture, cupy_kernels.source(), options, cupy_kernels.NAME_EXPRESSIONS
-    )
+    options, sources = (*OPTIONS, *CUPY_OPTIONS), MODULES[module]
+    code, log = nvrtc.compile_for(architecture, sources.source(), options, sources.expressions)
     assert code.startswith(b"\x7fELF")
     assert not log  # no warnings
 

@@ -181,8 +181,13 @@ class Backend(Machine):
         `out`, like `W`, is space for the gradient, which may be used or not; `delta` is scratch
         space afterwards.
         """
-        delta *= learning_rate  # smaller than the gradient
+        of_samples = delta.shape[0] <= x.shape[1]  # which there are fewer of
+        if of_samples:
+            delta *= learning_rate
         dW, db = self.dense_gradient(x, delta)
+        if not of_samples:
+            dW *= learning_rate
+            db *= learning_rate
         W -= dW
         b -= db
 

@@ -31,7 +31,7 @@ class RawModule:
     They are kept in the temporary directory.
     """
 
-    def __init__(self, *, code, options=(), name_expressions=()):
+    def __init__(self, *, code, options=(), name_expressions=(), enable_cooperative_groups=False):
         launchers = "".join(
             f'extern "C" int launch_{i}'
             f"(const unsigned* grid, const unsigned* block, void** arguments) "

@@ -2,5 +2,6 @@
 
 To read in this order: `backend`, the operations; `support`, what the kernels can do; `rows`,
 batches that are not gathered; `training`, which steps become a graph; `graph`, recording and
-replaying them; `kernels` and `differences`, how each kernel is launched; `kernels.cu`, the kernels.
+replaying them; `kernels` and `differences`, how each kernel is launched; `sources`, what is
+compiled together; `cuda/`, the kernels.
 """

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ...validation import Array
-from .kernels import TYPES, Kernels, blocks, power_of_two
+from .kernels import Kernels, blocks, power_of_two
+from .sources import TYPES
 from .support import ACTIVATION_CODES
 
 #: How much memory the numerical gradient may use beside its results; of more samples than that
@@ -79,12 +80,13 @@ def _differences(
     dW1, db1, dW2, db2 = gradients
     modes = pairs, ACTIVATION_CODES[activation], cross_entropy
 
+    threads = power_of_two(max(outputs, units, 128), 256)  # EVALUATION_THREADS of the kernels
     outcome: tuple[Any, ...] = losses, counts, classes, odds
     kernels.dense(x, W1, b1, "identity", a)
     kernels.launch(
         f"network<{real}>",
         (samples,),
-        (power_of_two(max(outputs, units), 256),),
+        (threads,),
         (
             a,
             W2,
@@ -97,6 +99,7 @@ def _differences(
             *outcome,
             units,
             outputs,
+            power_of_two(outputs, threads),
             *modes,
         ),
     )
@@ -111,7 +114,7 @@ def _differences(
     kernels.launch(
         f"hidden_differences<{real}>",
         (features + 1, blocks(units, width)),
-        (width, power_of_two(blocks(samples, 4), 512 // width)),
+        (width, power_of_two(blocks(samples, 4), 256 // width)),
         (
             *kernels.samples(x),
             a,

@@ -1,4 +1,4 @@
-"""The CUDA kernels as Python functions: what is compiled, and how many threads each is given.
+"""The CUDA kernels as Python functions: how many threads each is given.
 
 Arrays are CuPy arrays of one dtype. Inputs may have any strides; what is written must be
 C-contiguous. Where a kernel takes samples or targets, they may be :class:`Rows` of a data set,
@@ -7,63 +7,17 @@ which are then gathered by the kernel itself.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from ...functions import LOG_GUARD
 from ...validation import Array
-from ..incremental import SERIES_BOUND
-from ..loss_ratios import LARGEST_EXPONENT
 from ..steps import TrainingStep
 from .rows import Rows
+from .sources import MODULES, OPTIONS, TYPES
 from .support import ACTIVATION_CODES
 
-#: The C++ names of the dtypes.
-TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-
-#: Every kernel with its template arguments, where T stands for the network's type.
-_TEMPLATES = (
-    "begin",
-    "coefficients<T>",
-    "collect<T>",
-    "dense<T, T>",
-    "dense<T, double>",
-    "dense_backward<T>",
-    "dense_gradient<T, false>",
-    "dense_gradient<T, true>",
-    "descent<T>",
-    "fetch",
-    "hidden_differences<T>",
-    "loss_gradient<T>",
-    "network<T>",
-    "output_differences<T>",
-    "pass<T>",
-    "sum<T>",
-    "update<T>",
-)
-
-NAME_EXPRESSIONS = sorted(
-    {template.replace("T", name) for template in _TEMPLATES for name in TYPES.values()}
-)
-OPTIONS = (
-    "-std=c++17",
-    f"-DLOG_GUARD={LOG_GUARD!r}",
-    f"-DSERIES_BOUND={SERIES_BOUND!r}",
-    f"-DLARGEST_EXPONENT={LARGEST_EXPONENT!r}",
-)
-
 _NULL = np.uint64(0)
-
-
-def source() -> str:
-    """The kernels, CUDA C++ for NVRTC, in ASCII.
-
-    CuPy writes them to a file in the encoding of the locale.
-    """
-    text = files(__package__).joinpath("kernels.cu").read_text(encoding="utf-8")
-    return text.encode("ascii", "ignore").decode("ascii")
 
 
 def power_of_two(size: int, most: int) -> int:
@@ -268,12 +222,13 @@ class Kernels:
     def _function(self, name: str) -> Any:
         function = self._functions.get(name)
         if function is None:
-            if not self._functions:
-                module = self.xp.RawModule(
-                    code=source(), options=OPTIONS, name_expressions=NAME_EXPRESSIONS
-                )
-                self._functions = {
-                    expression: module.get_function(expression) for expression in NAME_EXPRESSIONS
-                }
+            sources = next(s for s in MODULES.values() if name in s.expressions)
+            module = self.xp.RawModule(
+                code=sources.source(),
+                options=OPTIONS,
+                name_expressions=sources.expressions,
+                enable_cooperative_groups=sources.cooperative,
+            )
+            self._functions |= {one: module.get_function(one) for one in sources.expressions}
             function = self._functions[name]
         return function

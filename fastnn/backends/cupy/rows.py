@@ -21,6 +21,7 @@ class Rows:
         self.dtype = whole.dtype
         self.ndim = whole.ndim
         self.shape = (len(numbers), *whole.shape[1:])
+        self._gathered: Array | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -29,8 +30,13 @@ class Rows:
         return Rows(self.whole, self.numbers[some])
 
     def gathered(self) -> Array:
-        """The rows as an array of their own."""
-        return self.whole[self.numbers]
+        """The rows as an array of their own, which nobody may change.
+
+        It is kept: the way back through a large layer reads what the way forward read.
+        """
+        if self._gathered is None:
+            self._gathered = self.whole[self.numbers]
+        return self._gathered
 
 
 class RowsDataset(Dataset):

@@ -11,6 +11,12 @@ from ..support import Support
 #: what follows it takes longer.
 LARGE_PRODUCT = 1 << 25
 
+#: What no index of the kernels that are 32-bit numbers may reach, with a margin for those that are
+#: computed ahead: of as many rows of a layer's weights as a block holds features (CHUNK of the
+#: kernels), or of all weights into the outputs. Nor may there be more blocks in a grid than its
+#: second dimension takes, 65,535 of 64 units.
+LARGEST_INDEX, CHUNK = 1 << 30, 1024
+
 #: The largest hidden layer and the largest output layer that a step of two kernels takes:
 #: MOST_UNITS and MOST_OUTPUTS of the kernels.
 LARGEST_FUSED = 1024, 64
@@ -32,6 +38,10 @@ def _small(size: Any) -> Any:
     return (size, LARGE_PRODUCT - 1)
 
 
+def _indices(units: Any) -> Any:
+    return (lambda **arguments: CHUNK * units(**arguments), LARGEST_INDEX)
+
+
 def _gradient_product(*, x: Array, delta: Array, **_: Any) -> int:
     return len(x) * x.shape[1] * delta.shape[1]
 
@@ -43,12 +53,22 @@ _STEP: Any = {
     "dtype": _DTYPES,
 }
 _BACKPROP: Any = {**_STEP, "gradient": frozenset({"backprop"})}
+_DIFFERENCES: Any = (
+    _indices(lambda W1, **_: W1.shape[1]),
+    (lambda W2, **_: W2.size, LARGEST_INDEX),
+)
 _TWO_LAYERS = ("W1", "b1", "W2", "b2")
 
 #: Of each operation that is overridden, and of the steps that are recorded: two kernels, or the
 #: operations where each of them is a kernel.
 SUPPORT = {
-    "dense": Support(activation=_ACTIVATIONS, sizes=(_small(lambda x, W, **_: len(x) * W.size),)),
+    "dense": Support(
+        activation=_ACTIVATIONS,
+        sizes=(
+            _small(lambda x, W, **_: len(x) * W.size),
+            _indices(lambda W, **_: W.shape[1]),
+        ),
+    ),
     "loss_gradient": Support(loss=_LOSSES),
     "dense_backward": Support(
         activation=_ACTIVATIONS, sizes=(_small(lambda delta, W, **_: len(delta) * W.size),)
@@ -58,7 +78,7 @@ SUPPORT = {
         contiguous=("W", "b"), sizes=(_small(lambda x, W, **_: len(x) * W.size),)
     ),
     "descent": Support(contiguous=("parameter",)),
-    "numerical_gradient": Support(activation=_ACTIVATIONS, loss=_LOSSES),
+    "numerical_gradient": Support(activation=_ACTIVATIONS, loss=_LOSSES, sizes=_DIFFERENCES),
     "two kernels": Support(
         **_BACKPROP,
         network=frozenset({"two_layer"}),
@@ -73,18 +93,19 @@ SUPPORT = {
         **_BACKPROP,
         network=frozenset({"two_layer"}),
         contiguous=_TWO_LAYERS,
-        sizes=(_small(_largest_product),),
+        sizes=(_small(_largest_product), _indices(lambda W2, **_: max(W2.shape))),
     ),
     "operations of one layer": Support(
         **_BACKPROP,
         network=frozenset({"simple"}),
         contiguous=("W",),
-        sizes=(_small(_largest_product),),
+        sizes=(_small(_largest_product), _indices(lambda W, **_: W.shape[1])),
     ),
     "numerical gradient": Support(
         **_STEP,
         gradient=frozenset({"numerical"}),
         network=frozenset({"two_layer"}),
         contiguous=_TWO_LAYERS,
+        sizes=_DIFFERENCES,
     ),
 }

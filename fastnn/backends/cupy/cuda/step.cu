@@ -1,0 +1,105 @@
+// -- a step of training a two-layer network -------------------------------------------------------
+//
+// What a batch of a small network takes is mostly waiting: for one kernel after the other to start,
+// and for memory. So here are two kernels in place of six. The host sees to it that there are at
+// most MOST_UNITS and MOST_OUTPUTS.
+
+// Forward and backward pass of one sample, by a block of at least `lanes` threads: the smallest
+// power of two that is not smaller than the number of outputs. z1, both deltas, and the sample's
+// share of the loss.
+template <class T>
+__global__ void __launch_bounds__(MOST_THREADS, 1) pass(
+    const T* x, const integer* rows, const T* W1, const T* b1, const T* W2, const T* b2,
+    const integer* labels, const T* targets, T* z1, T* delta1, T* delta2, double* losses,
+    integer features, integer units, integer outputs, integer lanes, integer activation,
+    integer cross_entropy
+) {
+    __shared__ T sample[CHUNK];
+    __shared__ T partial[MOST_THREADS];
+    __shared__ T z[MOST_UNITS];
+    __shared__ T y[MOST_OUTPUTS];
+    __shared__ T delta[MOST_OUTPUTS];
+    __shared__ T loss[MOST_OUTPUTS];
+    const integer n = blockIdx.x, row = row_of(rows, n);
+    const int thread = thread_number();
+    for (integer first = 0; first < units; first += blockDim.x) {
+        const integer j = first + threadIdx.x;
+        const T sum = row_times_column(x + row * features, W1, features, units, j, sample, partial);
+        if (threadIdx.y == 0 && j < units)
+            z[j] = z1[n * units + j] = activate<T>(sum + b1[j], activation);
+    }
+    __syncthreads();
+
+    const int k = thread % int(lanes), part = thread / int(lanes);
+    const int parts = block_size() / int(lanes) < 16 ? block_size() / int(lanes) : 16;
+    T value = k < outputs && part < parts ? partial_product(z, W2 + k, outputs, units, part, parts)
+                                          : T(0);
+    value = column_sum(value, partial, lanes, parts);
+    const bool inside = thread < outputs;
+    if (inside) y[thread] = value += b2[thread];
+    __syncthreads();
+    if (cross_entropy) {
+        T highest = y[0];
+        for (int other = 1; other < outputs; other++)
+            highest = y[other] > highest ? y[other] : highest;
+        __syncthreads();
+        if (inside) y[thread] = value = exp(value - highest);
+        __syncthreads();
+        T total = 0;
+        for (int other = 0; other < outputs; other++) total += y[other];
+        value /= total;
+    }
+    if (inside) {
+        const T t = target_of(labels, targets, row, thread, outputs);
+        const T difference = value - t;
+        delta[thread] = delta2[n * outputs + thread] =
+            cross_entropy ? difference / T(gridDim.x) : difference;
+        if (cross_entropy)
+            loss[thread] = t != 0 ? -t * log(value + T(LOG_GUARD)) : T(0);
+        else
+            loss[thread] = difference * difference / 2;
+    }
+    __syncthreads();
+
+    for (integer j = thread; j < units; j += block_size()) {
+        T sum = 0;
+#pragma unroll 8
+        for (int other = 0; other < outputs; other++) sum += delta[other] * W2[j * outputs + other];
+        delta1[n * units + j] = sum * derivative(z[j], activation);
+    }
+    if (thread == block_size() - 1) {
+        double sum = 0;
+        for (int other = 0; other < outputs; other++) sum += loss[other];
+        losses[n] = sum;
+    }
+}
+
+// What follows it: a step of gradient descent on all parameters, a block for each tile of the
+// hidden and then of the output layer; and by one more block the loss.
+template <class T>
+__global__ void __launch_bounds__(LAYER_THREADS, 2) update(
+    const T* x, const integer* rows, const T* delta1, T* W1, T* b1, const T* z1, const T* delta2,
+    T* W2, T* b2, const double* losses, T* value, integer samples, integer features, integer units,
+    integer outputs, integer cross_entropy, double learning_rate
+) {
+    __shared__ double scratch[LAYER_THREADS];
+    const integer hidden = tiles_of(features, units), output = tiles_of(units, outputs),
+                  tile = blockIdx.x;
+    if (tile < hidden) {
+        tile_gradient<T, true>(
+            x, rows, delta1, W1, b1, samples, features, units, learning_rate, tile,
+            tiles_across(units)
+        );
+    } else if (tile < hidden + output) {
+        const integer* all = nullptr;
+        tile_gradient<T, true>(
+            z1, all, delta2, W2, b2, samples, units, outputs, learning_rate, tile - hidden,
+            tiles_across(outputs)
+        );
+    } else {
+        double total = 0;
+        for (integer n = thread_number(); n < samples; n += block_size()) total += losses[n];
+        total = block_sum(total, scratch);
+        if (thread_number() == 0) *value = T(cross_entropy ? total / samples : total);
+    }
+}
