@@ -216,6 +216,17 @@ def test_losses_are_those_of_numpy(backend, mnist, gradient):
     np.testing.assert_allclose(losses[1], losses[0], rtol=0, atol=1e-7)
 
 
+@pytest.fixture
+def graphs(backend, monkeypatch):
+    """No kernel stays: steps become graphs."""
+    monkeypatch.setitem(backend.device_attributes, "CooperativeLaunch", 0)
+
+
+@pytest.fixture
+def graphs_on_the_cpu(cupy_on_the_cpu, monkeypatch):
+    monkeypatch.setitem(cupy_on_the_cpu.device_attributes, "CooperativeLaunch", 0)
+
+
 def launches(backend, monkeypatch):
     """The names of the kernels launched from now on."""
     seen, function = [], backend.kernels._function
@@ -225,6 +236,7 @@ def launches(backend, monkeypatch):
     return seen
 
 
+@pytest.mark.usefixtures("graphs")
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
 @pytest.mark.parametrize("kind", ["labels", "soft"])
 @pytest.mark.parametrize(
@@ -297,6 +309,7 @@ def unrecorded(monkeypatch):
     return seen
 
 
+@pytest.mark.usefixtures("graphs")
 def test_a_network_that_states_no_step_is_not_recorded(backend, monkeypatch):
     class Waiting(fastnn.TwoLayerNet):
         def descend(self, x, t, optimizer, out):
@@ -313,6 +326,7 @@ def test_a_network_that_states_no_step_is_not_recorded(backend, monkeypatch):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
 
 
+@pytest.mark.usefixtures("graphs_on_the_cpu")
 @pytest.mark.parametrize(
     "error",
     [
@@ -360,6 +374,7 @@ def test_losses_may_lie_apart(backend):
     assert found[0] == found[1] == [0, 2, 0, 2]
 
 
+@pytest.mark.usefixtures("graphs_on_the_cpu")
 def test_a_recording_keeps_what_it_works_on(cupy_on_the_cpu):
     x, t = problem(7, 60, 3)
     net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
@@ -391,6 +406,7 @@ def test_the_kernels_can_be_written_in_any_encoding():
     assert all(sources.source().isascii() for sources in MODULES.values())
 
 
+@pytest.mark.usefixtures("graphs_on_the_cpu")
 def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):
     pools, pool = [], cupy_on_cpu.cuda.MemoryPool
     monkeypatch.setattr(
@@ -408,6 +424,7 @@ def test_the_memory_of_a_recording_is_given_back(cupy_on_the_cpu, monkeypatch):
     assert not any(p.kept for p in pools)
 
 
+@pytest.mark.usefixtures("graphs_on_the_cpu")
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
 @pytest.mark.parametrize("kind", ["labels", "one-hot"])
 def test_every_step_is_recorded(cupy_on_the_cpu, monkeypatch, gradient, kind):
@@ -430,6 +447,7 @@ def test_every_step_is_recorded(cupy_on_the_cpu, monkeypatch, gradient, kind):
         assert not seen
 
 
+@pytest.mark.usefixtures("graphs_on_the_cpu")
 def test_nothing_waits_inside_a_piece(cupy_on_the_cpu, monkeypatch):
     # As many steps in each piece whatever the time they take: 1, 64, and the rest.
     monkeypatch.setattr("fastnn.loop.PIECE", 1e9)

@@ -174,19 +174,35 @@ class RawModule(raw_module.RawModule):
     def get_function(self, name):
         kernel = super().get_function(name)
 
-        def launch(grid, block, args):
+        def launch(grid, block, args, **options):
             _refuse_another_device()
             assert all(not isinstance(a, np.ndarray) or isinstance(a, ndarray) for a in args), (
                 "a host array reached a kernel"
             )
             if _thread.captured is None:
-                kernel(grid, block, args)
+                kernel(grid, block, args, **options)
             else:
                 # The addresses are what is captured: keeping the arrays alive is up to the backend.
                 args = [np.uint64(a.ctypes.data) if isinstance(a, ndarray) else a for a in args]
-                _thread.captured.append(lambda: kernel(grid, block, args))
+                _thread.captured.append(lambda: kernel(grid, block, args, **options))
 
-        return launch
+        return _Function(kernel, launch)
+
+
+class _Function:
+    """A kernel with CuPy's attributes, the launch of which is checked."""
+
+    def __init__(self, kernel, launch):
+        self.__dict__.update(_kernel=kernel, _launch=launch)
+
+    def __call__(self, *arguments, **options):
+        self._launch(*arguments, **options)
+
+    def __getattr__(self, name):
+        return getattr(self._kernel, name)
+
+    def __setattr__(self, name, value):
+        setattr(self._kernel, name, value)
 
 
 class Graph:
@@ -236,13 +252,23 @@ def get_default_memory_pool():
     return _default_pool
 
 
-@contextlib.contextmanager
-def _current_device(number):
-    before, _thread.device = _thread.device, number
-    try:
-        yield
-    finally:
-        _thread.device = before
+#: What the devices say of themselves; without "CooperativeLaunch" no kernel stays.
+attributes = {
+    "CooperativeLaunch": 1,
+    "MultiProcessorCount": raw_module.CooperativeKernel.MULTIPROCESSORS,
+    "MaxSharedMemoryPerBlockOptin": 227 << 10,
+}
+
+
+class _Device:
+    def __init__(self, number):
+        self._number, self.attributes = number, attributes
+
+    def __enter__(self):
+        self._before, _thread.device = _thread.device, self._number
+
+    def __exit__(self, *error):
+        _thread.device = self._before
 
 
 @contextlib.contextmanager
@@ -259,7 +285,7 @@ def _error(name, *bases):
 
 
 cuda = SimpleNamespace(
-    Device=_current_device,
+    Device=_Device,
     Stream=Stream,
     MemoryPool=MemoryPool,
     using_allocator=using_allocator,

@@ -29,7 +29,7 @@ from ...validation import (
 from ..base import Availability, Backend, Dataset, Runner, TrainingStep
 from ..sharing import shared
 from ..support import supported
-from . import differences, training
+from . import cooperative, differences, training
 from .faults import INSTALL
 from .kernels import Kernels
 from .operations import gathered, of_gathered, on_device, operation
@@ -109,6 +109,11 @@ class CupyBackend(Backend):
     def device(self) -> str:
         return self.xp.cuda.runtime.getDeviceProperties(self._number)["name"].decode()
 
+    @cached_property
+    def device_attributes(self) -> dict[str, int]:
+        """What CUDA says that the device has, by CUDA's names without their prefix."""
+        return self.xp.cuda.Device(self._number).attributes
+
     def current(self) -> AbstractContextManager[Any]:
         return self.xp.cuda.Device(self._number)
 
@@ -174,11 +179,15 @@ class CupyBackend(Backend):
 
     @on_device
     def runner(self, step: TrainingStep) -> Runner | None:
-        """Replay graphs of kernels, if the step is made of such.
+        """One kernel that stays, or graphs of kernels, if the step is made of such.
 
-        See :mod:`fastnn.backends.cupy.training`.
+        See :mod:`fastnn.backends.cupy.cooperative` and :mod:`fastnn.backends.cupy.training`.
         """
-        return training.runner(self, self.kernels, step) if self.computes_as(CupyBackend) else None
+        if not self.computes_as(CupyBackend):
+            return None
+        return cooperative.runner(self, self.kernels, step) or training.runner(
+            self, self.kernels, step
+        )
 
     # -- operations --------------------------------------------------------------------------------
 

@@ -210,9 +210,22 @@ class Kernels:
         return (blocks(size, block),), (block,)
 
     def launch(
-        self, name: str, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]
+        self,
+        name: str,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        arguments: tuple[Any, ...],
+        *,
+        shared_bytes: int = 0,
     ) -> None:
-        self._function(name)(grid, block, tuple([self._contiguous(a) for a in arguments]))
+        """Launch a kernel, with so much shared memory beside what it declares itself."""
+        function, arguments = self._function(name), tuple([self._contiguous(a) for a in arguments])
+        if not shared_bytes:
+            function(grid, block, arguments)
+            return
+        if function.max_dynamic_shared_size_bytes < shared_bytes:
+            function.max_dynamic_shared_size_bytes = shared_bytes
+        function(grid, block, arguments, shared_mem=shared_bytes)
 
     def _contiguous(self, argument: Any) -> Any:
         if isinstance(argument, self.xp.ndarray) and not argument.flags.c_contiguous:

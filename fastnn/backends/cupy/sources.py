@@ -85,4 +85,7 @@ MODULES = {
             "update<T>",
         ),
     ),
+    "cooperative": Sources(
+        ("common.cu", "cooperative.cu"), ("train<T, 16>", "train<T, 64>"), cooperative=True
+    ),
 }

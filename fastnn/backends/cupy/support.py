@@ -21,6 +21,11 @@ LARGEST_INDEX, CHUNK = 1 << 30, 1024
 #: MOST_UNITS and MOST_OUTPUTS of the kernels.
 LARGEST_FUSED = 1024, 64
 
+#: The largest hidden layer and the largest output layer of the kernel that stays, the largest LANES
+#: and MOST_COOPERATIVE_OUTPUTS, and the largest batch: of a larger one each block would have many
+#: samples, one after the other. What shared memory it takes is asked of the GPU: `cooperative`.
+LARGEST_COOPERATIVE = 64, 32, 256
+
 #: The activations as the kernels know them.
 ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
 
@@ -59,8 +64,8 @@ _DIFFERENCES: Any = (
 )
 _TWO_LAYERS = ("W1", "b1", "W2", "b2")
 
-#: Of each operation that is overridden, and of the steps that are recorded: two kernels, or the
-#: operations where each of them is a kernel.
+#: Of each operation that is overridden, of the steps that one kernel makes, and of those that are
+#: recorded: two kernels, or the operations where each of them is a kernel.
 SUPPORT = {
     "dense": Support(
         activation=_ACTIVATIONS,
@@ -79,6 +84,16 @@ SUPPORT = {
     ),
     "descent": Support(contiguous=("parameter",)),
     "numerical_gradient": Support(activation=_ACTIVATIONS, loss=_LOSSES, sizes=_DIFFERENCES),
+    "one kernel": Support(
+        **_BACKPROP,
+        network=frozenset({"two_layer"}),
+        contiguous=_TWO_LAYERS,
+        sizes=(
+            (lambda W2, **_: W2.shape[0], LARGEST_COOPERATIVE[0]),
+            (lambda W2, **_: W2.shape[1], LARGEST_COOPERATIVE[1]),
+            (lambda batch_size, **_: batch_size, LARGEST_COOPERATIVE[2]),
+        ),
+    ),
     "two kernels": Support(
         **_BACKPROP,
         network=frozenset({"two_layer"}),

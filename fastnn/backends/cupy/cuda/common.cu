@@ -34,6 +34,13 @@ __device__ inline int block_size() { return blockDim.x * blockDim.y * blockDim.z
 // themselves.
 __device__ inline integer row_of(const integer* rows, integer n) { return rows ? rows[n] : n; }
 
+// The target of an output: labels are targets of 1 and 0.
+template <class T>
+__device__ T
+target_of(const integer* labels, const T* targets, integer row, integer k, integer outputs) {
+    return labels ? T(labels[row] == k) : targets[row * outputs + k];
+}
+
 template <class T> __device__ T activate(T a, integer activation) {
     switch (activation) {
         case SIGMOID: return 1 / (1 + exp(-a));

@@ -1,12 +1,5 @@
 // -- the loss -------------------------------------------------------------------------------------
 
-// The target of an output: labels are targets of 1 and 0.
-template <class T>
-__device__ T
-target_of(const integer* labels, const T* targets, integer row, integer k, integer outputs) {
-    return labels ? T(labels[row] == k) : targets[row * outputs + k];
-}
-
 // The loss of the logits, in `value` if there is one block and else in `partial`, a part from each;
 // and its derivative with respect to them. The blockDim.x threads of a row of threads share the
 // outputs of a sample out, the blockDim.y rows the samples.

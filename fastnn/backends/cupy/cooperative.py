@@ -1,0 +1,153 @@
+"""Training by one kernel that stays for many steps: which blocks there are, and their memory.
+
+The blocks wait for one another twice a step, so all of them have to be on the GPU at once: a
+cooperative launch. There are as many as there are slices of 8 rows of W1 and b1, or samples in a
+batch where that is more, but no more than the GPU has multiprocessors. Their number decides how
+long a step takes, and nothing else: every sum is taken in an order that follows from the sizes of
+network and batch, so that the bits are the same on every GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...errors import InputError
+from ...validation import Array
+from ..base import Backend
+from ..steps import Runner, TrainingStep
+from .faults import reporting
+from .kernels import Kernels, blocks
+from .sources import TYPES
+from .support import ACTIVATION_CODES, LARGEST_COOPERATIVE, SUPPORT
+
+#: SLICE and PARTS of the kernel, and the numbers of units for which it is compiled (LANES).
+SLICE, PARTS, LANES = 8, 8, (16, 64)
+
+#: Steps of one launch, so that an interrupt waits for some milliseconds at most, and a counter of
+#: arrivals has room.
+MOST_STEPS = 4096
+
+
+class Plan(NamedTuple):
+    """How the kernel is launched.
+
+    Attributes
+    ----------
+    lanes : int
+        Units that a block has threads for.
+    slices, blocks, shared_bytes : int
+    """
+
+    lanes: int
+    slices: int
+    blocks: int
+    shared_bytes: int
+
+
+def plan(
+    samples: int, features: int, units: int, outputs: int, itemsize: int, multiprocessors: int
+) -> Plan:
+    """The launch for these sizes on a GPU of so many multiprocessors."""
+    lanes = next(lanes for lanes in LANES if units <= lanes)
+    slices = blocks(features + 1, SLICE)
+    grid = min(max(slices, samples), multiprocessors)
+    sizes = blocks(slices, grid), lanes, samples, units, outputs, itemsize
+    return Plan(lanes, slices, grid, shared_bytes(*sizes))
+
+
+def shared_bytes(
+    slices: int, lanes: int, samples: int, units: int, outputs: int, itemsize: int
+) -> int:
+    """The shared memory of a block with so many slices: `Shared` of the kernel."""
+    numbers = (
+        2 * slices * samples * SLICE  # inputs
+        + slices * SLICE * lanes  # weights
+        + SLICE * PARTS * lanes  # partial
+        + PARTS * lanes  # sums
+        + lanes  # z
+        + 4 * LARGEST_COOPERATIVE[1]  # y
+        + (units + 1) * outputs  # W2
+    )
+    return numbers * itemsize + 2 * samples * np.dtype(np.int64).itemsize
+
+
+def fits(backend: Any, step: TrainingStep) -> Plan | None:
+    """The launch for these steps on this GPU, if they are in the table and the GPU can do it."""
+    if not SUPPORT["one kernel"].covers_step(step):
+        return None
+    device = backend.device_attributes
+    if not device.get("CooperativeLaunch"):
+        return None
+    (features, units), outputs = step.params["W1"].shape, step.params["W2"].shape[1]
+    sizes = step.batch_size, features, units, outputs, step.params["W1"].itemsize
+    found = plan(*sizes, device["MultiProcessorCount"])
+    return found if found.shared_bytes <= device["MaxSharedMemoryPerBlockOptin"] else None
+
+
+class Steps:
+    """A function (rows, losses, rates) that makes these steps: a runner."""
+
+    def __init__(
+        self, backend: Backend, kernels: Kernels, step: TrainingStep, launch: Plan
+    ) -> None:
+        self._backend, self._kernels, self._step, self._plan = backend, kernels, step, launch
+        x, (units, outputs) = step.data.x, step.params["W2"].shape
+        batch = step.batch_size
+        shapes = (batch, launch.slices, units), (batch, units), (batch, units), (batch, outputs)
+        # What lies between the blocks: sums of the slices, z1, both deltas, and the losses.
+        self._between = [backend.empty(shape, x.dtype) for shape in (*shapes, batch)]
+
+    def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
+        backend, step = self._backend, self._step
+        if rows.shape[1] != step.batch_size:  # the memory is for batches of this size
+            raise InputError(f"batches of {rows.shape[1]} rows for steps of {step.batch_size}")
+        with reporting(backend, "a step of training"), backend.current():
+            backend.check_arrays(rows=rows, losses=losses, **step.params)
+            if not len(rates):
+                return
+            if fits(backend, step) != self._plan:  # the parameters are others by now
+                for i, rate in enumerate(rates.tolist()):
+                    losses[i] = step.operations(rows[i], rate)
+                return
+            # A schedule goes along to the device, a constant rate needs no array.
+            varies = (rates != rates[0]).any()
+            on_device = backend.asarray(rates, np.float64) if varies else None
+            for first in range(0, len(rates), MOST_STEPS):
+                some = slice(first, first + MOST_STEPS)
+                self._launch(
+                    rows[some],
+                    losses[some],
+                    on_device[some] if on_device is not None else None,
+                    float(rates[0]),
+                )
+
+    def _launch(self, rows: Array, losses: Array, rates: Array | None, rate: float) -> None:
+        step, plan, xp = self._step, self._plan, self._kernels.xp
+        labels, targets, _ = self._kernels.targets(step.data.t)
+        params = [step.params[name] for name in ("W1", "b1", "W2", "b2")]
+        (features, units), outputs = params[0].shape, params[3].size
+        written = losses if losses.flags.c_contiguous else xp.empty(len(losses), losses.dtype)
+        assert step.activation is not None
+        self._kernels.launch(
+            f"train<{TYPES[params[0].dtype]}, {plan.lanes}>",
+            (plan.blocks,),
+            (plan.lanes, PARTS),
+            (
+                *(step.data.x, rows, labels, targets, *params, *self._between, written),
+                np.uint64(0) if rates is None else rates,
+                xp.zeros(1, np.uint32),
+                *(len(rows), rows.shape[1], features, units, outputs),
+                *(ACTIVATION_CODES[step.activation], int(step.loss == "cross_entropy"), rate),
+            ),
+            shared_bytes=plan.shared_bytes,
+        )
+        if written is not losses:
+            losses[...] = written
+
+
+def runner(backend: Backend, kernels: Kernels, step: TrainingStep) -> Runner | None:
+    """What makes these steps in one kernel, if it can."""
+    launch = fits(backend, step)
+    return None if launch is None else Steps(backend, kernels, step, launch)
