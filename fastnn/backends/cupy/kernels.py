@@ -78,19 +78,16 @@ class Kernels:
         )
 
     @staticmethod
-    def _tile(samples: int, units: int) -> tuple[int, int, int]:
-        """A block for the weights' gradients: units, features, parts of the samples.
-
-        The weights are those from some features into some units.
-        """
-        width, height = power_of_two(units, 64), 4
-        return width, height, power_of_two(blocks(samples, 8), min(512 // (width * height), 16))
+    def _tile(samples: int, units: int) -> tuple[int, int]:
+        """A block for the weights' gradients: units, and parts of the samples."""
+        width = power_of_two(units, 64)
+        return width, power_of_two(blocks(samples, 4), min(512 // width, 16))
 
     @staticmethod
-    def _tiles(W: Array, block: tuple[int, int, int]) -> int:
-        """How many of these blocks there are for a layer."""
+    def _tiles(W: Array, block: tuple[int, int]) -> int:
+        """How many of these blocks there are for a layer, 8 features each (FEATURES)."""
         features, units = W.shape
-        return blocks(features + 1, block[1]) * blocks(units, block[0])
+        return blocks(features + 1, 8) * blocks(units, block[0])
 
     def step(
         self,

@@ -21,8 +21,15 @@ constexpr int LAYER_THREADS = 512;
 constexpr int CHUNK = 1024; // values that a block holds in shared memory at a time
 // Samples that a block holds at a time, where it holds several values of each.
 constexpr int SAMPLES = 128;
-constexpr int MOST_FEATURES = 4; // for whose weights a block finds the gradient
+constexpr int FEATURES = 8; // for whose weights a block finds the gradient, and a thread at a time
 constexpr int MOST_UNITS = 1024, MOST_OUTPUTS = 64; // that `pass` takes
+
+constexpr double REACH = 0.02, OMITTED = 4.4e-16; // those of expansions.py
+
+// Some features of a sample, loaded 16 bytes at a time.
+template <class T> struct alignas(16) Row {
+    T values[FEATURES];
+};
 
 __device__ inline int thread_number() {
     return (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;

@@ -16,7 +16,7 @@
 // The host launches as many blocks as can be there at once, of LANES·PARTS threads, at most LANES
 // units and MOST_COOPERATIVE_OUTPUTS outputs, with the shared memory that `Shared` cuts up.
 
-constexpr int SLICE = 8;  // rows of W1 that are summed as one
+constexpr int SLICE = FEATURES; // rows of W1 that are summed as one
 constexpr int PARTS = 8;  // that a block cuts slices, samples and units into
 constexpr int ENTRY = 16; // threads that share the samples of an entry of W2 out
 constexpr int MOST_COOPERATIVE_OUTPUTS = 32;
@@ -55,11 +55,6 @@ __device__ inline void wait(const unsigned* arrived, unsigned number) {
         while (int(arrivals(arrived) - number) < 0) {}
     __syncthreads();
 }
-
-// SLICE values that are loaded 16 bytes at a time.
-template <class T> struct alignas(16) Row {
-    T values[SLICE];
-};
 
 // The shared memory of a block: the function `shared_bytes` of cooperative.py adds up the same.
 template <class T, int LANES> struct Shared {

@@ -69,14 +69,14 @@ __device__ double cross_entropy_directly(
     return log_ratio(above, below, difference) / 2;
 }
 
-// The most in a block: three such blocks fill a processor, with registers for all that is at hand.
+// The most in a block: two such blocks fill a processor, with registers for all that is at hand.
 constexpr int DIFFERENCE_THREADS = 256;
 
 // The differences for W1 and b1, times `scale`: written to the gradients, or added if `more` than
 // these samples count. A block works on one feature, the last being the bias, and blockDim.x units;
 // its blockDim.y rows of threads share the samples out. Where a feature is zero nothing changes.
 template <class T>
-__global__ void __launch_bounds__(DIFFERENCE_THREADS, 3) hidden_differences(
+__global__ void __launch_bounds__(DIFFERENCE_THREADS, 2) hidden_differences(
     const T* x, const integer* rows, const double* a, const double* logits, const T* W2,
     const integer* counts, const integer* classes, const Pair* pairs, const Coefficients<T>* all,
     T* dW1, T* db1, integer samples, integer features, integer units, integer outputs,

@@ -50,49 +50,96 @@ __global__ void dense_backward(
     }
 }
 
+// The gradient of a layer's parameters by a block for each tile of FEATURES features and blockDim.x
+// units, whose blockDim.y rows of threads share the samples out. A thread has all features of its
+// unit at hand, so that what it loads serves as many products. The bias is the weight of one more
+// feature, which is 1 in every sample.
+//
+// With CUBES, delta holds two rows for each sample, and of a feature x the gradient is the sum of
+// x·delta[2n] + x³·delta[2n + 1]; samples for which `reaches` is above REACH are left out.
+template <class T, bool CUBES> struct Tiles {
+    const T* x;
+    const integer* rows;
+    const T* delta;
+    integer samples, features, units;
+    const double* reaches;
+    integer of_sample; // how far apart these are
+
+    __device__ integer across() const { return (units + blockDim.x - 1) / blockDim.x; }
+
+    __device__ integer count() const { return (features + FEATURES) / FEATURES * across(); }
+
+    // Calls finish(feature, unit, sum) for each parameter of a tile, the last feature the bias.
+    // `inputs` has room for SAMPLES, `partial` for FEATURES numbers of each thread.
+    template <class Finish>
+    __device__ void sum(integer tile, Row<T>* inputs, T* partial, Finish finish) const {
+        constexpr int AHEAD = 4;
+        const int width = blockDim.x, parts = blockDim.y, thread = thread_number();
+        const integer first_unit = tile % across() * width,
+                      first_feature = tile / across() * FEATURES;
+        const integer j = first_unit + threadIdx.x;
+        T gradient[FEATURES] = {};
+        for (integer first = 0; first < samples; first += SAMPLES) {
+            const int count = samples - first < SAMPLES ? samples - first : SAMPLES;
+            for (int place = thread; place < count * FEATURES; place += block_size()) {
+                const int s = place / FEATURES, f = place % FEATURES;
+                const integer n = first + s, i = first_feature + f;
+                T value = i < features ? x[row_of(rows, n) * features + i] : T(i == features);
+                if (CUBES && reaches[n * of_sample] > REACH) value = 0;
+                inputs[s].values[f] = value;
+            }
+            __syncthreads();
+            const integer stride = (CUBES ? 2 : 1) * units;
+            const T* from = delta + first * stride + j;
+            for (int start = threadIdx.y; j < units && start < count; start += AHEAD * parts) {
+                T d[AHEAD], third[AHEAD];
+#pragma unroll
+                for (int m = 0; m < AHEAD; m++) {
+                    const int s = start + m * parts;
+                    d[m] = third[m] = 0;
+                    if (s < count) {
+                        d[m] = from[s * stride];
+                        if (CUBES) third[m] = from[s * stride + units];
+                    }
+                }
+#pragma unroll
+                for (int m = 0; m < AHEAD; m++) {
+                    if (start + m * parts >= count) break;
+                    const Row<T> input = inputs[start + m * parts];
+#pragma unroll
+                    for (int f = 0; f < FEATURES; f++) {
+                        const T v = input.values[f];
+                        gradient[f] += v * (CUBES ? v * v * third[m] + d[m] : d[m]);
+                    }
+                }
+            }
+            __syncthreads();
+        }
+#pragma unroll
+        for (int f = 0; f < FEATURES; f++) partial[f * block_size() + thread] = gradient[f];
+        __syncthreads();
+        for (int place = thread; place < FEATURES * width; place += block_size()) {
+            const int f = place / width, lane = place % width;
+            const integer i = first_feature + f, unit = first_unit + lane;
+            T sum = 0;
+            for (int part = 0; part < parts; part++)
+                sum += partial[f * block_size() + part * width + lane];
+            if (i <= features && unit < units) finish(i, unit, sum);
+        }
+    }
+};
+
 // xᵀ·delta and Σ delta: written to W and b, or, as a step of gradient descent, subtracted from
-// them. A block works on blockDim.y features and blockDim.x units, those of a tile; its blockDim.z
-// layers of threads share the samples out. The bias is the weight of one more feature, which is 1
-// in every sample.
+// them.
 template <class T, bool DESCENT>
 __device__ void tile_gradient(
-    const T* x, const integer* rows, const T* delta, T* W, T* b, integer samples, integer features,
-    integer units, double learning_rate, integer tile, integer across
+    const Tiles<T, false>& tiles, T* W, T* b, double learning_rate, integer tile, Row<T>* inputs,
+    T* partial
 ) {
-    // One more, so that two features lie in different banks.
-    __shared__ T values[MOST_FEATURES][SAMPLES + 1];
-    __shared__ T partial[LAYER_THREADS];
-    const integer j = tile % across * blockDim.x + threadIdx.x;
-    const integer first_feature = tile / across * blockDim.y, i = first_feature + threadIdx.y;
-    T sum = 0;
-    for (integer first = 0; first < samples; first += SAMPLES) {
-        const int count = samples - first < SAMPLES ? samples - first : SAMPLES;
-        for (int place = thread_number(); place < count * blockDim.y; place += block_size()) {
-            const int s = place / blockDim.y, f = place % blockDim.y;
-            const integer feature = first_feature + f;
-            values[f][s] = feature < features ? x[row_of(rows, first + s) * features + feature] : 1;
-        }
-        __syncthreads();
-        if (j < units)
-            sum += partial_product(
-                values[threadIdx.y], delta + first * units + j, units, count, threadIdx.z,
-                blockDim.z
-            );
-        __syncthreads();
-    }
-    sum = column_sum(sum, partial, blockDim.x * blockDim.y, blockDim.z);
-    if (threadIdx.z == 0 && j < units && i <= features) {
-        T* parameter = i < features ? W + i * units + j : b + j;
+    tiles.sum(tile, inputs, partial, [&](integer i, integer j, T sum) {
+        T* parameter = i < tiles.features ? W + i * tiles.units + j : b + j;
         *parameter = DESCENT ? *parameter - T(learning_rate) * sum : sum;
-    }
-}
-
-// How many tiles there are side by side, and how many altogether.
-__device__ inline integer tiles_across(integer units) {
-    return (units + blockDim.x - 1) / blockDim.x;
-}
-__device__ inline integer tiles_of(integer features, integer units) {
-    return (features + blockDim.y) / blockDim.y * tiles_across(units); // features and a bias
+    });
 }
 
 // The gradient of a layer, or a step against it. A block for each tile.
@@ -101,10 +148,10 @@ __global__ void __launch_bounds__(LAYER_THREADS, 2) dense_gradient(
     const T* x, const integer* rows, const T* delta, T* W, T* b, integer samples, integer features,
     integer units, double learning_rate
 ) {
-    tile_gradient<T, DESCENT>(
-        x, rows, delta, W, b, samples, features, units, learning_rate, blockIdx.x,
-        tiles_across(units)
-    );
+    __shared__ Row<T> inputs[SAMPLES];
+    __shared__ T partial[FEATURES * LAYER_THREADS];
+    const Tiles<T, false> tiles{x, rows, delta, samples, features, units, nullptr, 0};
+    tile_gradient<T, DESCENT>(tiles, W, b, learning_rate, blockIdx.x, inputs, partial);
 }
 
 // parameter -= learning_rate · gradient, one thread for each value.

@@ -83,19 +83,17 @@ __global__ void __launch_bounds__(LAYER_THREADS, 2) update(
     integer outputs, integer cross_entropy, double learning_rate
 ) {
     __shared__ double scratch[LAYER_THREADS];
-    const integer hidden = tiles_of(features, units), output = tiles_of(units, outputs),
-                  tile = blockIdx.x;
-    if (tile < hidden) {
-        tile_gradient<T, true>(
-            x, rows, delta1, W1, b1, samples, features, units, learning_rate, tile,
-            tiles_across(units)
-        );
-    } else if (tile < hidden + output) {
-        const integer* all = nullptr;
-        tile_gradient<T, true>(
-            z1, all, delta2, W2, b2, samples, units, outputs, learning_rate, tile - hidden,
-            tiles_across(outputs)
-        );
+    __shared__ Row<T> inputs[SAMPLES];
+    __shared__ T partial[FEATURES * LAYER_THREADS];
+    const Tiles<T, false> hidden{x, rows, delta1, samples, features, units, nullptr, 0};
+    const Tiles<T, false> output{z1, nullptr, delta2, samples, units, outputs, nullptr, 0};
+    integer tile = blockIdx.x;
+    const bool into_hidden = tile < hidden.count();
+    if (!into_hidden) tile -= hidden.count();
+    if (into_hidden) {
+        tile_gradient<T, true>(hidden, W1, b1, learning_rate, tile, inputs, partial);
+    } else if (tile < output.count()) {
+        tile_gradient<T, true>(output, W2, b2, learning_rate, tile, inputs, partial);
     } else {
         double total = 0;
         for (integer n = thread_number(); n < samples; n += block_size()) total += losses[n];
