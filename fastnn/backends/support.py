@@ -43,7 +43,7 @@ class Support:
         self,
         *,
         contiguous: tuple[str, ...] = (),
-        sizes: tuple[tuple[Callable[..., int], int], ...] = (),
+        sizes: tuple[tuple[Callable[..., float], float], ...] = (),
         data: type = Dataset,
         **values: Container,
     ) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 
 from ...validation import Array
 from .kernels import Kernels, blocks, power_of_two
+from .products import Formulas, gradient
 from .sources import TYPES
-from .support import ACTIVATION_CODES
+from .support import ACTIVATION_CODES, SUPPORT
 
 #: How much memory the numerical gradient may use beside its results; of more samples than that
 #: allows, it takes some at a time.
@@ -27,8 +28,14 @@ def numerical_gradient(
     activation: str,
     loss: str,
     h: float,
-) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-    """The loss, and its central differences: see :mod:`fastnn.backends.incremental`."""
+) -> tuple[Array, tuple[Array, ...]]:
+    """The loss, and its central differences: see :mod:`fastnn.backends.incremental`.
+
+    As matrix products where most of them can be, else one by one.
+    """
+    if SUPPORT["products"].covers({"W2": W2, "activation": activation, "loss": loss, "h": h}):
+        formulas = Formulas(activation, loss, h)
+        return gradient(kernels, x, t, (W1, b1, W2, b2), formulas, WORKSPACE_BYTES)
     xp = kernels.xp
     gradients = tuple(xp.empty(p.shape, p.dtype) for p in (W1, b1, W2, b2))
     losses = xp.empty(len(x), np.float64)

@@ -68,23 +68,23 @@ class Kernels:
     ) -> None:
         samples, units = delta.shape
         features = W.shape[0]
-        block = self._tile(samples, units)
+        block = self.tile(samples, units)
         arguments = (*self.samples(x), delta, W, b, samples, features, units, float(learning_rate))
         self.launch(
             f"dense_gradient<{TYPES[W.dtype]}, {descent}>",
-            (self._tiles(W, block),),
+            (self.tiles(W, block),),
             block,
             arguments,
         )
 
     @staticmethod
-    def _tile(samples: int, units: int) -> tuple[int, int]:
+    def tile(samples: int, units: int) -> tuple[int, int]:
         """A block for the weights' gradients: units, and parts of the samples."""
         width = power_of_two(units, 64)
         return width, power_of_two(blocks(samples, 4), min(512 // width, 16))
 
     @staticmethod
-    def _tiles(W: Array, block: tuple[int, int]) -> int:
+    def tiles(W: Array, block: tuple[int, int]) -> int:
         """How many of these blocks there are for a layer, 8 features each (FEATURES)."""
         features, units = W.shape
         return blocks(features + 1, 8) * blocks(units, block[0])
@@ -120,11 +120,11 @@ class Kernels:
             (width, parts),
             (x.whole, x.numbers, *network, z1, delta1, delta2, losses, *sizes, *modes),
         )
-        block = self._tile(samples, max(units, outputs))
+        block = self.tile(samples, max(units, outputs))
         layers = x.whole, x.numbers, delta1, W1, b1, z1, delta2, W2, b2
         self.launch(
             f"update<{real}>",
-            (self._tiles(W1, block) + self._tiles(W2, block) + 1,),
+            (self.tiles(W1, block) + self.tiles(W2, block) + 1,),
             block,
             (*layers, losses, value, samples, *sizes, cross_entropy, rate),
         )

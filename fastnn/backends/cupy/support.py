@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from ...functions import ACTIVATIONS
 from ...validation import Array
+from ..expansions import REACH
 from ..support import Support
 
 #: From how many multiplications on a product of matrices is left to cuBLAS: below, launching it and
 #: what follows it takes longer.
 LARGE_PRODUCT = 1 << 25
+
+#: The activations as the kernels know them.
+ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
+
+#: λ/2 of the activations (:class:`fastnn.functions.activations.Expansion`). From a step on that
+#: this takes beyond REACH, no input of 1 is in the series, and so no bias.
+EXPANSION_SCALES = {
+    name: f.expansion.scale
+    for name, f in ACTIVATIONS.items()
+    if name in ACTIVATION_CODES and f.expansion is not None
+}
 
 #: What no index of the kernels that are 32-bit numbers may reach, with a margin for those that are
 #: computed ahead: of as many rows of a layer's weights as a block holds features (CHUNK of the
@@ -25,9 +39,6 @@ LARGEST_FUSED = 1024, 64
 #: and MOST_COOPERATIVE_OUTPUTS, and the largest batch: of a larger one each block would have many
 #: samples, one after the other. What shared memory it takes is asked of the GPU: `cooperative`.
 LARGEST_COOPERATIVE = 64, 32, 256
-
-#: The activations as the kernels know them.
-ACTIVATION_CODES = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
 
 _ACTIVATIONS = frozenset(ACTIVATION_CODES)
 _LOSSES = frozenset({"cross_entropy", "mean_squared_error"})
@@ -62,6 +73,17 @@ _DIFFERENCES: Any = (
     _indices(lambda W1, **_: W1.shape[1]),
     (lambda W2, **_: W2.size, LARGEST_INDEX),
 )
+
+
+def _reach(h: float | str, activation: str, **_: Any) -> float:
+    return math.inf if isinstance(h, str) else h * EXPANSION_SCALES[activation]
+
+
+_PRODUCTS: Any = (
+    (_reach, REACH),
+    (lambda W2, **_: W2.shape[0], LARGEST_FUSED[0]),
+    (lambda W2, **_: W2.shape[1], LARGEST_FUSED[1]),
+)
 _TWO_LAYERS = ("W1", "b1", "W2", "b2")
 
 #: Of each operation that is overridden, of the steps that one kernel makes, and of those that are
@@ -93,6 +115,14 @@ SUPPORT = {
             (lambda W2, **_: W2.shape[1], LARGEST_COOPERATIVE[1]),
             (lambda batch_size, **_: batch_size, LARGEST_COOPERATIVE[2]),
         ),
+    ),
+    "products": Support(activation=frozenset(EXPANSION_SCALES), loss=_LOSSES, sizes=_PRODUCTS),
+    "steps of products": Support(
+        **_STEP,
+        gradient=frozenset({"numerical"}),
+        network=frozenset({"two_layer"}),
+        contiguous=_TWO_LAYERS,
+        sizes=_PRODUCTS,
     ),
     "two kernels": Support(
         **_BACKPROP,

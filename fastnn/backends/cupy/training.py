@@ -12,6 +12,7 @@ from ...errors import InputError
 from ...validation import Array
 from ..base import Backend
 from ..steps import Runner, TrainingStep
+from . import products
 from .faults import reporting
 from .graph import RecordedLoop
 from .kernels import Kernels
@@ -68,6 +69,8 @@ def _recorded(
 ) -> Callable[[Array, float], Array] | None:
     if SUPPORT["two kernels"].covers_step(step):
         return _two_kernels(backend, kernels, step)
+    if SUPPORT["steps of products"].covers_step(step):
+        return products.steps(kernels, step)
     if any(SUPPORT[name].covers_step(step) for name in _KERNELS_ONLY):
         return step.operations
     return None

@@ -25,6 +25,7 @@ constexpr int FEATURES = 8; // for whose weights a block finds the gradient, and
 constexpr int MOST_UNITS = 1024, MOST_OUTPUTS = 64; // that `pass` takes
 
 constexpr double REACH = 0.02, OMITTED = 4.4e-16; // those of expansions.py
+constexpr int BOUNDS = 4; // numbers that bound what two powers leave out of a sample's series
 
 // Some features of a sample, loaded 16 bytes at a time.
 template <class T> struct alignas(16) Row {

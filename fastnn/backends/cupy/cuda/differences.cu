@@ -69,6 +69,19 @@ __device__ double cross_entropy_directly(
     return log_ratio(above, below, difference) / 2;
 }
 
+// The same along a logit k that u is added to. Moving the target's own is moving all the others the
+// other way.
+__device__ inline double logit_difference(
+    const double* logits, integer k, integer target, const Others& other, double u
+) {
+    const bool own = target == k;
+    const double step = own ? -u : u, moved = (own ? other.highest : logits[k]) - logits[target];
+    const double factor = own ? other.total : 1;
+    const double rest = own ? 1 : other.total * exponential(other.highest - logits[target]);
+    const double up = factor * exponential(moved + step), down = factor * exponential(moved - step);
+    return log_ratio(rest + up, rest + down, change(fmax(up, down), 2 * step)) / 2;
+}
+
 // The most in a block: two such blocks fill a processor, with registers for all that is at hand.
 constexpr int DIFFERENCE_THREADS = 256;
 
@@ -156,18 +169,9 @@ __global__ void output_differences(
         if (!cross_entropy) sum += u * y[n * outputs + k];
         for (integer pair = n * most_pairs; cross_entropy && pair < n * most_pairs + counts[n];
              pair++) {
-            // Moving the target's own logit is moving all the others the other way.
-            const bool own = classes[pair] == k;
-            const double target = logits[n * outputs + classes[pair]];
-            const Others other = others[n * outputs + k];
-            const double step = own ? -u : u,
-                         moved = (own ? other.highest : logits[n * outputs + k]) - target;
-            const double factor = own ? other.total : 1,
-                         rest = own ? 1 : other.total * exponential(other.highest - target);
-            const double up = factor * exponential(moved + step),
-                         down = factor * exponential(moved - step);
-            const double difference = change(fmax(up, down), 2 * step);
-            sum += pairs[pair].weight * log_ratio(rest + up, rest + down, difference) / 2;
+            const integer target = classes[pair];
+            sum += pairs[pair].weight
+                   * logit_difference(logits + n * outputs, k, target, others[n * outputs + k], u);
         }
     }
     sum = block_sum(sum, scratch);

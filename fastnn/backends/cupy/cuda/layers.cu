@@ -56,14 +56,14 @@ __global__ void dense_backward(
 // feature, which is 1 in every sample.
 //
 // With CUBES, delta holds two rows for each sample, and of a feature x the gradient is the sum of
-// x·delta[2n] + x³·delta[2n + 1]; samples for which `reaches` is above REACH are left out.
+// x·delta[2n] + x³·delta[2n + 1]; samples for which `omitted` is above `allowed` are left out.
 template <class T, bool CUBES> struct Tiles {
     const T* x;
     const integer* rows;
     const T* delta;
     integer samples, features, units;
-    const double* reaches;
-    integer of_sample; // how far apart these are
+    const double* omitted; // of each sample the first of BOUNDS
+    double allowed;
 
     __device__ integer across() const { return (units + blockDim.x - 1) / blockDim.x; }
 
@@ -85,7 +85,7 @@ template <class T, bool CUBES> struct Tiles {
                 const int s = place / FEATURES, f = place % FEATURES;
                 const integer n = first + s, i = first_feature + f;
                 T value = i < features ? x[row_of(rows, n) * features + i] : T(i == features);
-                if (CUBES && reaches[n * of_sample] > REACH) value = 0;
+                if (CUBES && !(omitted[BOUNDS * n] <= allowed)) value = 0;
                 inputs[s].values[f] = value;
             }
             __syncthreads();
