@@ -132,3 +132,26 @@ partial_product(const A* values, const T* W, int columns, int count, int first, 
     if (left > 0) add_products<false>(sum, values, W, step, stride, left);
     return sum;
 }
+
+// A matrix of at most CHUNK numbers that a block reads from shared memory, and a larger one from
+// where it is. The first of its loads are under way from the construction on; `keep` waits for
+// them, and the barrier after that is the caller's.
+template <class T> struct Kept {
+    const T* matrix;
+    integer size;
+    T* room;
+    T early;
+
+    __device__ Kept(const T* matrix, integer size, T* room)
+        : matrix(matrix), size(size), room(size <= CHUNK ? room : nullptr), early(0) {
+        if (this->room && thread_number() < size) early = matrix[thread_number()];
+    }
+
+    __device__ const T* keep() {
+        if (!room) return matrix;
+        if (thread_number() < size) room[thread_number()] = early;
+        for (int place = thread_number() + block_size(); place < size; place += block_size())
+            room[place] = matrix[place];
+        return room;
+    }
+};

@@ -163,11 +163,13 @@ __global__ void __launch_bounds__(LAYER_THREADS, 1) expand(
     __shared__ double z[MOST_UNITS];
     __shared__ double e[MOST_OUTPUTS];
     __shared__ Outputs of;
+    __shared__ T room[CHUNK];
     const integer n = blockIdx.x, row = row_of(rows, n), target_row = row_of(target_rows, n);
     const int thread = thread_number(), size = block_size();
     for (integer place = n * size + thread; place < units * outputs;
          place += integer(gridDim.x) * size)
         W2_before[place] = W2[place];
+    Kept<T> kept(W2, units * outputs, room);
     const int k = thread;
     const bool inside = k < outputs;
     const double t = inside ? target_of(labels, targets, target_row, k, outputs) : T(0);
@@ -186,6 +188,7 @@ __global__ void __launch_bounds__(LAYER_THREADS, 1) expand(
             highest_z = fmax(highest_z, fabs(z[j]));
         }
     }
+    const T* output_weights = kept.keep();
     __syncthreads();
     block_max(widest, highest_z, scratch);
     __syncthreads();
@@ -193,7 +196,7 @@ __global__ void __launch_bounds__(LAYER_THREADS, 1) expand(
     const int lane = thread % int(lanes), part = thread / int(lanes);
     const int parts = size / int(lanes) < 16 ? size / int(lanes) : 16;
     double value = lane < outputs && part < parts
-                       ? partial_product(z, W2 + lane, outputs, units, part, parts)
+                       ? partial_product(z, output_weights + lane, outputs, units, part, parts)
                        : 0.0;
     value = column_sum(value, scratch, lanes, parts);
     if (inside) logits[n * outputs + k] = e[k] = value += b2[k];
@@ -261,7 +264,7 @@ __global__ void __launch_bounds__(LAYER_THREADS, 1) expand(
     const double close = fmin(along_units, REACH);
     largest = most = 0;
     for (integer j = thread; j < units; j += size) {
-        const T* weights = W2 + j * outputs;
+        const T* weights = output_weights + j * outputs;
         const Series series = cross_entropy ? cross_entropy_series(of, weights, outputs)
                                             : squared_error_series(of, weights, outputs);
         const Powers F = composed(series, a[n * units + j], along_units, activation);

@@ -18,39 +18,47 @@ __global__ void __launch_bounds__(MOST_THREADS, 1) pass(
     __shared__ T partial[MOST_THREADS];
     __shared__ T z[MOST_UNITS];
     __shared__ T y[MOST_OUTPUTS];
+    __shared__ T e[MOST_OUTPUTS];
     __shared__ T delta[MOST_OUTPUTS];
     __shared__ T loss[MOST_OUTPUTS];
+    __shared__ T room[CHUNK];
     const integer n = blockIdx.x, row = row_of(rows, n);
     const int thread = thread_number();
+    // What is needed later is on its way meanwhile.
+    const bool inside = thread < outputs;
+    Kept<T> kept(W2, units * outputs, room);
+    const T t = inside ? target_of(labels, targets, row, thread, outputs) : T(0);
+    const T bias = inside ? b2[thread] : T(0);
     for (integer first = 0; first < units; first += blockDim.x) {
         const integer j = first + threadIdx.x;
         const T sum = row_times_column(x + row * features, W1, features, units, j, sample, partial);
         if (threadIdx.y == 0 && j < units)
             z[j] = z1[n * units + j] = activate<T>(sum + b1[j], activation);
     }
+    const T* weights = kept.keep();
     __syncthreads();
 
     const int k = thread % int(lanes), part = thread / int(lanes);
     const int parts = block_size() / int(lanes) < 16 ? block_size() / int(lanes) : 16;
-    T value = k < outputs && part < parts ? partial_product(z, W2 + k, outputs, units, part, parts)
-                                          : T(0);
+    T value = k < outputs && part < parts
+                  ? partial_product(z, weights + k, outputs, units, part, parts)
+                  : T(0);
     value = column_sum(value, partial, lanes, parts);
-    const bool inside = thread < outputs;
-    if (inside) y[thread] = value += b2[thread];
+    if (inside) y[thread] = value += bias;
     __syncthreads();
     if (cross_entropy) {
-        T highest = y[0];
-        for (int other = 1; other < outputs; other++)
-            highest = y[other] > highest ? y[other] : highest;
-        __syncthreads();
-        if (inside) y[thread] = value = exp(value - highest);
+        if (inside) {
+            T highest = y[0];
+            for (int other = 1; other < outputs; other++)
+                highest = y[other] > highest ? y[other] : highest;
+            e[thread] = value = exp(value - highest);
+        }
         __syncthreads();
         T total = 0;
-        for (int other = 0; other < outputs; other++) total += y[other];
+        for (int other = 0; inside && other < outputs; other++) total += e[other];
         value /= total;
     }
     if (inside) {
-        const T t = target_of(labels, targets, row, thread, outputs);
         const T difference = value - t;
         delta[thread] = delta2[n * outputs + thread] =
             cross_entropy ? difference / T(gridDim.x) : difference;
@@ -64,7 +72,8 @@ __global__ void __launch_bounds__(MOST_THREADS, 1) pass(
     for (integer j = thread; j < units; j += block_size()) {
         T sum = 0;
 #pragma unroll 8
-        for (int other = 0; other < outputs; other++) sum += delta[other] * W2[j * outputs + other];
+        for (int other = 0; other < outputs; other++)
+            sum += delta[other] * weights[j * outputs + other];
         delta1[n * units + j] = sum * derivative(z[j], activation);
     }
     if (thread == block_size() - 1) {
