@@ -69,6 +69,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def ptxas(session: nox.Session) -> None:
+    """Print registers, spills and shared memory of every CUDA kernel; nox -s ptxas -- 75 90."""
+    session.install("-e", ".", *dependency_group("test"))
+    session.run("python", "-m", "tests.nvrtc", *session.posargs)
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """Run the tests that need an NVIDIA GPU; with CUDA 13: nox -s gpu -- cuda13.
 

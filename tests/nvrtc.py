@@ -1,10 +1,19 @@
 """NVRTC, NVIDIA's run-time compiler, as PyPI has it (``nvidia-cuda-nvrtc``).
 
-It needs neither a driver nor a GPU.
+It needs neither a driver nor a GPU, and ptxas is part of it: ``python -m tests.nvrtc`` prints the
+registers, spills and shared memory of every kernel on every kind of GPU, or on those given.
 """
 
 import ctypes
+import re
+import sys
 from importlib.metadata import files
+from typing import NamedTuple
+
+from fastnn.backends.cupy.sources import MODULES, OPTIONS
+
+#: What CuPy adds to the options.
+CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 
 
 def _library():
@@ -31,6 +40,45 @@ def compile_for(architecture, source, options, name_expressions):
 
     An AssertionError with the log if it does not compile.
     """
+    code, log, _ = _compiled(architecture, source, options, name_expressions)
+    return code, log
+
+
+class Resources(NamedTuple):
+    """What a thread (shared memory: a block) of a kernel takes, as ptxas counts it."""
+
+    registers: int
+    stack: int
+    spill_stores: int
+    spill_loads: int
+    shared: int
+
+
+#: Of one kernel in the report that ptxas makes with -v.
+_ENTRY = re.compile(
+    r"Compiling entry function '(?P<name>\w+)'.*?"
+    r"(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, "
+    r"(?P<loads>\d+) bytes spill loads.*?Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
+    re.DOTALL,
+)
+
+
+def resources(architecture, source, options, name_expressions):
+    """What each kernel takes on an architecture: name expressions to :class:`Resources`."""
+    options = (*options, "--ptxas-options=-v")
+    _, log, names = _compiled(architecture, source, options, name_expressions)
+    found = {}
+    for entry in _ENTRY.finditer(log):
+        if entry["name"] not in names:
+            continue  # not a template, so compiled whether named or not
+        shared = re.search(r"(\d+) bytes smem", entry["rest"])
+        sizes = (entry[size] for size in ("registers", "stack", "stores", "loads"))
+        found[names[entry["name"]]] = Resources(*map(int, sizes), int(shared[1]) if shared else 0)
+    assert found.keys() == set(name_expressions), log
+    return found
+
+
+def _compiled(architecture, source, options, name_expressions):
     program = ctypes.c_void_p()
     assert (
         nvrtc.nvrtcCreateProgram(
@@ -51,12 +99,14 @@ def compile_for(architecture, source, options, name_expressions):
     )
     assert not failed, log
     code = _bytes(program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+    names = {}
     for name in name_expressions:
         lowered = ctypes.c_char_p()
         assert nvrtc.nvrtcGetLoweredName(program, name.encode(), ctypes.byref(lowered)) == 0
         assert lowered.value in code
+        names[lowered.value.decode()] = name
     assert nvrtc.nvrtcDestroyProgram(ctypes.byref(program)) == 0
-    return code, log
+    return code, log, names
 
 
 def _bytes(program, size_of, get):
@@ -65,3 +115,21 @@ def _bytes(program, size_of, get):
     buffer = ctypes.create_string_buffer(size.value)
     assert get(program, buffer) == 0
     return buffer.raw
+
+
+def table(architectures):
+    """The resources of every kernel of the CuPy backend, a line each, as text."""
+    head = "".join(f"  {f'sm_{a}':>12}" for a in architectures)
+    lines = [f"{'registers / spills / shared bytes':40}{head}"]
+    for sources in MODULES.values():
+        code, options, names = sources.source(), (*OPTIONS, *CUPY_OPTIONS), sources.expressions
+        found = {a: resources(a, code, options, names) for a in architectures}
+        for name in names:
+            cells = (found[a][name] for a in architectures)
+            taken = (f"{c.registers}/{c.spill_stores + c.spill_loads}/{c.shared}" for c in cells)
+            lines.append(f"{name:40}" + "".join(f"  {one:>12}" for one in taken))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{table([int(a) for a in sys.argv[1:]] or supported_architectures())}\n")

@@ -12,10 +12,6 @@ from fastnn.backends.cupy.sources import MODULES, OPTIONS
 # -- NVRTC -----------------------------------------------------------------------------------------
 
 
-#: What CuPy adds to the options.
-CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
-
-
 @pytest.mark.parametrize("module", sorted(MODULES))
 @pytest.mark.parametrize("architecture", [75, 80, 86, 89, 90, "newest"])
 def test_the_kernels_compile(architecture, module):
@@ -23,10 +19,49 @@ def test_the_kernels_compile(architecture, module):
     architecture = (
         max(nvrtc.supported_architectures()) if architecture == "newest" else architecture
     )
-    options, sources = (*OPTIONS, *CUPY_OPTIONS), MODULES[module]
+    options, sources = (*OPTIONS, *nvrtc.CUPY_OPTIONS), MODULES[module]
     code, log = nvrtc.compile_for(architecture, sources.source(), options, sources.expressions)
     assert code.startswith(b"\x7fELF")
     assert not log  # no warnings
+
+
+#: What its launch bounds leave too few registers for, in the branch for increments beyond the
+#: series.
+SPILLING = ("hidden_differences",)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+@pytest.mark.parametrize("architecture", [75, 80, 90, "newest"])
+def test_no_kernel_spills(architecture, module):
+    nvrtc = pytest.importorskip("nvrtc")
+    architecture = (
+        max(nvrtc.supported_architectures()) if architecture == "newest" else architecture
+    )
+    options, sources = (*OPTIONS, *nvrtc.CUPY_OPTIONS), MODULES[module]
+    found = nvrtc.resources(architecture, sources.source(), options, sources.expressions)
+    spilling = {n: r for n, r in found.items() if r.spill_stores or r.spill_loads}
+    assert not {n: r for n, r in spilling.items() if not n.startswith(SPILLING)}
+    assert all(r.shared <= 48 * 1024 and r.registers <= 255 for r in found.values())
+
+
+def test_a_spill_shows():
+    nvrtc = pytest.importorskip("nvrtc")
+    code = """
+    __global__ void __launch_bounds__(1024, 2) spilling(double* a, int n) {
+        double v[64];
+    #pragma unroll
+        for (int i = 0; i < 64; i++) v[i] = a[i * n];
+        for (int step = 0; step < n; step++)
+    #pragma unroll
+            for (int i = 0; i < 64; i++) v[i] += v[(i + 7) % 64] * v[(i * 5 + 1) % 64];
+    #pragma unroll
+        for (int i = 0; i < 64; i++) a[i * n] = v[i];
+    }
+    """
+    found = nvrtc.resources(90, code, (), ["spilling"])["spilling"]
+    assert found.spill_stores > 0
+    assert found.spill_loads > 0
+    assert found.shared == 0
 
 
 def test_a_kernel_that_is_wrong_does_not_compile():
