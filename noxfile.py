@@ -69,6 +69,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def races(session: nox.Session) -> None:
+    """Look for races in the CUDA kernels over many shapes, and for each barrier that is missing."""
+    session.install("-e", ".", *dependency_group("test"))
+    session.run("python", "-m", "tests.cuda_on_cpu.races")
+
+
+@nox.session
 def ptxas(session: nox.Session) -> None:
     """Print registers, spills and shared memory of every CUDA kernel; nox -s ptxas -- 75 90."""
     session.install("-e", ".", *dependency_group("test"))

@@ -5,6 +5,7 @@
 // of its own, which runs until it reaches a barrier or its end; then the next one does. Every other
 // round goes through the threads backwards, and every other block begins with such a round, so that
 // a result that depends on the order of the threads between two barriers does not pass for right.
+// With -DRACES it tells the race detector where each thread is.
 #pragma once
 
 #include <cstddef>
@@ -14,20 +15,36 @@
 #include <ucontext.h>
 #include <utility>
 
+#ifdef RACES
+#include "races.h"
+#else
+#define NOT_WATCHED
+#endif
+
 struct dim3 {
     unsigned x, y, z;
 };
 
-static dim3 threadIdx, blockIdx, blockDim, gridDim;
+static struct Builtins {
+    dim3 threadIdx, blockIdx, blockDim, gridDim;
+} builtins;
+
+#define threadIdx builtins.threadIdx
+#define blockIdx builtins.blockIdx
+#define blockDim builtins.blockDim
+#define gridDim builtins.gridDim
 
 #define __global__ static
 #define __device__
 #define __shared__ static // by all threads of a block; the blocks follow each other
 #define __launch_bounds__(...)
-#define __syncthreads() cuda_on_cpu::barrier(__LINE__)
+// The number of a barrier is its place in the source, from 1 on: one macro counts them all.
+#define BARRIER_NUMBER (__COUNTER__ - cuda_on_cpu::FIRST_NUMBER)
+#define __syncthreads() cuda_on_cpu::barrier(BARRIER_NUMBER)
 
 namespace cuda_on_cpu {
 
+constexpr int FIRST_NUMBER = __COUNTER__;
 constexpr int MOST_THREADS = 1024;
 // No power of two, which would give all stacks the same few lines of the cache.
 constexpr size_t STACK = 32 * 1024 + 5 * 64;
@@ -35,7 +52,7 @@ constexpr size_t STACK = 32 * 1024 + 5 * 64;
 // How a launch can fail, as the CUDA runtime would report or, worse, not report.
 enum Fault { NONE, TOO_MANY_THREADS, EMPTY_GRID, TOO_MANY_BLOCKS, BARRIER_NOT_REACHED_BY_ALL };
 
-constexpr int FINISHED = 0; // in place of the line of a barrier
+constexpr int FINISHED = 0; // in place of the number of a barrier
 
 struct Fibre {
     jmp_buf place;
@@ -53,30 +70,60 @@ static ucontext_t starter;
 static void (*body)(void*);
 static void* arguments;
 
+#ifdef RACES
+extern "C" {
+// The linker's: where the data begin that are zero at first, and where they end. Shared memory is
+// among them, and nothing else that kernels access but the built-in variables.
+extern __attribute__((visibility("hidden"))) char __bss_start, _end;
+}
+
+NOT_WATCHED static void begin_launch() {
+    const auto range = [](const void* first, const void* end) NOT_WATCHED { return races::Range{uintptr_t(first), uintptr_t(end)}; };
+    races::here = {true, 0, 0, 0, 0, 0, range(&__bss_start, &_end), {range(&builtins, &builtins + 1), range(stacks, stacks + MOST_THREADS)}};
+}
+NOT_WATCHED static void end_launch() { races::here.watched = false; }
+NOT_WATCHED static void begin_block(int number) {
+    races::here.block = number;
+    races::here.block_interval = 0;
+}
+NOT_WATCHED static void begin_interval() { races::here.block_interval++; }
+NOT_WATCHED static void begin_turn(int thread) { races::here.thread = thread; }
+NOT_WATCHED static bool removed(int number) { return races::removed(number); }
+#else
+static void begin_launch() {}
+static void end_launch() {}
+static void begin_block(int) {}
+static void begin_interval() {}
+static void begin_turn(int) {}
+static bool removed(int) { return false; }
+#endif
+
 // Go on with the next thread of this round; after the last one, with the next round.
-static void pass_on() {
+NOT_WATCHED static void pass_on() {
     if (turn == threads) _longjmp(end_of_round, 1);
     current = backwards ? threads - 1 - turn : turn;
     turn++;
+    begin_turn(current);
     threadIdx = {current % blockDim.x, current / blockDim.x % blockDim.y, current / blockDim.x / blockDim.y};
     _longjmp(fibres[current].place, 1);
 }
 
 // Let the others have their turn, and return in the next round.
-__attribute__((noinline)) static void barrier(int line) {
-    fibres[current].stopped_at = line;
+__attribute__((noinline)) NOT_WATCHED static void barrier(int number) {
+    if (removed(number)) return;
+    fibres[current].stopped_at = number;
     if (!_setjmp(fibres[current].place)) pass_on();
 }
 
 // A fibre outlives its thread: it waits at the end of one kernel for its part in the next.
-static void live() {
+NOT_WATCHED static void live() {
     for (;;) {
         barrier(FINISHED);
         body(arguments);
     }
 }
 
-__attribute__((noinline)) static void start(int number) {
+__attribute__((noinline)) NOT_WATCHED static void start(int number) {
     ucontext_t context;
     getcontext(&context);
     context.uc_stack.ss_sp = stacks[number];
@@ -89,9 +136,10 @@ __attribute__((noinline)) static void start(int number) {
 
 // One block: rounds until all threads have ended, which each must reach by way of the same
 // barriers.
-__attribute__((noinline)) static Fault run_block() {
+__attribute__((noinline)) NOT_WATCHED static Fault run_block() {
     do {
         turn = 0;
+        begin_interval();
         if (!_setjmp(end_of_round)) pass_on();
         for (int number = 1; number < threads; number++)
             if (fibres[number].stopped_at != fibres[0].stopped_at) return BARRIER_NOT_REACHED_BY_ALL;
@@ -103,15 +151,15 @@ __attribute__((noinline)) static Fault run_block() {
 template <class... T> struct Call {
     void (*kernel)(T...);
     void** pointers;
-    template <size_t... I> void run(std::index_sequence<I...>) { kernel(*static_cast<T*>(pointers[I])...); }
+    template <size_t... I> NOT_WATCHED void run(std::index_sequence<I...>) { kernel(*static_cast<T*>(pointers[I])...); }
 };
 
-template <class... T> void run_call(void* call) {
+template <class... T> NOT_WATCHED void run_call(void* call) {
     static_cast<Call<T...>*>(call)->run(std::index_sequence_for<T...>{});
 }
 
 // As cuLaunchKernel: `pointers` are the addresses of the arguments.
-template <class... T> Fault launch(void (*kernel)(T...), const unsigned grid[3], const unsigned block[3], void** pointers) {
+template <class... T> NOT_WATCHED Fault launch(void (*kernel)(T...), const unsigned grid[3], const unsigned block[3], void** pointers) {
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
     const size_t size = size_t(block[0]) * block[1] * block[2];
@@ -120,6 +168,7 @@ template <class... T> Fault launch(void (*kernel)(T...), const unsigned grid[3],
     if (grid[0] > 0x7fffffff || grid[1] > 65535 || grid[2] > 65535) return TOO_MANY_BLOCKS;
     for (; started < int(size); started++) start(started);
     threads = int(size);
+    begin_launch();
     Call<T...> call{kernel, pointers};
     body = run_call<T...>;
     arguments = &call;
@@ -128,11 +177,14 @@ template <class... T> Fault launch(void (*kernel)(T...), const unsigned grid[3],
             for (unsigned x = 0; x < grid[0]; x++) {
                 blockIdx = {x, y, z};
                 backwards = ++blocks % 2;
+                begin_block((z * grid[1] + y) * grid[0] + x);
                 if (const Fault fault = run_block()) {
+                    end_launch();
                     started = 0; // the fibres that wait in the middle of the kernel are given up
                     return fault;
                 }
             }
+    end_launch();
     return NONE;
 }
 

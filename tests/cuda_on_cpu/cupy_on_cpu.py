@@ -123,13 +123,20 @@ def asarray(a, dtype=None, order=None):
     return np.array(a, dtype, order=order).view(ndarray)
 
 
+#: Bytes before and after an array.
+_GUARD = 256
+
+
 def asnumpy(a):
     _wait("asnumpy")
     return a.view(np.ndarray).copy()
 
 
 def empty(shape, dtype=float):
-    array = np.empty(shape, dtype)
+    """Memory of its own, some way from all other, whose values no result should hold: NaN, -1."""
+    size = np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
+    room = np.full(size + 2 * _GUARD, 0xFF, np.uint8)
+    array = room[_GUARD : _GUARD + size].view(dtype).reshape(shape)
     if _thread.pool is not None:
         _thread.pool.kept.append(array)
     return array.view(ndarray)
@@ -183,8 +190,9 @@ class RawModule(raw_module.RawModule):
                 kernel(grid, block, args, **options)
             else:
                 # The addresses are what is captured: keeping the arrays alive is up to the backend.
+                memory = kernel.note(args)
                 args = [np.uint64(a.ctypes.data) if isinstance(a, ndarray) else a for a in args]
-                _thread.captured.append(lambda: kernel(grid, block, args, **options))
+                _thread.captured.append(lambda: kernel(grid, block, args, memory, **options))
 
         return _Function(kernel, launch)
 

@@ -89,7 +89,6 @@ __global__ void __launch_bounds__(EVALUATION_THREADS) network(
         for (integer k = threadIdx.x; k < outputs; k += blockDim.x)
             y[k] = logits[k] - target_of(labels, targets, row, k, outputs);
     }
-    __syncthreads();
     double loss = 0;
     for (integer k = thread; k < outputs; k += blockDim.x) {
         const double t = target_of(labels, targets, row, k, outputs), p = y[k];
