@@ -78,8 +78,10 @@ extern __attribute__((visibility("hidden"))) char __bss_start, _end;
 }
 
 NOT_WATCHED static void begin_launch() {
-    const auto range = [](const void* first, const void* end) NOT_WATCHED { return races::Range{uintptr_t(first), uintptr_t(end)}; };
-    races::here = {true, 0, 0, 0, 0, 0, range(&__bss_start, &_end), {range(&builtins, &builtins + 1), range(stacks, stacks + MOST_THREADS)}};
+    races::here = {true};
+    races::here.shared_memory = races::range(&__bss_start, &_end - &__bss_start);
+    races::here.own[0] = races::range(&builtins);
+    races::here.own[1] = races::range(stacks, MOST_THREADS);
 }
 NOT_WATCHED static void end_launch() { races::here.watched = false; }
 NOT_WATCHED static void begin_block(int number) {

@@ -24,7 +24,7 @@ namespace {
 
 struct Access {
     int block;
-    uint16_t thread, grid_interval, block_interval, warp_interval;
+    uint16_t thread, block_interval, warp_interval, arrivals;
     uint32_t code; // where in the library it was made
 };
 
@@ -32,8 +32,9 @@ constexpr int NOBODY = -1;
 constexpr Access NONE = {NOBODY, 0, 0, 0, 0, 0};
 
 // What is known of four bytes in one launch: the last write, two threads of one block that have read
-// since its last barrier, and two blocks that have read since the grid's. The second of each is
-// there because the first may be the one that writes next.
+// since its last barrier, and the two blocks whose reads have the most arrivals before them. The
+// second of each is there because the first may be the one that writes next. That is enough: what
+// is ordered after these is ordered after all others, or a race with those has been found.
 struct alignas(64) Cell {
     uint32_t launch;
     int owner; // of shared memory: its block
@@ -88,10 +89,10 @@ bool in_an_array(uintptr_t address, uintptr_t size) {
     return std::none_of(rooms.begin(), rooms.end(), holds) && std::any_of(others.begin(), others.end(), holds);
 }
 
-// Whether a barrier lies between two accesses, the earlier one first.
+// Whether a barrier lies between an earlier access and one here.
 bool ordered(const Access& earlier, const Access& now) {
     if (earlier.block == NOBODY) return true;
-    if (earlier.block != now.block) return earlier.grid_interval != now.grid_interval;
+    if (earlier.block != now.block) return here.waits > earlier.arrivals;
     if (earlier.thread == now.thread || earlier.block_interval != now.block_interval) return true;
     return earlier.thread / 32 == now.thread / 32 && earlier.warp_interval != now.warp_interval;
 }
@@ -109,8 +110,8 @@ void access(void* pointer, uintptr_t size, bool writes, void* from) {
     for (const Range& own : place.own)
         if (own.holds(address, size)) return;
     const bool shared = place.shared_memory.holds(address, size);
-    const Access now = {place.block, uint16_t(place.thread), uint16_t(place.grid_interval), uint16_t(place.block_interval),
-                        uint16_t(place.warp_interval), uint32_t(uintptr_t(from) - 1 - image)};
+    const Access now = {place.block, uint16_t(place.thread), uint16_t(place.block_interval), uint16_t(place.warp_interval),
+                        uint16_t(place.arrivals), uint32_t(uintptr_t(from) - 1 - image)};
     while (concurrent && busy.test_and_set(std::memory_order_acquire)) {}
     accesses++;
     if (!shared && !in_an_array(address, size)) report("an access outside of every array", now.code, now.code);
@@ -133,9 +134,9 @@ void access(void* pointer, uintptr_t size, bool writes, void* from) {
         const Access& thread = cell.thread;
         if (thread.block != now.block || thread.block_interval != now.block_interval) cell.thread = now, more.thread = NONE;
         else if ((thread.thread != now.thread || thread.warp_interval != now.warp_interval) && more.thread.block == NOBODY) more.thread = now;
-        const Access& block = cell.block;
-        if (block.block == NOBODY || block.grid_interval != now.grid_interval) cell.block = now, more.block = NONE;
-        else if (block.block != now.block && more.block.block == NOBODY) more.block = now;
+        if (cell.block.block == now.block || cell.block.block == NOBODY) cell.block = now;
+        else if (now.arrivals >= cell.block.arrivals) more.block = cell.block, cell.block = now;
+        else if (more.block.block == now.block || now.arrivals >= more.block.arrivals) more.block = now;
     }
     if (concurrent) busy.clear(std::memory_order_release);
 }

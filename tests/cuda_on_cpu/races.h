@@ -1,9 +1,11 @@
 // Where a thread is, as the harness tells the race detector in races.cpp.
 //
-// Two accesses of the same memory by two threads are ordered if a barrier lies between them: one
-// of the grid for threads of different blocks, one of the grid or of the block within a block, and
-// within a warp one of the warp, too. So a harness counts, for each thread, the intervals that its
-// barriers have ended: a barrier of the grid also ends the interval of the block.
+// Two accesses of the same memory by two threads are ordered if a barrier lies between them. Within
+// a block that is one of the block, or for the threads of a warp one of the warp: a harness counts
+// the intervals that they end. Blocks have barriers of two parts: each arrives, and then waits until
+// all have. What a block did before its arrival number r comes before what another does once it has
+// waited for the arrivals of number r. So a harness counts both; a barrier of the whole grid in one
+// part is an arrival and a wait.
 #pragma once
 
 #include <cstdint>
@@ -18,12 +20,17 @@ struct Range {
     bool holds(uintptr_t address, uintptr_t size) const { return first <= address && address + size <= end; }
 };
 
+template <class T> NOT_WATCHED Range range(const T* first, uintptr_t count = 1) {
+    return {uintptr_t(first), uintptr_t(first + count)};
+}
+
 struct Place {
-    bool watched;                                      // whether a kernel runs in this thread
+    bool watched; // whether a kernel runs in this thread
     int block, thread;
-    uint32_t grid_interval, block_interval, warp_interval;
-    Range shared_memory;                               // of this block
-    Range own[2];                                      // memory of the harness, and stacks
+    uint32_t block_interval, warp_interval;
+    uint32_t arrivals, waits;
+    Range shared_memory; // of this block
+    Range own[4];        // memory of the harness, and stacks
 };
 
 // A harness may run blocks, or all threads, by threads of the system: each says where it is.
