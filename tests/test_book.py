@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import book
-import matplotlib as mpl
 import numpy as np
 import pytest
+
+pytest.importorskip("matplotlib")
+
+import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from fastnn.book import run_script

@@ -7,10 +7,13 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 from idx import NAMES, idx
+
+pytest.importorskip("matplotlib")
+
+import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 import fastnn

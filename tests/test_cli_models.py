@@ -10,10 +10,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from digit_pictures import drawn, photo
 from idx import write_mnist
+
+pytest.importorskip("pandas")
+pytest.importorskip("PIL")
+
+import pandas as pd
+from digit_pictures import drawn, photo
 from PIL import Image
 
 import fastnn

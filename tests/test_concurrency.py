@@ -8,7 +8,6 @@ import os
 import threading
 import weakref
 
-import joblib
 import numpy as np
 import pytest
 from numba import njit
@@ -73,6 +72,7 @@ def losses(seed, backend):
 
 @pytest.mark.parametrize("name", ["numpy", "numba"])
 def test_joblib(name):
+    joblib = pytest.importorskip("joblib")
     expected = [losses(seed, name) for seed in range(4)]
     for prefer in ("threads", "processes"):
         found = joblib.Parallel(n_jobs=2, prefer=prefer)(

@@ -14,8 +14,11 @@ neither parameters, nor data, nor the generator.
 
 import numpy as np
 import pytest
-import scipy.sparse
 from doors import LABELS, T, X, assert_refused, assert_same, make, uses
+
+pytest.importorskip("scipy.sparse")
+
+import scipy.sparse
 
 import fastnn
 from fastnn import DtypeError, InputError, SimpleNet, functions

@@ -5,10 +5,15 @@ import pickle
 import subprocess
 import sys
 
-import joblib
 import numpy as np
-import pandas as pd
 import pytest
+
+pytest.importorskip("pandas")
+pytest.importorskip("scipy.sparse")
+pytest.importorskip("joblib")
+
+import joblib
+import pandas as pd
 import scipy.sparse as sp
 
 pytest.importorskip("sklearn")

@@ -6,9 +6,13 @@ import sys
 import zipfile
 
 import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
 import onnx
 import onnxruntime
-import pytest
 
 import fastnn
 from fastnn.cli import main

@@ -6,11 +6,14 @@ import os
 import pickle
 import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytest.importorskip("matplotlib")
+
+import matplotlib.pyplot as plt
 
 from fastnn import DataFileError, DtypeError, History, InputError, TwoLayerNet, train
 

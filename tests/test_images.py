@@ -4,9 +4,12 @@ import io
 
 import numpy as np
 import pytest
-from digit_pictures import drawn, photo
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytest.importorskip("PIL")
+
+from digit_pictures import drawn, photo
 from PIL import Image
 
 import fastnn

@@ -3,7 +3,6 @@
 import tracemalloc
 
 import book
-import mpmath
 import numpy as np
 import pytest
 from conftest import ReferenceBackend
@@ -15,14 +14,13 @@ from fastnn.backends import incremental
 from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.functions import ACTIVATIONS, LOSSES
 
-mpmath.mp.dps = 60
-
-
 # -- against extended precision --------------------------------------------------------------------
 
 
 def exact_differences(x, t, parameters, activation, loss, h):
     """(L(w + h) − L(w − h)) / 2h for every parameter, by evaluating the whole loss in 60 digits."""
+    mpmath = pytest.importorskip("mpmath")
+    mpmath.mp.dps = 60
     number = np.vectorize(lambda value: mpmath.mpf(float(value)), otypes=[object])
     x, t, W1, b1, W2, b2 = map(number, (x, t, *parameters))
     h = mpmath.mpf(h)

@@ -4,7 +4,6 @@ import copy
 import pickle
 from functools import cache
 
-import array_api_strict
 import book
 import numpy as np
 import pytest
@@ -196,12 +195,6 @@ def read_only(a):
         ({"a": np.ones(2) * 1j}, {"a": np.ones(2)}, fastnn.DtypeError, "complex"),
         ({"a": read_only(np.ones(2))}, {"a": np.ones(2)}, fastnn.InputError, "read-only"),
         ({"a": np.ma.ones(2)}, {"a": np.ones(2)}, fastnn.DtypeError, "array of floats"),
-        (
-            {"a": np.ones(2)},
-            {"a": array_api_strict.ones(2)},
-            fastnn.ForeignArrayError,
-            "convert one of them",
-        ),
     ],
 )
 @pytest.mark.parametrize("name", RULES)
@@ -215,6 +208,14 @@ def test_bad_input_changes_nothing(name, params, grads, error, message):
     np.testing.assert_array_equal(params["a"], before)
     assert all(getattr(optimizer, state) is None for state in optimizer.state_names)
     assert getattr(optimizer, "iter", 0) == 0
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_array_of_another_library_changes_nothing(name):
+    grads = {"a": pytest.importorskip("array_api_strict").ones(2)}
+    test_bad_input_changes_nothing(
+        name, {"a": np.ones(2)}, grads, fastnn.ForeignArrayError, "convert one of them"
+    )
 
 
 @pytest.mark.parametrize("other", [{"b": (2,)}, {"a": (3,)}, {"a": (2,), "b": (2,)}])

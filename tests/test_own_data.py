@@ -4,12 +4,17 @@ import gzip
 import json
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from idx import NAMES, idx, write_mnist
+
+pytest.importorskip("pandas")
+pytest.importorskip("polars")
+pytest.importorskip("PIL")
+
+import pandas as pd
+import polars as pl
 from PIL import Image
 
 import fastnn

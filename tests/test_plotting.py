@@ -1,8 +1,11 @@
 import sys
 
-import matplotlib as mpl
 import numpy as np
 import pytest
+
+pytest.importorskip("matplotlib")
+
+import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 from fastnn import InputError, SimpleNet, TwoLayerNet, gradient_descent, plotting

@@ -3,9 +3,14 @@
 import warnings
 
 import numpy as np
+import pytest
+
+pytest.importorskip("pandas")
+pytest.importorskip("polars")
+pytest.importorskip("PIL")
+
 import pandas as pd
 import polars as pl
-import pytest
 from PIL import Image
 
 import fastnn

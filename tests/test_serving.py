@@ -9,6 +9,9 @@ import threading
 
 import numpy as np
 import pytest
+
+pytest.importorskip("PIL")
+
 from serving import ask, base64_of, photo_of_a_seven, png, serving
 
 import fastnn

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("PIL")
+pytest.importorskip("playwright")
+
 from playwright.sync_api import expect, sync_playwright
 from serving import photo_of_a_seven, serving
 

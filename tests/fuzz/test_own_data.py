@@ -3,10 +3,14 @@
 import io
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+pytest.importorskip("pandas")
+pytest.importorskip("PIL")
+
+import pandas as pd
 from PIL import Image
 
 import fastnn
