@@ -6,9 +6,9 @@
 // that the kernel makes of arrivals, and not before, but for what the machine's caches do.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <sched.h>
 #include <sys/mman.h>
@@ -22,7 +22,7 @@ constexpr unsigned char UNINITIALISED = 0xff, GUARD = 0xa5;
 constexpr size_t GUARDED = 4096;
 
 // The blocks of the launch under way have to end, because one of them failed.
-static std::atomic<bool> given_up;
+static bool given_up; // by atomic accesses alone
 
 struct Block {
     dim3 index, thread;
@@ -41,28 +41,63 @@ struct Block {
 
 static thread_local Block* mine;
 
-static void next_fibre(Block& block) {
+#ifdef RACES
+// What the blocks of the whole grid have arrived for, as far as this one has seen: its threads know
+// from their next barrier on.
+static thread_local uint32_t seen_arrivals;
+
+NOT_WATCHED static void begin_cooperative_block(Block& block, int number) {
+    races::here = {false, number};
+    races::here.shared_memory = races::range(block.memory.get(), block.bytes);
+    races::here.own[0] = races::range(&builtins);
+    races::here.own[1] = races::range(block.stacks, block.threads * STACK);
+    races::here.own[2] = races::range(&block);
+    races::here.own[3] = races::range(&mine);
+    seen_arrivals = 0;
+    races::here.watched = true;
+}
+NOT_WATCHED static void begin_cooperative_interval() {
+    begin_interval();
+    races::here.waits = seen_arrivals;
+}
+NOT_WATCHED static void in_threads(bool begin) { races::concurrent = begin; }
+NOT_WATCHED static void arriving() { races::here.arrivals++; }
+NOT_WATCHED static void have_arrived(unsigned blocks) { seen_arrivals = blocks / (gridDim.x * gridDim.y * gridDim.z); }
+#else
+static void begin_cooperative_block(Block&, int) {}
+static void begin_cooperative_interval() {}
+static void in_threads(bool) {}
+static void arriving() {}
+static void have_arrived(unsigned) {}
+#endif
+
+// In place of the number of a barrier: all those of the grid.
+constexpr int GRID = -1;
+
+NOT_WATCHED static void next_fibre(Block& block) {
     if (block.turn == block.threads) _longjmp(block.end_of_round, 1);
     block.current = block.backwards ? block.threads - 1 - block.turn : block.turn;
     block.turn++;
     const unsigned number = block.current;
+    begin_turn(number);
     block.thread = {number % blockDim.x, number / blockDim.x % blockDim.y, number / blockDim.x / blockDim.y};
     _longjmp(block.fibres[number].place, 1);
 }
 
-__attribute__((noinline)) static void block_barrier(int line) {
+__attribute__((noinline)) NOT_WATCHED static void block_barrier(int number) {
+    if (removed(number)) return;
     Block& block = *mine;
-    block.fibres[block.current].stopped_at = line;
+    block.fibres[block.current].stopped_at = number;
     if (!_setjmp(block.fibres[block.current].place)) next_fibre(block);
 }
 
-static void live_once() {
+NOT_WATCHED static void live_once() {
     block_barrier(FINISHED);
     mine->body(mine->arguments);
     block_barrier(FINISHED);
 }
 
-__attribute__((noinline)) static void start_fibre(Block& block, int number) {
+__attribute__((noinline)) NOT_WATCHED static void start_fibre(Block& block, int number) {
     ucontext_t context;
     getcontext(&context);
     context.uc_stack.ss_sp = block.stacks + number * STACK;
@@ -73,11 +108,12 @@ __attribute__((noinline)) static void start_fibre(Block& block, int number) {
     if (!_setjmp(block.end_of_round)) swapcontext(&block.starter, &context);
 }
 
-__attribute__((noinline)) static int rounds(Block& block) {
+__attribute__((noinline)) NOT_WATCHED static int rounds(Block& block) {
     do {
         block.turn = 0;
+        begin_cooperative_interval();
         if (!_setjmp(block.end_of_round)) next_fibre(block);
-        if (given_up) return NONE;
+        if (__atomic_load_n(&given_up, __ATOMIC_RELAXED)) return NONE;
         for (int number = 1; number < block.threads; number++)
             if (block.fibres[number].stopped_at != block.fibres[0].stopped_at) return BARRIER_NOT_REACHED_BY_ALL;
         block.backwards = !block.backwards;
@@ -85,22 +121,24 @@ __attribute__((noinline)) static int rounds(Block& block) {
     return NONE;
 }
 
-static void run_alone(Block& block) {
+NOT_WATCHED static void run_alone(Block& block, int number) {
     mine = &block;
     const size_t size = block.threads * STACK;
     block.stacks = static_cast<char*>(mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (block.stacks == MAP_FAILED) block.fault = MISSING_BLOCKS;
     for (int number = 0; !block.fault && number < block.threads; number++) start_fibre(block, number);
+    begin_cooperative_block(block, number);
     if (!block.fault) block.fault = rounds(block);
+    end_launch();
     for (size_t place = 0; place < GUARDED; place++)
         if ((unsigned char)block.memory[block.bytes + place] != GUARD) block.fault = OUT_OF_BOUNDS;
-    if (block.fault) given_up = true;
+    if (block.fault) __atomic_store_n(&given_up, true, __ATOMIC_RELAXED);
     if (block.stacks != MAP_FAILED) munmap(block.stacks, size);
 }
 
 // As cuLaunchCooperativeKernel.
 template <class... T>
-int launch_cooperative(
+NOT_WATCHED int launch_cooperative(
     void (*kernel)(T...), const unsigned grid[3], const unsigned block[3], void** pointers, unsigned shared_bytes
 ) {
     gridDim = {grid[0], grid[1], grid[2]};
@@ -126,8 +164,10 @@ int launch_cooperative(
         one.arguments = &call;
         one.fault = NONE;
     }
-    for (Block& one : all) threads.emplace_back([&one] { run_alone(one); });
+    in_threads(true);
+    for (size_t number = 0; number < count; number++) threads.emplace_back(run_alone, std::ref(all[number]), int(number));
     for (std::thread& thread : threads) thread.join();
+    in_threads(false);
     for (Block& one : all)
         if (one.fault) return one.fault;
     return NONE;
@@ -138,18 +178,24 @@ int launch_cooperative(
 #define threadIdx (cuda_on_cpu::mine->thread)
 #define blockIdx (cuda_on_cpu::mine->index)
 #undef __syncthreads
-#define __syncthreads() cuda_on_cpu::block_barrier(__LINE__)
+#define __syncthreads() cuda_on_cpu::block_barrier(BARRIER_NUMBER)
 
 // What kernels/cooperative.cu has of PTX on a GPU.
-static void add_arrival(unsigned* arrived) { __atomic_fetch_add(arrived, 1u, __ATOMIC_RELEASE); }
+NOT_WATCHED static void add_arrival(unsigned* arrived) {
+    cuda_on_cpu::arriving();
+    __atomic_fetch_add(arrived, 1u, __ATOMIC_RELEASE);
+}
 
-static unsigned arrivals(const unsigned* arrived) {
+NOT_WATCHED static unsigned arrivals(const unsigned* arrived) {
     cuda_on_cpu::Block& block = *cuda_on_cpu::mine;
-    if (cuda_on_cpu::given_up) _longjmp(block.end_of_round, 1);
+    if (__atomic_load_n(&cuda_on_cpu::given_up, __ATOMIC_RELAXED)) _longjmp(block.end_of_round, 1);
     sched_yield(); // there are more blocks than processors
-    return __atomic_load_n(arrived, __ATOMIC_ACQUIRE);
+    if (cuda_on_cpu::removed(cuda_on_cpu::GRID)) return ~0u >> 1; // as if all had arrived
+    const unsigned seen = __atomic_load_n(arrived, __ATOMIC_ACQUIRE);
+    cuda_on_cpu::have_arrived(seen);
+    return seen;
 }
 
 template <class T> static T fresh(const T* place) { return *place; }
 
-static char* shared_memory() { return cuda_on_cpu::mine->memory.get(); }
+NOT_WATCHED static char* shared_memory() { return cuda_on_cpu::mine->memory.get(); }

@@ -60,6 +60,8 @@ std::vector<Range> others;  // more arrays, to which arrays may hold pointers
 std::map<std::string, long> found;
 long long accesses = 0;
 int removed_barrier = 0;
+constexpr int MOST_BARRIERS = 1024;
+bool reached[MOST_BARRIERS];
 std::atomic_flag busy = ATOMIC_FLAG_INIT;
 
 void report(const std::string& what, uint32_t code, uint32_t other) {
@@ -143,7 +145,10 @@ void access(void* pointer, uintptr_t size, bool writes, void* from) {
 
 } // namespace
 
-bool removed(int number) { return number && number == removed_barrier; }
+bool removed(int number) {
+    if (number > 0 && number < MOST_BARRIERS) reached[number] = true;
+    return number && number == removed_barrier;
+}
 
 } // namespace races
 
@@ -160,6 +165,8 @@ extern __attribute__((visibility("hidden"))) char __ehdr_start; // the linker's:
 
 void __tsan_init() { races::image = uintptr_t(&__ehdr_start); }
 ACCESSES(1) ACCESSES(2) ACCESSES(4) ACCESSES(8) ACCESSES(16)
+void __tsan_vptr_update(void**, void*) {}
+void __tsan_vptr_read(void**) {}
 void __tsan_read_range(void* a, uintptr_t size) { races::access(a, size, false, FROM); }
 void __tsan_write_range(void* a, uintptr_t size) { races::access(a, size, true, FROM); }
 
@@ -179,6 +186,13 @@ void races_begin(const char* kernel, const uintptr_t* pairs, int given, int room
 
 // Forget one barrier, or none for 0.
 void races_remove(int number) { races::removed_barrier = number; }
+
+// Whether a barrier has been reached since the last call for it.
+bool races_reached(int number) {
+    const bool found = races::reached[number];
+    races::reached[number] = false;
+    return found;
+}
 
 long long races_accesses() { return races::accesses; }
 

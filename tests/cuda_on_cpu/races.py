@@ -13,6 +13,7 @@ from fastnn.backends.cupy.backend import CupyBackend
 from fastnn.errors import DivergenceError
 
 from . import cupy_on_cpu
+from .watch import GRID
 from .workload import FEW, MANY
 
 
@@ -50,18 +51,32 @@ class _Watched:
 
 def without_each_barrier(backend, work=FEW):
     """Where each barrier is, and what is found without it, a pair each."""
+    reaching = defaultdict(list)
+    for one in work:
+        one.run(backend)
+        for watch in backend.watches:
+            for number in watch.reached():
+                reaching[watch, number].append(one)
+    places = {watch.barriers[number] for watch, number in reaching}
     for watch in backend.watches:
         for number, place in enumerate(watch.barriers):
-            found = []
-            with watch.without(number):
-                for one in work:
-                    # What a race may lead to: losses or gradients that are NaN.
-                    with suppress(DivergenceError), warnings.catch_warnings():
-                        warnings.simplefilter("ignore")
-                        one.run(backend)
-                    if found := backend.findings():
-                        break
-            yield place, found
+            # The source of several modules is common, but not what they make of it.
+            if reaching[watch, number] or place not in places:
+                yield place, _found_without(backend, watch, number, reaching[watch, number])
+        if watch.cooperative:
+            yield "the grid", _found_without(backend, watch, GRID, work)
+
+
+def _found_without(backend, watch, number, work):
+    with watch.without(number):
+        for one in work:
+            # What a race may lead to: losses or gradients that are NaN.
+            with suppress(DivergenceError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                one.run(backend)
+            if found := backend.findings():
+                return found
+    return []
 
 
 def main():

@@ -61,7 +61,7 @@ class RawModule:
         path = _built(f"{header}\n{code}\n{launchers}", options, watched)
         # Keeps the interpreter's lock: there is one set of fibres.
         library = ctypes.PyDLL(str(path))
-        self.watch = Watch(library, path, code) if watched else None
+        self.watch = Watch(library, path, code, cooperative) if watched else None
         kind = CooperativeKernel if cooperative else Kernel
         self._kernels = {
             name: kind(name, library[f"launch_{i}"], library[f"kinds_{i}"], self.watch)

@@ -15,6 +15,9 @@ _TOKENS = re.compile(
     r"//[^\n]*|/\*.*?\*/|#line (\d+) \"(.*?)\"\n|__syncthreads\(\)|\.sync\(\)|\n", re.S
 )
 
+#: In place of the number of a barrier: all that blocks wait for each other at.
+GRID = -1
+
 
 def barriers(code):
     """Where the barriers of a source are, in order: file and line."""
@@ -45,15 +48,18 @@ class Watch:
         Of (kernel, grid, block), how often.
     barriers : list of str
         Where they are in the source.
+    cooperative : bool
+        Whether blocks wait for each other.
     """
 
-    def __init__(self, library, path, code):
-        self._library, self._path = library, path
+    def __init__(self, library, path, code, cooperative):
+        self._library, self._path, self.cooperative = library, path, cooperative
         self.barriers = barriers(code)
         self._rooms = {}
         self.launches = Counter()
         library.races_begin.argtypes = [ctypes.c_char_p, ctypes.c_void_p, *[ctypes.c_int] * 3]
         library.races_begin.restype = None
+        library.races_reached.restype = ctypes.c_bool
         library.races_found.restype = ctypes.c_char_p
         library.races_accesses.restype = ctypes.c_longlong
 
@@ -62,10 +68,18 @@ class Watch:
         """How many there have been."""
         return self._library.races_accesses()
 
+    def reached(self):
+        """The numbers of the barriers that kernels have come to since the last call."""
+        numbers = range(len(self.barriers))
+        return {number for number in numbers if self._library.races_reached(number + 1)}
+
     @contextlib.contextmanager
     def without(self, number):
-        """Launches go as if this barrier, by its number in the list, were not in the source."""
-        self._library.races_remove(number + 1)
+        """Launches go as if this barrier, by its number in the list, were not in the source.
+
+        GRID is all of those that the whole grid waits at.
+        """
+        self._library.races_remove(number if number == GRID else number + 1)
         try:
             yield
         finally:

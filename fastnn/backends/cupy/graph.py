@@ -3,8 +3,8 @@
 A graph fixes the addresses of everything that its kernels read and write. So each graph holds row
 numbers of its own, which its first kernel fetches from those of the loop, at a position that is
 kept on the device and moved on by its last kernel, and whatever the recorded steps allocate comes
-from a pool that lives as long as the graph. One graph makes many steps; a second one, of a single
-step, makes what is left over.
+from a pool that lives as long as the graph. One graph makes many steps; smaller ones make what is
+left over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..base import Backend
 from .kernels import Kernels
 
 #: How many steps the graphs make that a loop is put together from, largest first.
-STEPS = (32, 1)
+STEPS = (32, 8, 4, 1)
 
 #: What CuPy, CUDA's runtime and its driver say in an error of a capture.
 _NOT_CAPTURED = ("capturing", "StreamCapture", "STREAM_CAPTURE")
