@@ -26,13 +26,16 @@ from .evaluations import check_parameters, count_broken
 from .interrupts import Interrupts
 from .optimizers.choosing import rehearsing
 from .pace import Pace
-from .schedules import rates_of
+from .schedules import Constant, rates_of
 from .stepping import runner
 from .training_state import TrainingState
 from .validation import Array, room_for
 
 #: How long a piece should take, in seconds.
 PIECE = 0.1
+
+#: For how many steps a runner gets ready at most, before the clock starts.
+PREPARED = 64
 
 #: How many row numbers are drawn at a time at most.
 MOST_ROWS = 2_000_000
@@ -69,7 +72,16 @@ class Steps:
                 copies = network.to(backend), rehearsing(state.optimizer)
                 rows = backend.asarray(np.zeros((1, size), np.int64))
                 self._runner(*copies, size)(rows, backend.empty(1, network.dtype), rates)
+                self._prepare(self._runners[size])
                 backend.synchronize()
+
+    def _prepare(self, runner: Any) -> None:
+        """Let a runner get ready for these very arrays, too, if it has something to do for that."""
+        state, prepare = self._state, getattr(runner, "prepare", None)
+        # A schedule may be a function of the user's, which is asked for a rate when it is its turn.
+        if prepare is not None and isinstance(state.schedule, Constant):
+            last = min(state.iteration + PREPARED, state.iterations)
+            prepare(rates_of(state.schedule, state.network.dtype, state.iteration, last))
 
 
 def loop(state: TrainingState) -> None:

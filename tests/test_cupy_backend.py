@@ -354,13 +354,117 @@ def test_a_capture_that_something_else_broke_off_is_done_without(
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)
 
 
+def test_a_capture_that_was_broken_off_once_is_done_again(cupy_on_the_cpu, monkeypatch, caplog):
+    error = cupy_on_cpu.cuda.runtime.CUDARuntimeError("cudaErrorStreamCaptureInvalidated: failed")
+    faults, seen = [error], unrecorded(monkeypatch)
+
+    def end_capture(stream, end=cupy_on_cpu.cuda.Stream.end_capture):
+        graph = end(stream)
+        if faults:
+            raise faults.pop()
+        return graph
+
+    monkeypatch.setattr(cupy_on_cpu.cuda.Stream, "end_capture", end_capture)
+    x, t = problem(7, 60, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
+    fastnn.train(net, x, t, iterations=4, batch_size=10, gradient="numerical", rng=0)
+    assert not faults
+    assert not seen
+    assert "broken off (cudaErrorStreamCaptureInvalidated: failed); it is tried" in caplog.text
+
+
+def numerical_loop(backend):
+    """A runner of steps that graphs make, and row numbers for 47 of them."""
+    x, t = problem(7, 60, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, backend=backend, rng=0)
+    options = {"gradient": "numerical", "batch_size": 10, "optimizer": fastnn.SGD()}
+    rows = backend.asarray(np.random.default_rng(0).integers(60, size=(47, 10)))
+    return runner(net, net.dataset(x, t), **options), rows
+
+
+def test_few_steps_are_few_graphs(cupy_on_the_cpu, monkeypatch):
+    launched, launch = [], cupy_on_cpu.Graph.launch
+    monkeypatch.setattr(
+        cupy_on_cpu.Graph, "launch", lambda graph: launched.append(graph) or launch(graph)
+    )
+    for steps, graphs in ((47, 6), (15, 5), (8, 1), (3, 3)):
+        run, rows = numerical_loop(cupy_on_the_cpu)
+        launched.clear()
+        losses = cupy_on_the_cpu.empty(steps, "float64")
+        run(rows[:steps], losses, np.full(steps, 0.1))
+        assert len(launched) == graphs
+        run, _ = numerical_loop(fastnn.get_backend("numpy"))
+        expected = np.empty(steps)
+        run(np.asarray(rows[:steps]), expected, np.full(steps, 0.1))
+        np.testing.assert_allclose(cupy_on_the_cpu.to_numpy(losses), expected, atol=1e-12)
+
+
+def test_captures_share_a_stream_and_a_pool(cupy_on_the_cpu, monkeypatch):
+    """CuPy keeps memory for each stream there ever was."""
+    streams, pools = [], []
+    stream, pool = cupy_on_cpu.cuda.Stream, cupy_on_cpu.cuda.MemoryPool
+    monkeypatch.setattr(
+        cupy_on_cpu.cuda, "Stream", lambda **o: streams.append(stream(**o)) or streams[-1]
+    )
+    monkeypatch.setattr(cupy_on_cpu.cuda, "MemoryPool", lambda *a: pools.append(1) or pool(*a))
+    backend = type(cupy_on_the_cpu)()
+    for trainings in (1, 2, 3):
+        run, rows = numerical_loop(backend)
+        run(rows, backend.empty(47, "float64"), np.full(47, 0.1))
+        assert len(streams) == 1
+        assert len(pools) == trainings
+
+
+def test_the_losses_of_a_graph_are_one_array(cupy_on_the_cpu, monkeypatch):
+    recordings, record = [], RecordedLoop._record
+    monkeypatch.setattr(
+        RecordedLoop, "_record", lambda *a: recordings.append(record(*a)) or recordings[-1]
+    )
+    monkeypatch.setattr(cupy_on_the_cpu, "device_attributes", {})  # no kernel that stays
+    x, t = problem(7, 60, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
+    fastnn.train(net, x, t, iterations=40, batch_size=10, rng=0)
+    steps = [len(recording.results) for recording in recordings]
+    assert {32, 8} <= set(steps)
+    for recording in recordings:
+        addresses = [loss.data.ptr for loss in recording.results]
+        assert np.diff(addresses).tolist() == [8] * (len(addresses) - 1)
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "numerical"])
+def test_nothing_is_set_up_while_the_clock_runs(cupy_on_the_cpu, monkeypatch, gradient):
+    """Graphs are recorded, and cuBLAS is loaded, before a training begins."""
+    monkeypatch.setattr(cupy_on_the_cpu, "device_attributes", {})  # no kernel that stays
+    done, record, matmul = [], RecordedLoop._record, np.matmul
+    monkeypatch.setattr(RecordedLoop, "_record", lambda *a: done.append("graph") or record(*a))
+    monkeypatch.setattr(
+        cupy_on_cpu, "matmul", lambda *a: done.append("cuBLAS") or matmul(*a), raising=False
+    )
+
+    class Clock(fastnn.Callback):
+        def on_begin(self, state):
+            done.append("begin")
+
+    x, t = problem(7, 60, 3)
+    net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
+    fastnn.train(
+        net, x, t, iterations=45, batch_size=10, gradient=gradient, callbacks=[Clock()], rng=0
+    )
+    before, after = done[: done.index("begin")], done[done.index("begin") + 1 :]
+    assert {"graph", "cuBLAS"} <= set(before)
+    assert not after
+    done.clear()
+    cupy_on_the_cpu.warm_up("float32")
+    assert "cuBLAS" in done
+
+
 def test_losses_may_lie_apart(backend):
     one, found = backend.asarray(np.ones((1, 1))), []
     data = backend.dataset(
         backend.asarray(np.arange(4.0).reshape(4, 1)), backend.asarray(np.zeros(4, np.intp))
     )
 
-    def step(rows):
+    def step(rows, out):
         x, t = data.batch(rows)
         return backend.loss_gradient(backend.dense(x, one, one[0]), t, "mean_squared_error")[0]
 
@@ -476,7 +580,7 @@ def test_a_batch_of_another_size_is_recorded_anew(backend):
     )
     one, zero = backend.asarray(np.ones((1, 1))), backend.asarray(np.zeros(1))
 
-    def step(rows):
+    def step(rows, out):
         x, t = data.batch(rows)
         return backend.loss_gradient(backend.dense(x, one, zero), t, "mean_squared_error")[0]
 
@@ -512,6 +616,53 @@ def operations(backend, W):
             x, t, W, b, x, b, "sigmoid", "cross_entropy", 1e-4
         ),
     }
+
+
+class Tensor:
+    """Of another library, in the memory of a CUDA device."""
+
+    requires_grad = False
+
+    def __init__(self, array, device=0, requires_grad=False):
+        self._array, self._device, self.requires_grad = array, device, requires_grad
+
+    def __dlpack__(self, **_):
+        return self._array.__dlpack__()
+
+    def __dlpack_device__(self):
+        return 2, self._device
+
+
+def test_a_tensor_on_the_same_device_is_taken_over(cupy_on_the_cpu):
+    x, t = problem(7, 60, 3)
+    found = cupy_on_the_cpu.asarray(Tensor(x))
+    assert isinstance(found, cupy_on_cpu.ndarray)
+    assert found.data.ptr == x.ctypes.data
+    losses = []
+    for some in ((x, t), (Tensor(x), Tensor(t))):
+        net = fastnn.TwoLayerNet(12, 7, 3, backend=cupy_on_the_cpu, rng=0)
+        losses.append(fastnn.train(net, *some, iterations=5, batch_size=10, rng=0).loss.tolist())
+        losses[-1] += [net.loss(*some), *cupy_on_the_cpu.to_numpy(net.predict(some[0])).flat]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "error", "message"),
+    [
+        (
+            Tensor(np.ones(3), 1),
+            ForeignArrayError,
+            r"x is a \S*Tensor on CUDA device 1, but the backend works on device 0; copy it there",
+        ),
+        (Tensor(np.ones(3), requires_grad=True), fastnn.DtypeError, r"x\.detach\(\)"),
+        (Tensor("no array"), ForeignArrayError, r"x is a \S*Tensor .* cannot take over: .*convert"),
+        (Tensor(np.ones(3) * 1j), fastnn.DtypeError, "complex"),
+    ],
+)
+def test_a_tensor_that_cannot_be_taken_over(cupy_on_the_cpu, tensor, error, message):
+    with pytest.raises(error, match=message) as caught:
+        cupy_on_the_cpu.asarray(tensor, name="x")
+    assert len(str(caught.value)) <= 300
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -177,8 +177,8 @@ class Machine:
         Raises
         ------
         ForeignArrayError
-            For an array in the memory of a device: it is for the caller to say that it shall be
-            copied.
+            For an array in the memory of a device that the backend does not work on: it is for the
+            caller to say that it shall be copied.
         DtypeError
             If it does not hold real numbers.
         """

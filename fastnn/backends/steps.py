@@ -17,6 +17,8 @@ from .datasets import Dataset
 #: Makes a step with each of the batches `rows`, shape (steps, batch), in turn, at the learning rate
 #: of each, `rates`, float64 of NumPy of shape (steps,), and writes its loss to `losses`, shape
 #: (steps,). The memory of the optimizer is that after these steps then, as the parameters are.
+#: It may have a method ``prepare(rates)``, which gets ready for steps at these rates, and makes
+#: none.
 Runner = Callable[[Array, Array, np.ndarray], None]
 
 

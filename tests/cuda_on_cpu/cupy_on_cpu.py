@@ -123,6 +123,11 @@ def asarray(a, dtype=None, order=None):
     return np.array(a, dtype, order=order).view(ndarray)
 
 
+def from_dlpack(a):
+    """The same memory, also where it says to be on a device."""
+    return np.from_dlpack(a).view(ndarray)
+
+
 #: Bytes before and after an array.
 _GUARD = 256
 

@@ -22,7 +22,6 @@ from ...validation import (
     Array,
     check_size,
     float_dtype,
-    kind,
     real_array,
     refuse_device_array,
 )
@@ -31,6 +30,7 @@ from ..sharing import shared
 from ..support import supported
 from . import cooperative, differences, training
 from .faults import INSTALL
+from .foreign import on_cuda, taken_over
 from .kernels import Kernels
 from .operations import gathered, of_gathered, on_device, operation
 from .rows import Rows, RowsDataset
@@ -121,9 +121,10 @@ class CupyBackend(Backend):
     def warm_up(self, dtype: Any = "float64") -> None:
         """Compile every kernel, or load it from CuPy's cache on disk.
 
-        What CuPy itself needs for this dtype is loaded, too.
+        What CuPy itself needs for this dtype is loaded, too, and cuBLAS.
         """
         dtype = float_dtype(dtype)
+        self._load_cublas(dtype)
         x, b = self.asarray(np.ones((2, 3)), dtype), self.asarray(np.zeros(3), dtype)
         for t in (self.asarray(np.zeros(2, np.intp)), x):
             logits = self.dense(x, self.xp.ones((3, 3), dtype), b)
@@ -131,6 +132,11 @@ class CupyBackend(Backend):
             self.loss(self.output(logits, "cross_entropy"), t, "cross_entropy")
             self.count_correct(logits, t)
         self.synchronize()
+
+    def _load_cublas(self, dtype: np.dtype) -> None:
+        """Make this thread's handle of cuBLAS, which takes longer than many products."""
+        one = self.xp.ones((1, 1), dtype)
+        self.xp.matmul(one, one)
 
     @on_device
     def synchronize(self) -> None:
@@ -140,14 +146,10 @@ class CupyBackend(Backend):
 
     @on_device
     def asarray(self, a: Any, dtype: Any = None, *, name: str = "array") -> Array:
+        if not isinstance(a, self.array_type) and on_cuda(a):
+            a = taken_over(self.xp, self._number, a, name)
         if not isinstance(a, self.array_type):
-            try:
-                refuse_device_array(a, name)
-            except ForeignArrayError as error:
-                raise ForeignArrayError(
-                    f"{name} is a {kind(a)} in the memory of a device; "
-                    f"hand it over yourself: cupy.from_dlpack({name})"
-                ) from error
+            refuse_device_array(a, name)
         a = real_array(a, name)
         if dtype is None and a.dtype == np.longdouble:
             dtype = np.float64  # the widest that a GPU has
@@ -185,6 +187,8 @@ class CupyBackend(Backend):
         """
         if not self.computes_as(CupyBackend):
             return None
+        # For the evaluations: a training's time is not to hold that.
+        self._load_cublas(next(iter(step.params.values())).dtype)
         return cooperative.runner(self, self.kernels, step) or training.runner(
             self, self.kernels, step
         )

@@ -9,15 +9,19 @@ left over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ...validation import Array
 from ..base import Backend
 from .kernels import Kernels
+
+_log = logging.getLogger("fastnn")
 
 #: How many steps the graphs make that a loop is put together from, largest first.
 STEPS = (32, 8, 4, 1)
@@ -34,16 +38,26 @@ class RecordedLoop:
     backend : CupyBackend
     kernels : Kernels
     step : callable
-        Row numbers, shape (batch,), to the loss, a single number of the dtype of the losses. It
-        launches kernels and allocates, and does nothing else.
+        Row numbers, shape (batch,), and a place for the loss or None, to the loss, a single number
+        of the dtype of the losses, which need not be in that place. It launches kernels and
+        allocates, and does nothing else.
     """
 
-    def __init__(self, backend: Backend, kernels: Kernels, step: Callable[[Array], Array]) -> None:
+    def __init__(
+        self, backend: Backend, kernels: Kernels, step: Callable[[Array, Array | None], Array]
+    ) -> None:
         self._backend = backend
         self._kernels = kernels
         self._step = step
         self._position = kernels.new_position()
+        self._memory = Memory(backend)
         self._recordings: dict[tuple[int, int], Recording | None] = {}
+
+    def prepare(self, steps: int, batch_size: int, dtype: Any) -> None:
+        """Record what a loop of so many steps replays; none of them is made."""
+        for size in STEPS:
+            if size <= steps and self._recording(size, batch_size, dtype) is None:
+                return
 
     def __call__(self, rows: Array, losses: Array) -> None:
         # The graphs go by their addresses.
@@ -54,10 +68,7 @@ class RecordedLoop:
         self._kernels.begin(self._position, rows, losses)
         for steps in STEPS:
             while len(rows) - done >= steps:
-                key = steps, rows.shape[1]
-                if key not in self._recordings:
-                    self._recordings[key] = self._record(*key, losses.dtype)
-                recording = self._recordings[key]
+                recording = self._recording(steps, rows.shape[1], losses.dtype)
                 if recording is None:
                     self._unrecorded(rows[done:], losses[done:])
                     return
@@ -66,37 +77,81 @@ class RecordedLoop:
 
     def _unrecorded(self, rows: Array, losses: Array) -> None:
         for i in range(len(rows)):
-            losses[i] = self._step(rows[i])
+            losses[i] = self._step(rows[i], None)
 
-    def _record(self, steps: int, batch_size: int, dtype: Any) -> Recording | None:
-        """Record some steps without making them; None where the capture was broken off."""
+    def _recording(self, steps: int, batch_size: int, dtype: Any) -> Recording | None:
+        """The graph of so many steps; None where two captures were broken off."""
+        key = steps, batch_size
+        if key not in self._recordings:
+            self._recordings[key] = self._recorded(*key, dtype)
+        return self._recordings[key]
+
+    def _recorded(self, steps: int, batch_size: int, dtype: Any) -> Recording | None:
+        for consequence in (
+            "it is tried once more",
+            "every step is launched by itself from now on",
+        ):
+            try:
+                return self._record(steps, batch_size, dtype)
+            except RuntimeError as error:
+                # What CUDA says of a capture that something else broke off, such as another
+                # thread's end.
+                if not any(words in str(error) for words in _NOT_CAPTURED):
+                    raise
+                _log.warning(
+                    "the capture of a CUDA graph of %d steps was broken off (%s); %s",
+                    *(steps, error, consequence),
+                )
+        return None
+
+    def _record(self, steps: int, batch_size: int, dtype: Any) -> Recording:
+        """Record some steps without making them."""
         xp: Any = self._backend.xp
         kernels = self._kernels
         rows, addresses = xp.empty((steps, batch_size), np.int64), xp.empty(steps, np.uint64)
+        values = xp.empty(steps, dtype)
 
         def all_steps() -> list[Array]:
             kernels.fetch(self._position, rows)
-            values = [self._step(rows[s]) for s in range(steps)]
+            losses = [self._step(rows[s], values[s, ...]) for s in range(steps)]
             kernels.collect(self._position, addresses, dtype)
-            return values
+            return losses
 
-        try:
-            recording = Recording(self._backend, all_steps)
-        except RuntimeError as error:
-            # What CUDA says of a capture that something else broke off, such as another thread's
-            # end.
-            if any(words in str(error) for words in _NOT_CAPTURED):
-                return None
-            raise
+        recording = Recording(self._backend, self._memory, all_steps)
         addresses[...] = xp.asarray(
             np.array([value.data.ptr for value in recording.results], np.uint64)
         )
-        recording.inputs = rows, addresses
+        recording.inputs = rows, addresses, values
         return recording
 
 
+class Memory:
+    """What recordings work on that are replayed one after the other: each finds it free.
+
+    Parameters
+    ----------
+    backend : CupyBackend
+
+    Attributes
+    ----------
+    pool : cupy.cuda.MemoryPool
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        xp: Any = backend.xp
+        self._current = backend.current
+        # CuPy's own pool stands behind this one: it says so if there is no memory left, before this
+        # one would give away, to find some, what has been recorded already.
+        self.pool = xp.cuda.MemoryPool(xp.get_default_memory_pool().malloc)
+
+    def __del__(self) -> None:
+        # A pool that is gone does not return what it held.
+        with suppress(Exception), self._current():
+            self.pool.free_all_blocks()
+
+
 class Recording:
-    """The graph of what a function launches, and the memory that it works on.
+    """The graph of what a function launches.
 
     Attributes
     ----------
@@ -109,14 +164,14 @@ class Recording:
 
     inputs: Any = None
 
-    def __init__(self, backend: Backend, function: Callable[[], Any]) -> None:
+    def __init__(self, backend: Backend, memory: Memory, function: Callable[[], Any]) -> None:
         xp: Any = backend.xp
-        self._current = backend.current
-        # CuPy's own pool stands behind this one: it says so if there is no memory left, before this
-        # one would give away, to find some, what has been recorded already.
-        self._pool = xp.cuda.MemoryPool(xp.get_default_memory_pool().malloc)
-        stream = xp.cuda.Stream(non_blocking=True)
-        with xp.cuda.using_allocator(self._pool.malloc), stream:
+        self._memory = memory
+        with (
+            _capture_stream(backend) as stream,
+            xp.cuda.using_allocator(memory.pool.malloc),
+            stream,
+        ):
             stream.begin_capture()
             try:
                 self.results = function()
@@ -127,8 +182,26 @@ class Recording:
             self.graph = stream.end_capture()
 
     def __del__(self) -> None:
-        # A pool that is gone does not return what it held, and it can only return it whole: its
-        # arrays have to go first.
+        # Before the memory is: it can only return what nobody holds.
         self.results = self.graph = None
-        with suppress(Exception), self._current():
-            self._pool.free_all_blocks()
+
+
+#: By backend, streams on which nothing is captured now.
+_idle: WeakKeyDictionary[Backend, list[Any]] = WeakKeyDictionary()
+
+
+@contextmanager
+def _capture_stream(backend: Backend) -> Iterator[Any]:
+    """A stream for one capture at a time.
+
+    There are no more of them than captures at once: for each stream there has ever been, CuPy's
+    pool keeps memory that no other can have.
+    """
+    idle = _idle.setdefault(backend, [])
+    xp: Any = backend.xp
+    try:
+        stream = idle.pop()
+    except IndexError:
+        stream = xp.cuda.Stream(non_blocking=True)
+    yield stream
+    idle.append(stream)  # one whose capture was broken off is not used again

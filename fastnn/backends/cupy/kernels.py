@@ -96,17 +96,19 @@ class Kernels:
         step: TrainingStep,
         rate: float,
         between: tuple[Array, Array, Array],
+        out: Array | None = None,
     ) -> Array:
         """Make a stated step with this batch, at this learning rate, and return the loss.
 
-        `between` are arrays for z1, delta1 and delta2.
+        `between` are arrays for z1, delta1 and delta2, and `out`, shape (), one for the loss.
         """
         W1, b1, W2, b2 = (step.params[name] for name in ("W1", "b1", "W2", "b2"))
         z1, delta1, delta2 = between
         samples, outputs = len(x), W2.shape[1]
         features, units = W1.shape
         real, cross_entropy = TYPES[W1.dtype], int(step.loss == "cross_entropy")
-        losses, value = self.xp.empty(samples, np.float64), self.xp.empty((), W1.dtype)
+        losses = self.xp.empty(samples, np.float64)
+        value = self.xp.empty((), W1.dtype) if out is None else out
         width, lanes = power_of_two(units, 64), power_of_two(outputs, 64)
         parts = max(power_of_two(blocks(features, 4), 1024 // width), lanes // width)
         labels, targets, _ = self.targets(t)
