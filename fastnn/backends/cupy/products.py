@@ -77,16 +77,16 @@ def gradient(
     return value, gradients
 
 
-def steps(kernels: Kernels, step: TrainingStep) -> Callable[[Array, float], Array]:
-    """A function (rows, learning rate) that makes a step by these gradients, to the loss."""
+def steps(kernels: Kernels, step: TrainingStep) -> Callable[[Array, float, Array | None], Array]:
+    """A function (rows, rate, place of the loss or None) to the loss that makes a step."""
     x, t, size = step.data.x, step.data.t, step.batch_size
     memory = Memory(kernels.xp, size, size, step.params["W2"])
     assert step.activation is not None
     formulas = Formulas(step.activation, step.loss, float(step.h))
 
-    def make(rows: Array, rate: float) -> Array:
+    def make(rows: Array, rate: float, out: Array | None) -> Array:
         params = tuple(step.params[name] for name in ("W1", "b1", "W2", "b2"))
-        value = kernels.xp.empty((), params[0].dtype)
+        value = kernels.xp.empty((), params[0].dtype) if out is None else out
         batch = Rows(x, rows), Rows(t, rows)
         _expand(kernels, *batch, params, formulas, memory, 0, size)
         _assemble(kernels, *batch, params, formulas, memory, value, size, 0, rate)
