@@ -23,10 +23,15 @@ def test_the_kernels_compile(architecture, module):
     architecture = (
         max(nvrtc.supported_architectures()) if architecture == "newest" else architecture
     )
-    options, sources = (*OPTIONS, *CUPY_OPTIONS), MODULES[module]
+    options, sources = (*OPTIONS, *CUPY_OPTIONS, "--ptxas-options=-v"), MODULES[module]
     code, log = nvrtc.compile_for(architecture, sources.source(), options, sources.expressions)
     assert code.startswith(b"\x7fELF")
-    assert not log  # no warnings
+    said = [line for line in log.splitlines() if line.strip()]
+    assert all(line.startswith("ptxas") for line in said)  # and no warnings
+    spilled = [line.split(":")[-1].strip() for line in said if "spill" in line]
+    assert len(spilled) == len(sources.expressions)
+    nothing = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"
+    assert all(line.endswith(nothing) for line in spilled)
 
 
 def test_a_kernel_that_is_wrong_does_not_compile():
