@@ -20,7 +20,6 @@ constexpr int SLICE = FEATURES; // rows of W1 that are summed as one
 constexpr int PARTS = 8;  // that a block cuts slices, samples and units into
 constexpr int ENTRY = 16; // threads that share the samples of an entry of W2 out
 constexpr int MOST_COOPERATIVE_OUTPUTS = 32;
-constexpr int AHEAD = 16; // loads that a thread has on their way
 
 #ifdef __CUDACC__
 // One more block has arrived: what its threads wrote before the barrier that precedes this call is
@@ -90,6 +89,7 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
     integer outputs_, integer activation, integer cross_entropy, double learning_rate
 ) {
     constexpr int THREADS = LANES * PARTS, OUTPUTS = MOST_COOPERATIVE_OUTPUTS;
+    constexpr int AHEAD = 64 / sizeof(T); // loads that a thread has on their way
     const int samples = samples_, units = units_, outputs = outputs_;
     const int j = threadIdx.x, part = threadIdx.y, thread = part * LANES + j;
     const int block = blockIdx.x, grid = gridDim.x;
@@ -147,13 +147,14 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
             T w[SLICE];
 #pragma unroll
             for (int f = 0; f < SLICE; f++) w[f] = shared.weights[(s * SLICE + f) * LANES + j];
-            T* to = slice_sums + integer(block + s * grid) * units + j;
-            for (int n = part; n < samples; n += PARTS) {
+            const integer stride = integer(slices) * units;
+            T* to = slice_sums + integer(block + s * grid) * units + j + part * stride;
+            for (int n = part; n < samples; n += PARTS, to += PARTS * stride) {
                 const Row<T> input = inputs[n];
                 T sum = 0;
 #pragma unroll
                 for (int f = 0; f < SLICE; f++) sum += input.values[f] * w[f];
-                if (j < units) to[integer(n) * slices * units] = sum;
+                if (j < units) *to = sum;
             }
         }
         arrive(arrived);
