@@ -62,7 +62,7 @@ def compare(
 
     The loop's time is scaled to all elements.
 
-    The claim is that ours is so many times faster.
+    The claim is that ours is so many times faster; vectorized, that it takes little more than f.
     """
     count = x.size if count is None else min(count, x.size)
     expected = book_gradient(theirs, x, count).ravel()[:count]
@@ -75,14 +75,10 @@ def compare(
         OURS: repeat(lambda: numerical_gradient(ours, x, **options)),
         BOOK: lambda: loop() * x.size / count,
     }
+    claims = [] if times_faster is None else [Claim(OURS, (BOOK,), times_faster=times_faster)]
     if options.get("vectorized"):
         contestants[F_ALONE] = _f_alone(ours, x)
-    limit = F_ALONE if F_ALONE in contestants else None
-    claims = (
-        []
-        if times_faster is None
-        else [Claim(OURS, (BOOK,), times_faster=times_faster, limited_by=limit)]
-    )
+        claims.append(Claim(OURS, (F_ALONE,), at_most=1.25, plus=10e-6))
     record.compare(
         f"gradient of any function: {name}", contestants, claims, unit="gradient", seconds=seconds
     )
@@ -200,12 +196,4 @@ def heat(x: np.ndarray) -> Any:
 )
 def test_vectorized(f: Callable, size: int, record: Record) -> None:
     x = np.random.default_rng(0).uniform(0, 1, 5 if record.quick else size)
-    compare(
-        record,
-        f"vectorized {f.__name__}, {size} variables",
-        x,
-        f,
-        f,
-        times_faster=20,
-        vectorized=True,
-    )
+    compare(record, f"vectorized {f.__name__}, {size} variables", x, f, f, vectorized=True)

@@ -414,12 +414,12 @@ class Network(NumericalNetwork):
         return data
 
     def _dataset(self, x: Any, t: Any, name: str) -> Dataset:
-        x, t = self._enter_pair(x, t, name, allow_single=False)
+        x, t = self._enter_pair(x, t, name, use="dataset")
         self._check_separate()
         return self.backend.dataset(x, t)
 
     def _stream_dataset(self, x: Any, t: Any, name: str) -> Dataset | None:
-        """What is streamed from a file as a dataset; None for all else."""
+        """What comes in pieces as a dataset, that of a file streamed; None for all else."""
         stream = streamed(x)
         if stream is None:
             return None
@@ -429,7 +429,11 @@ class Network(NumericalNetwork):
         with self.backend.current():
             t = self._enter_targets(t, len(stream), t_name, single=False)
         check_stream(stream, self._features, self.dtype, x_name)
-        return StreamedDataset(self.backend, stream, t, self.dtype)
+        if not stream.in_memory:
+            return StreamedDataset(self.backend, stream, t, self.dtype)
+        with self.backend.current():
+            x = self.backend.collected(stream.small_pieces, stream.shape, self.dtype)
+            return self.backend.dataset(x, t)
 
     def _loss(self, x: Array, t: Array) -> Array:
         return self.backend.loss(

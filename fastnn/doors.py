@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -36,6 +36,12 @@ from .validation import (
 #: How many samples a step is taken to have where a backend is chosen by the size of the work: as
 #: many as in the book.
 USUAL_BATCH = 100
+
+#: What samples enter for: a call, a dataset, or to be an array, whatever is faster.
+Use = Literal["call", "dataset", "array"]
+
+#: By which method a backend may give them a form of its own.
+FORMS: dict[Use, str] = {"call": "samples", "dataset": "kept_samples"}
 
 
 class Doors:
@@ -113,10 +119,11 @@ class Doors:
 
     # -- what enters -------------------------------------------------------------------------------
 
-    def _enter(self, x: Any, name: str = "x", *, one_call: bool = True) -> tuple[Array, bool]:
+    def _enter(self, x: Any, name: str = "x", *, use: Use = "call") -> tuple[Array, bool]:
         """Samples as a checked 2-D array of the backend and dtype, and whether it was just one.
 
-        For `one_call` they may be what the backend's operations take in place of an array.
+        For a call, or for a dataset, they may be what the backend's operations take in place of an
+        array.
         """
         self._check_params()
         if is_sparse(x):
@@ -129,7 +136,8 @@ class Doors:
         with self.backend.current():
             x = self.backend.asarray(x, name=name)
             checked = check_samples(x, self._features, name, xp=self.backend.xp)
-            samples = self.backend.samples(checked, self.dtype) if one_call else None
+            form = getattr(self.backend, FORMS[use]) if use in FORMS else None
+            samples = None if form is None else form(checked, self.dtype)
             return self._convert(checked, name) if samples is None else samples, x.ndim == 1
 
     def _enter_sparse(self, x: Any, name: str) -> tuple[Any, bool]:
@@ -157,12 +165,12 @@ class Doors:
         return converted
 
     def _enter_pair(
-        self, x: Any, t: Any, name: str = "", *, allow_single: bool = True
+        self, x: Any, t: Any, name: str = "", *, use: Use = "call"
     ) -> tuple[Array, Array]:
         x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
-        x, single = self._enter(x, x_name, one_call=allow_single)
+        x, single = self._enter(x, x_name, use=use)
         with self.backend.current():
-            return x, self._enter_targets(t, x.shape[0], t_name, single=single and allow_single)
+            return x, self._enter_targets(t, x.shape[0], t_name, single=single and use == "call")
 
     def _enter_targets(self, given: Any, samples: int, name: str, *, single: bool) -> Array:
         """Targets of so many samples: checked labels, or rows of the dtype."""
@@ -210,9 +218,11 @@ class Doors:
         with self.backend.current():
             t = self._enter_targets(t, len(x), "t", single=False)
         start = 0
-        for piece in x.pieces():
+        for piece in x.pieces(self.backend.rows_at_a_time):
             with self.backend.current():
-                entered = self.backend.asarray(piece, self.dtype)
+                given = self.backend.asarray(piece)
+                samples = self.backend.samples(given, self.dtype)
+                entered = self.backend.asarray(given, self.dtype) if samples is None else samples
             yield entered, t[start : start + len(piece), ...]
             start += len(piece)
 

@@ -178,7 +178,7 @@ def split(
     backend = network.backend
     stream = streamed(x)
     if stream is None:
-        entered, targets = network._enter_pair(x, t, "train", allow_single=False)
+        entered, targets = network._enter_pair(x, t, "train", use="array")
     else:
         entered, targets = stream, network.dataset(stream, t, "train").t
     samples = targets.shape[0]

@@ -1,9 +1,10 @@
-"""Samples that stay in their file, for what is larger than the memory: read as they are needed.
+"""Samples that are read as they are needed, from a file or from smaller ones in memory.
 
 A :class:`Stream` looks like an array of samples to :func:`fastnn.train` and to a network's
-`accuracy`, and is read a piece, or a batch, at a time. The file is mapped into memory, and what
-has been read of it is given back to the system again and again, so that not more than
-:data:`RESIDENT` of it counts as this process's memory.
+`accuracy`, and is read a piece, or a batch, at a time. A file, which may be larger than the memory,
+is mapped into it, and what has been read of it is given back to the system again and again, so that
+not more than :data:`RESIDENT` of it counts as this process's memory. What is in memory, as the
+bytes of pixels, enters a training piece by piece.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ STREAMED_FROM = 2**28
 #: them a row that is read alone brings in: the system maps its neighbours, too.
 RESIDENT, NEIGHBOURHOOD = 2**26, 2**16
 
-#: Bytes of a piece of many samples.
-PIECE = 2**24
+#: Bytes of a piece of many samples, and of one that is to stay in the cache while it enters.
+PIECE, SMALL_PIECE = 2**24, 2**20
 
 
 class Transform(Protocol):
@@ -41,11 +42,11 @@ class Transform(Protocol):
 
 
 class Stream:
-    """Rows of a mapped file, transformed as they are read.
+    """Rows of a mapped file, or of an array, transformed as they are read.
 
     Parameters
     ----------
-    values : numpy.memmap, shape (samples, ...)
+    values : numpy.memmap or numpy.ndarray, shape (samples, ...)
         Real numbers in C order, as ``numpy.load(path, mmap_mode="r")`` gives them.
     rows : array of int, optional
         Which of them, and in which order; by default all.
@@ -90,7 +91,7 @@ class Stream:
                 "the rows of the mapped array are scattered over the file; "
                 "save it in C order: np.save(path, np.ascontiguousarray(x))"
             )
-        self._mapped = values
+        self._given = values
         self._values = np.asarray(values).reshape(len(values), -1)
         self._rows = rows
         self._transform = transform
@@ -103,6 +104,11 @@ class Stream:
     def shape(self) -> tuple[int, int]:
         """Samples and features."""
         return len(self), self._values.shape[1]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether they are in memory, and not in a file."""
+        return not isinstance(self._given, np.memmap)
 
     @property
     def integral(self) -> bool:
@@ -124,13 +130,13 @@ class Stream:
     def select(self, rows: np.ndarray) -> Stream:
         """These rows of it, which stay in the file, too."""
         chosen = rows if self._rows is None else self._rows[rows]
-        some = Stream(self._mapped, chosen, self._transform)
+        some = Stream(self._given, chosen, self._transform)
         some.finite_as |= self.finite_as
         return some
 
     def transformed(self, transform: Transform) -> Stream:
         """The same rows as they are in the file, transformed."""
-        return Stream(self._mapped, self._rows, transform)
+        return Stream(self._given, self._rows, transform)
 
     def pieces(self, size: int | None = None) -> Iterator[np.ndarray]:
         """All samples in order: `size` at a time, or about :data:`PIECE` bytes."""
@@ -139,12 +145,19 @@ class Stream:
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
+    def small_pieces(self) -> Iterator[np.ndarray]:
+        """The same, about :data:`SMALL_PIECE` bytes at a time."""
+        yield from self.pieces(max(SMALL_PIECE // (self.shape[1] * 8), 1))
+
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        if self.in_memory:
+            return self[:]
         raise DtypeError("it is streamed from a file; take some of it: x[:1000] is an array")
 
     def __repr__(self) -> str:
         samples, features = self.shape
-        return f"<{samples:,} samples of {features:,} features, {self.dtype}, streamed from a file>"
+        where = "in memory" if self.in_memory else "streamed from a file"
+        return f"<{samples:,} samples of {features:,} features, {self.dtype}, {where}>"
 
     def _chosen(self, some: Any) -> slice | np.ndarray:
         if isinstance(some, slice):
@@ -174,7 +187,7 @@ class Stream:
         if self._resident < RESIDENT:
             return
         self._resident = 0
-        mapped = getattr(self._mapped, "_mmap", None)
+        mapped = getattr(self._given, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows, which trims
             with suppress(OSError, ValueError):
                 mapped.madvise(mmap.MADV_DONTNEED)

@@ -17,6 +17,7 @@ from conftest import ReferenceBackend
 from test_numerical_gradient import exact_differences
 
 import fastnn
+from fastnn.backends.numba import compressing
 from fastnn.functions import ACTIVATIONS, LOSSES
 
 # -- steps far larger than what they move ----------------------------------------------------------
@@ -237,7 +238,8 @@ def test_samples_that_became_more_since_they_were_counted(before, dtype):
     rng = np.random.default_rng(0)
     x = rng.random((20, 37)).astype(dtype)
     numba = fastnn.get_backend("numba")
-    indptr, indices, values = numba._compress(x, int(before * x.size))
+    count = int(before * x.size)
+    indptr, indices, values = compressing.compress_all(numba.kernels, x, count)
     assert indptr.tolist() == list(range(0, 21 * 37, 37))
     assert values.tobytes() == x.tobytes()
     assert indices.tolist() == list(range(37)) * 20

@@ -29,6 +29,7 @@ def test_gathered_rows_are_those_of_the_samples(dtype, features, rows):
 COMPRESSING = """
 import numpy as np
 from fastnn.backends import get_backend
+from fastnn.backends.numba.compressing import compress_all
 from fastnn.backends.numba.kernels.vectors import COMPRESSES
 
 backend, rng = get_backend("numba"), np.random.default_rng(0)
@@ -38,7 +39,7 @@ for dtype in ("float32", "float64"):
             x = rng.normal(size=(9, columns)).astype(dtype)
             x[rng.random(x.shape) < zeros] = 0
             x[0, 0] = -0.0
-            indptr, indices, values = backend._compress(x, np.count_nonzero(x))
+            indptr, indices, values = compress_all(backend.kernels, x, np.count_nonzero(x))
             rows, expected = np.nonzero(x)
             assert np.array_equal(indptr, np.searchsorted(rows, np.arange(10)))
             assert np.array_equal(indices, expected)

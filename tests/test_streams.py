@@ -6,6 +6,8 @@ import pytest
 import fastnn
 from fastnn import DtypeError, InputError, TwoLayerNet, streams
 from fastnn.backends import streaming
+from fastnn.backends.numba.samples import SparseDataset
+from fastnn.data.scaling import Scaling
 from fastnn.files.digests import digest_of
 from fastnn.streams import Stream
 
@@ -29,6 +31,7 @@ def small(monkeypatch):
     """Windows of a few steps, pieces of a few rows, and little that may be resident."""
     monkeypatch.setattr(streaming, "WINDOW", 40 * FEATURES * 8)
     monkeypatch.setattr(streams, "PIECE", 90 * FEATURES * 8)
+    monkeypatch.setattr(streams, "SMALL_PIECE", 70 * FEATURES * 8)
     monkeypatch.setattr(streams, "RESIDENT", 2**20)
 
 
@@ -173,7 +176,80 @@ def test_what_was_read_is_given_back(path, monkeypatch):
             returned.append(advice)
 
     x = Stream(mapped(path))
-    monkeypatch.setattr(x, "_mapped", type("Mapped", (), {"_mmap": Map()})())
+    monkeypatch.setattr(x, "_given", type("Mapped", (), {"_mmap": Map()})())
     for _ in range(40):
         x[np.arange(1)]
     assert len(returned) == 40 * (2**16 + FEATURES * 8) // 2**20
+
+
+# -- streams of what is in memory ------------------------------------------------------------------
+
+rng = np.random.default_rng(3)
+NORMAL = rng.normal(size=(SAMPLES, FEATURES))
+SPARSE = NORMAL * (rng.random(NORMAL.shape) < 0.1)
+BYTES = (SPARSE != 0) * rng.integers(256, size=SPARSE.shape).astype(np.uint8)
+#: Sparse samples before dense ones, and after them; a quarter of all values, and more of them.
+FIRST, LAST = (np.concatenate(parts) for parts in ((SPARSE, NORMAL), (NORMAL, SPARSE)))
+QUARTER = np.zeros((SAMPLES, FEATURES))
+QUARTER.flat[: SAMPLES * FEATURES // 4] = 1
+MORE = QUARTER.copy()
+MORE[-1] = 1
+
+IN_MEMORY = {
+    "normal": NORMAL,
+    "sparse": SPARSE,
+    "float32": SPARSE.astype("float32"),
+    "bytes": BYTES,
+    "sparse first": FIRST[150:450],
+    "sparse last": LAST[150:450],
+    "a quarter": QUARTER,
+    "more": MORE,
+    "zeros": np.zeros((SAMPLES, FEATURES)),
+    "rows backwards": SPARSE[::-1].copy(),
+}
+
+
+@pytest.mark.parametrize("values", IN_MEMORY.values(), ids=IN_MEMORY)
+@pytest.mark.parametrize("scaled", [False, True], ids=["as it is", "scaled"])
+def test_in_memory_as_an_array(backend, values, scaled, t, dtype):
+    transform = Scaling("unit", 0.0, 255.0, np.dtype("float32")) if scaled else None
+    stream = Stream(values, None, transform)
+    array = np.asarray(stream)
+    assert stream.in_memory
+    assert array.dtype == stream.dtype
+    assert np.array_equal(array, transform(values) if scaled else values)
+    found = []
+    for x in (array, stream):
+        network = TwoLayerNet(FEATURES, 5, CLASSES, backend=backend, dtype=dtype, rng=0)
+        history = fastnn.train(
+            *(network, x, t),
+            x_test=x,
+            t_test=t,
+            iterations=25,
+            batch_size=16,
+            rng=1,
+        )
+        accuracy = network.accuracy(x, t)
+        parts = (network.backend.to_numpy(p) for p in network.params.values())
+        found.append((accuracy, history.test_accuracy, [p.tobytes() for p in parts]))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("where", [0, SAMPLES * FEATURES - 1])
+def test_in_memory_what_is_not_finite_is_refused_where_it_is(backend, t, dtype, where):
+    values = SPARSE.copy()
+    values.flat[where] = np.nan
+    network = TwoLayerNet(FEATURES, 5, CLASSES, backend=backend, dtype=dtype, rng=0)
+    row, column = divmod(where, FEATURES)
+    for x in (values, Stream(values)):
+        with pytest.raises(InputError, match=rf"x_train\[{row}(, |\]\[){column}\] is nan"):
+            fastnn.train(network, x, t)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_numba_decides_by_all_values(kept, t):
+    """Whatever the rows say that are looked at first, and however the samples come."""
+    network = TwoLayerNet(FEATURES, 5, CLASSES, backend="numba", rng=0)
+    values = QUARTER if kept else MORE
+    for x in (values, Stream(values)):
+        assert isinstance(network.dataset(x, t), SparseDataset) == kept

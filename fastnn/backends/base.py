@@ -20,6 +20,7 @@ What comes before operations, devices and the doors for arrays, is in
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,8 +51,29 @@ class Backend(Machine):
         """
         return None
 
+    def kept_samples(self, x: Array, dtype: np.dtype) -> Any:
+        """The same for samples of a dataset, which are kept for many calls."""
+        return None
+
+    def collected(
+        self, pieces: Callable[[], Iterator[np.ndarray]], shape: tuple[int, int], dtype: np.dtype
+    ) -> Any:
+        """Samples that come a piece at a time, for :meth:`dataset`.
+
+        The pieces are arrays of NumPy's, finite in `dtype`, and `shape` is that of all together.
+        """
+        whole, start = np.empty(shape, dtype), 0
+        for piece in pieces():
+            whole[start : start + len(piece)] = piece
+            start += len(piece)
+        return self.asarray(whole)
+
     def dataset(self, x: Array, t: Array) -> Dataset:
-        """Keep checked samples and targets, arrays of this backend, so that batches come fast."""
+        """Keep checked samples and targets so that batches come fast.
+
+        They are arrays of this backend, or the samples what :meth:`kept_samples`,
+        :meth:`collected` or :meth:`sparse_samples` gave for them.
+        """
         return Dataset(self, x, t)
 
     def runner(self, step: TrainingStep) -> Runner | None:

@@ -129,4 +129,5 @@ def loaded(o: SimpleNamespace) -> Data:
         first_label=o.first_label,
         images=o.images,
         image_size=o.image_size,
+        streamed=True,
     )

@@ -28,8 +28,6 @@ def result(network: Any, history: History, state: TrainingState, data: Data) -> 
         if data.x_test is None
         else network.accuracy(data.x_test, data.t_test),
     }
-    if data.x_test is not None:
-        found["test_accuracy"] = network.accuracy(data.x_test, data.t_test)
     if history.validation_loss:
         best = history.best_iteration
         at = -1 if best is None else history.iterations.index(best)

@@ -30,7 +30,7 @@ class Data:
     Attributes
     ----------
     x_train, x_test : array or Stream, shape (samples, features), or None
-        Scaled. Of a large .npy file a stream, which :func:`fastnn.train` reads batch by batch.
+        Scaled. Of a large .npy file, or if asked for, a stream, which :func:`fastnn.train` takes.
     t_train, t_test : array of int64, shape (samples,), or None
         Labels from 0.
     label_names : list of str
@@ -87,6 +87,7 @@ def load_data(
     images: str | None = None,
     image_size: int | None = None,
     mapped: bool | None = None,
+    streamed: bool = False,
 ) -> Data:
     """Samples and labels from files, folders and frames, ready to train on.
 
@@ -199,7 +200,7 @@ def load_data(
             f"{source.name} has test samples of its own; leave out test_fraction, "
             "or give the files of the training samples alone"
         )
-    return _prepared(source, scaling, test_fraction, rng)
+    return _prepared(source, scaling, test_fraction, rng, streamed=streamed)
 
 
 def _columns(drop: Any) -> tuple[Any, ...]:
@@ -234,7 +235,9 @@ def _add_test(source: Source, test: Any, options: Options) -> None:
     source.test = found.train
 
 
-def _prepared(source: Source, method: str | None, fraction: float | None, rng: Any) -> Data:
+def _prepared(
+    source: Source, method: str | None, fraction: float | None, rng: Any, *, streamed: bool
+) -> Data:
     train, test = source.train, source.test
     labels = source.labels or Labels.of(train.labels)
     if len(labels.names) < 2:
@@ -256,17 +259,17 @@ def _prepared(source: Source, method: str | None, fraction: float | None, rng: A
         target=source.target,
     )
     t_train = labels.numbers(train.labels)
-    parts = _scaled(train.x, scaling), t_train, None, None
+    parts = _scaled(train.x, scaling, streamed), t_train, None, None
     data = Data(*parts, labels.names, preprocessing, source.name)
     if test is not None and test.t is not None:
-        data.x_test = _scaled(test.x, scaling)
+        data.x_test = _scaled(test.x, scaling, streamed)
         data.t_test = labels.numbers(test.t, "the target of the test samples")
     return data
 
 
-def _scaled(x: Samples, scaling: Scaling) -> Samples:
+def _scaled(x: Samples, scaling: Scaling, streamed: bool) -> Samples:
     if not isinstance(x, Stream):
-        return scaling(x)
+        return Stream(np.ascontiguousarray(x), None, scaling) if streamed else scaling(x)
     if scaling.method == "none" and x.dtype == scaling.dtype:
         return x
     made = x.transformed(scaling)

@@ -45,19 +45,21 @@ def _in_one_block_rewritten(
     f: Function, x: np.ndarray, points: np.ndarray, length: int, values: Values
 ) -> np.ndarray:
     count, size = points.shape[0], x.size
-    replacements = points.reshape(count, size)
+    replacements, originals = points.reshape(count, size), x.reshape(-1)
     block = np.empty((count, length * size), x.dtype)
-    block.reshape(count, length, size)[...] = originals = x.reshape(-1)
-    given = _unwritable(np, block.reshape(count * length, *x.shape))
+    block.reshape(count, length, size)[...] = originals
+    given = block.reshape(count * length, *x.shape)
+    given.flags.writeable = False
+    if length == size:
+        block[:, :: size + 1] = replacements
+        return values.block(f(given), given).reshape(points.shape)
     found = np.empty((count, size), values.wide)
     for start in (*range(0, size - length, length), size - length):
         part = slice(start, start + length)
         # For each replacement, element start + i of point i.
         diagonals = block[:, start :: size + 1]
         diagonals[...] = replacements[:, part]
-        of_block = values.block(f(given), given)
-        if length == size:
-            return of_block.reshape(points.shape)
+        of_block = values.of_block(f(given), given)
         found[:, part] = of_block.reshape(count, length)
         diagonals[...] = originals[part]
     return found.reshape(points.shape)

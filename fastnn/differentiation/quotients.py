@@ -97,8 +97,7 @@ def _quotient(xp: Any, x: Array, scheme: str, f: Evaluations, step: Any) -> Quot
         return divided_difference(difference, 0.0, step), (difference,)
     if scheme == "central":
         if xp is np:  # what stack does, without its cost for a few elements
-            points = np.empty((2, *x.shape), x.dtype)
-            points[0], points[1] = moved(x, step), moved(x, -step)
+            points = _on_both_sides(x, step)
         else:
             points = xp.stack([moved(x, step), moved(x, -step)])
         both = f.perturbed(points)
@@ -109,6 +108,15 @@ def _quotient(xp: Any, x: Array, scheme: str, f: Evaluations, step: Any) -> Quot
     else:
         above, below = f.unperturbed(), f.perturbed(moved(x, -step)[None, ...])[0, ...]
     return divided_difference(above, below, step), (above, below)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _on_both_sides(x: np.ndarray, step: Any) -> np.ndarray:
+    """x + step and x − step, as :func:`moved` has them."""
+    points = np.empty((2, *x.shape), x.dtype)
+    np.add(x, step, out=points[0, ...])
+    np.subtract(x, step, out=points[1, ...])
+    return points
 
 
 @np.errstate(all="ignore")  # where f is not finite, neither is the result

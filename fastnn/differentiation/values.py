@@ -61,15 +61,22 @@ class Values:
 
     def block(self, value: Any, points: Array) -> Array:
         """One number for each of `points`: a new array, with NumPy of double precision at least."""
+        return self._copied(self.of_block(value, points), value)
+
+    def of_block(self, value: Any, points: Array) -> Array:
+        """The same as `f` returned it, perhaps in memory of its own."""
         a = self._array(value)
         count = (points.shape[0],)
+        if self.xp is np and a.dtype is self.wide and a.shape == count:
+            return a
         if tuple(a.shape) != count or numpy_dtype(a).kind not in _KINDS:
             raise InputError(
                 f"f returned shape {tuple(a.shape)} of {a.dtype} for {count[0]} points of shape "
                 f"{tuple(points.shape[1:])}; with vectorized=True it must return one number for "
                 f"each, shape {count}: reduce all axes but the first"
             )
-        return self._copied(a, value)
+        self._check(a, value)
+        return a
 
     def elementwise(self, value: Any, x: Array) -> Array:
         """One number for each element of `x`: a new array of its shape."""

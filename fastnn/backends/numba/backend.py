@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from importlib import import_module
@@ -27,14 +28,11 @@ from ..base import Availability, Dataset, Runner, TrainingStep
 from ..numpy import NumpyBackend
 from ..steps import PlainDescent
 from ..support import supported
-from . import training
+from . import compressing, training
 from .samples import SparseDataset, SparseRows, nonzero_targets, sparse_rows
 from .support import (
-    LINE,
     PERTURBATION_GRAIN,
-    SPARSE_DENSITY,
     SPARSE_GRAIN,
-    SPARSE_ROWS,
     SPARSE_SIZE,
     SUPPORT,
     cut,
@@ -121,32 +119,22 @@ class NumbaBackend(NumpyBackend):
         return sparse_rows(a, dtype, name)
 
     def samples(self, x: Array, dtype: np.dtype) -> SparseRows | None:
-        """Compressed, if they are worth it and most of some rows that are looked at are zeros."""
-        if x.size < SPARSE_SIZE or x.dtype not in (np.float32, np.float64):
-            return None
-        step = -(-len(x) // SPARSE_ROWS)
-        count = self.kernels.compression.count_nonzero(x, step)
-        if count > SPARSE_DENSITY * -(-len(x) // step) * x.shape[1]:
-            return None
-        # Of all rows there may be more, and then they are compressed once more.
-        indptr, indices, values = self._compress(x, int(1.25 * count * step) + x.shape[1])
-        if values.dtype != dtype:
-            values, found = np.empty(values.size, dtype), values
-            largest = self.kernels.magnitude.convert(found, values) if values.size else 0.0
-        else:
-            largest = self.largest(values) if values.size else 0.0
-        if not math.isfinite(largest):
-            return None  # what refuses it says where
-        return SparseRows((indptr, indices, values), np.arange(len(x)), x.shape[1])
+        return compressing.for_one_call(self.kernels, x, dtype)
+
+    def kept_samples(self, x: Array, dtype: np.dtype) -> SparseRows | None:
+        return compressing.for_many_calls(self.kernels, x, dtype)
+
+    def collected(
+        self, pieces: Callable[[], Iterator[Array]], shape: tuple[int, int], dtype: np.dtype
+    ) -> Any:
+        found = compressing.of_pieces(self.kernels, pieces(), shape, dtype)
+        return super().collected(pieces, shape, dtype) if found is None else found
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Compress the samples if most of their values are zero; keep them as they are if not."""
         t = t.copy() if t.ndim == 1 else t  # the kernels index with labels
-        if isinstance(x, SparseRows):
-            return SparseDataset(self, x.samples, t, x.features)
-        if (count := int(np.count_nonzero(x))) > SPARSE_DENSITY * x.size:
-            return Dataset(self, x, t)
-        return SparseDataset(self, self._compress(x, count), t, x.shape[1])
+        rows = x if isinstance(x, SparseRows) else self.kept_samples(x, x.dtype)
+        return Dataset(self, x, t) if rows is None else SparseDataset(self, rows, t)
 
     def runner(self, step: TrainingStep) -> Runner | None:
         """Make all steps in one kernel, if there is one: :mod:`fastnn.backends.numba.training`."""
@@ -155,18 +143,6 @@ class NumbaBackend(NumpyBackend):
             if self.computes_as(NumbaBackend)
             else None
         )
-
-    def _compress(self, x: Array, count: int) -> tuple[Array, Array, Array]:
-        """The values of x that are not zero, of which there are at most `count`."""
-        x, indptr = np.ascontiguousarray(x), np.empty(len(x) + 1, np.intp)
-        # If another thread changes x meanwhile there may be more of them, but never more than all.
-        for most in (count, x.size):
-            room = most + x.shape[1] + LINE // x.itemsize
-            # Unsigned: a signed index might be negative, and the kernels would have to ask.
-            indices, values = np.empty(room, np.uint32), np.empty(room, x.dtype)
-            if self.kernels.compression.compress(x, indptr, indices, values):
-                break
-        return indptr, indices[: indptr[-1]], values[: indptr[-1]]
 
     # -- one pass where NumPy makes two, or writes an array of bools -----------------------------
 
@@ -279,7 +255,9 @@ class NumbaBackend(NumpyBackend):
         x = (
             x
             if isinstance(x, SparseRows)
-            else SparseRows(self._compress(x, x.size), np.arange(len(x)), x.shape[1])
+            else SparseRows(
+                compressing.compress_all(self.kernels, x, x.size), np.arange(len(x)), x.shape[1]
+            )
         )
         cross_entropy = loss == "cross_entropy"
         targets, residuals = nonzero_targets(t, W2.shape[1], cross_entropy)

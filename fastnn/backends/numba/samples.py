@@ -59,18 +59,16 @@ class SparseDataset(Dataset):
     Parameters
     ----------
     backend : Backend
-    samples : (indptr, indices, values)
+    samples : SparseRows
+        All of them.
     t : array
         Targets, as for :class:`Dataset`.
-    features : int
     """
 
-    def __init__(
-        self, backend: Machine, samples: tuple[Array, Array, Array], t: Array, features: int
-    ) -> None:
-        super().__init__(backend, samples, t)
-        self.features = features
-        self._rows = np.arange(len(t))
+    def __init__(self, backend: Machine, samples: SparseRows, t: Array) -> None:
+        super().__init__(backend, samples.samples, t)
+        self.features = samples.features
+        self._rows = samples.rows
 
     def __len__(self) -> int:
         return len(self.t)
