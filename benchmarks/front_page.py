@@ -177,8 +177,9 @@ def block(language: str, measured: Measured) -> str:
             words.head,
             "|---|---:|---:|---:|---|",
             *(
-                f"| {what} | {theirs.format(format_seconds(seconds[BOOK]))} "
-                f"| {format_seconds(seconds[OURS])} | {factor(seconds)} | `{command}` |"
+                f"| {what} | {theirs.format(_unbroken(format_seconds(seconds[BOOK])))} "
+                f"| {_unbroken(format_seconds(seconds[OURS]))} | {_unbroken(factor(seconds))} "
+                f"| `{command}` |"
                 for what, theirs, seconds, command in rows
             ),
             "",
@@ -191,6 +192,11 @@ def block(language: str, measured: Measured) -> str:
             ),
         )
     )
+
+
+def _unbroken(number: str) -> str:
+    """With spaces at which no line ends."""
+    return number.replace(" ", "\u00a0")
 
 
 def _descending(measured: Measured) -> list[tuple[str, float]]:

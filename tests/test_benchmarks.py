@@ -153,7 +153,8 @@ class TestFrontPage:
             (ours, "peers", f"training step beside the peers, {problem}"),
             (f"{ours}, numerical", "fastnn", steps),
         ]
-        rows = [line.split(" | ") for line in shown.splitlines() if line.startswith("| ")][1:]
+        lines = shown.replace("\u00a0", " ").splitlines()
+        rows = [line.split(" | ") for line in lines if line.startswith("| ")][1:]
         assert len(rows) == 3
         for (_, theirs, mine, ratio, _), (name, session, of) in zip(rows, expected, strict=True):
             loop, medians = self.medians(found[session], of)
