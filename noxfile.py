@@ -151,8 +151,8 @@ def _others(session: nox.Session) -> list[str]:
 def _benchmarks(session: nox.Session, name: str, *arguments: str) -> None:
     """Run benchmarks; of the arguments, cuda12 and cuda13 install CuPy, the others go to pytest.
 
-    --record writes what was measured to benchmarks/results, and draws the pictures and writes the
-    README's tables anew.
+    --record writes what was measured to benchmarks/results, draws the pictures and writes the
+    tables there anew, and the three rows of the README.
     """
     extras = ["plot", *_cuda(session)]
     session.install("-e", f".[{','.join(extras)}]", *dependency_group("test-beside-cupy"))

@@ -1,6 +1,7 @@
-"""From ``benchmarks/results`` to pictures and the README's tables: ``python -m benchmarks.report``.
+"""From ``benchmarks/results`` to its pictures and tables: ``python -m benchmarks.report``.
 
-``nox -s bench bench-peers -- --record`` measures, writes the results and then runs this.
+``nox -s bench bench-peers -- --record`` measures, writes the results and then runs this. Pictures
+and tables stay in that folder; of the README it writes what :mod:`benchmarks.front_page` says.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any
 from fastnn.bench.book_net import BOOK
 from fastnn.bench.report import format_seconds
 
+from . import front_page
 from .recording import format_number
-from .store import FOLDER, Results, load
+from .store import FOLDER, Results, comparisons, load
 
-README = Path(__file__).parent.parent / "README.md"
+#: The page with everything that was measured.
+PAGE = FOLDER / "README.md"
 
-#: Between these lines the README is written by this module.
+#: Between these lines a page is written by this module.
 BEGIN, END = (
     "<!-- benchmarks: written by python -m benchmarks.report -->",
     "<!-- benchmarks end -->",
@@ -30,25 +33,6 @@ COLOURS = {
     "fastnn cupy": "tab:green",
     BOOK: "tab:gray",
 }
-
-
-def best_threads(timings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Of each contestant with several numbers of threads, the fastest, named without them."""
-    best: dict[str, dict[str, float]] = {}
-    for label, timing in timings.items():
-        name = re.sub(r", \d+ threads?$", "", label)
-        if name not in best or timing["median"] < best[name]["median"]:
-            best[name] = timing
-    return best
-
-
-def comparisons(results: Results, start: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Those whose names start so: the rest → contestant → its time with the best of its threads."""
-    return {
-        found["name"].removeprefix(start): best_threads(found["timings"])
-        for found in results["comparisons"]
-        if found["name"].startswith(start)
-    }
 
 
 def curve(
@@ -162,7 +146,7 @@ def _draw_peers(path: Path, peers: Results) -> None:
 
 
 def markdown(folder: Path = FOLDER) -> str:
-    """What stands between the two lines of the README."""
+    """What stands between the two lines of the page of results."""
     return "\n".join(part for kind in ("cpu", "gpu") for part in _machine(kind, folder))
 
 
@@ -185,13 +169,13 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
         f"Measured {ours['date'][:10]} on {devices}, "
         f"{machine['memory_gb']} GB, {machine['system']}, with {libraries}. "
         "Medians of interleaved rounds in one process; "
-        "quartiles, threads and everything else are in `benchmarks/results`.\n"
+        "quartiles, threads and everything else are in the files beside this one.\n"
     )
     if peers:
         problems = comparisons(peers, "training step beside the peers, ")
         yield "**Time of a training step**, batches gathered; of one and two threads, the faster:\n"
         yield from _table("", problems)
-        yield f"\n![Training step beside the peers](benchmarks/results/{kind}-peers.png)\n"
+        yield f"\n![Training step beside the peers]({kind}-peers.png)\n"
         if on_gpu := comparisons(peers, "training step on the GPU beside the peers, "):
             yield "**On the GPU**, 10,000 of them at a time:\n"
             yield from _table("", on_gpu)
@@ -206,8 +190,8 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
                 peers, "numerical gradient beside the peers, 784-50-10, batch 100, mnist, "
             ),
         )
-        yield f"\n![Numerical gradient](benchmarks/results/{kind}-numerical-gradient.png)\n"
-    yield f"![Training step by batch size and hidden units](benchmarks/results/{kind}-steps.png)\n"
+        yield f"\n![Numerical gradient]({kind}-numerical-gradient.png)\n"
+    yield f"![Training step by batch size and hidden units]({kind}-steps.png)\n"
     yield "**What is claimed**, and what was measured:\n"
     yield "| where | claim | measured | |"
     yield "|---|---|---:|---|"
@@ -234,19 +218,37 @@ def _table(corner: str, columns: dict[str, dict[str, dict[str, float]]]) -> Iter
         yield f"| {name} | {' | '.join(cells)} |"
 
 
+def between(text: str) -> str:
+    """What stands between the two lines in the text of a page."""
+    return _parts(text)[1].strip()
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    before, begin, rest = text.partition(BEGIN)
+    shown, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(
+            f"the page lacks the lines {BEGIN!r} and {END!r} that the tables go between"
+        )
+    return before, shown, after
+
+
+def _write(page: Path, shown: str) -> None:
+    before, _, after = _parts(page.read_text(encoding="utf-8"))
+    page.write_text(f"{before}{BEGIN}\n{shown}\n{END}{after}", encoding="utf-8")
+
+
 def main() -> None:
-    """Draw every picture and write the tables into the README."""
+    """Draw every picture and write the tables anew."""
     for kind in ("cpu", "gpu"):
         ours = load(kind, "fastnn")
         if ours:
             draw(kind, ours, load(kind, "peers"))
-    before, begin, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(
-            f"{README} does not hold the lines {BEGIN!r} and {END!r} between which the tables go"
-        )
-    README.write_text(f"{before}{BEGIN}\n{markdown()}\n{END}{after}", encoding="utf-8")
+    _write(PAGE, markdown())
+    measured = front_page.Measured.newest()
+    front_page.PICTURE.write_text(front_page.svg(measured), encoding="utf-8")
+    for language, page in front_page.PAGES.items():
+        _write(page, front_page.block(language, measured))
 
 
 if __name__ == "__main__":

@@ -69,3 +69,22 @@ def text(results: Mapping[str, Any]) -> str:
         )
         parts.append(f" {json.dumps(key)}: {shown}")
     return "{\n" + ",\n".join(parts) + "\n}"
+
+
+def best_threads(timings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Of each contestant with several numbers of threads, the fastest, named without them."""
+    best: dict[str, dict[str, float]] = {}
+    for label, timing in timings.items():
+        name = re.sub(r", \d+ threads?$", "", label)
+        if name not in best or timing["median"] < best[name]["median"]:
+            best[name] = timing
+    return best
+
+
+def comparisons(results: Results, start: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Those whose names start so: the rest → contestant → its time with the best of its threads."""
+    return {
+        found["name"].removeprefix(start): best_threads(found["timings"])
+        for found in results["comparisons"]
+        if found["name"].startswith(start)
+    }

@@ -1,4 +1,4 @@
-"""The benchmarks run, cover the contract, and the README shows what they measured."""
+"""The benchmarks run, cover the contract, and what they measured is shown."""
 
 import json
 import re
@@ -6,13 +6,14 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from xml.etree import ElementTree
 
 import book
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import check, problems, recording, report, store, test_gpu
+from benchmarks import check, front_page, problems, recording, report, store, test_gpu
 from benchmarks.peers import GPU_PEERS
 from benchmarks.peers import test_gpu as peers_on_gpu
 from fastnn.backends.base import OPERATIONS
@@ -107,13 +108,97 @@ class TestGpu:
         assert {*comparison["timings"], *comparison["skipped"]} == {"fastnn cupy", *GPU_PEERS}
 
 
-def test_readme_shows_the_committed_results():
-    _, _, rest = report.README.read_text(encoding="utf-8").partition(report.BEGIN)
-    shown, end, _ = rest.partition(report.END)
-    assert end
-    assert shown.strip() == report.markdown().strip(), "run python -m benchmarks.report"
-    for picture in re.findall(r"\]\((benchmarks/results/\S+)\)", shown):
-        assert (ROOT / picture).stat().st_size > 1000
+def test_the_page_shows_the_committed_results():
+    shown = report.between(report.PAGE.read_text(encoding="utf-8"))
+    assert shown == report.markdown().strip(), "run python -m benchmarks.report"
+    for picture in re.findall(r"\]\((\S+\.png)\)", shown):
+        assert (report.PAGE.parent / picture).stat().st_size > 1000
+
+
+def test_a_page_without_its_lines():
+    with pytest.raises(ValueError, match="lacks the lines"):
+        report.between(f"{report.BEGIN}\nand no end")
+
+
+@pytest.fixture(scope="module")
+def found():
+    """The newest results of a CPU, by session."""
+    newest = {}
+    for file in store.FOLDER.glob("*.json"):
+        for session, part in json.loads(file.read_text(encoding="utf-8")).items():
+            if "cupy" not in part["machine"]["devices"]:
+                newest[session] = max(newest.get(session, part), part, key=lambda p: p["date"])
+    return newest
+
+
+class TestFrontPage:
+    """The picture and the three rows, against the file of results itself."""
+
+    @staticmethod
+    def medians(part, name):
+        (timings,) = (c["timings"] for c in part["comparisons"] if c["name"] == name)
+        book = [t["median"] for label, t in timings.items() if label.startswith("book's loop")]
+        return min(book), {label: t["median"] for label, t in timings.items()}
+
+    @pytest.mark.parametrize("language", front_page.PAGES)
+    def test_the_rows(self, found, language):
+        text = front_page.PAGES[language].read_text(encoding="utf-8")
+        shown = report.between(text)
+        measured = front_page.Measured.newest()
+        assert shown == front_page.block(language, measured), "run python -m benchmarks.report"
+        problem, ours = "784-50-10, batch 100, mnist, float64", "fastnn numba"
+        steps = "training step by numerical gradient, 784-50-10, batch 100, float64"
+        expected = [
+            (ours, "peers", f"numerical gradient beside the peers, {problem}"),
+            (ours, "peers", f"training step beside the peers, {problem}"),
+            (f"{ours}, numerical", "fastnn", steps),
+        ]
+        lines = shown.replace("\u00a0", " ").splitlines()
+        rows = [line.split(" | ") for line in lines if line.startswith("| ")][1:]
+        assert len(rows) == 3
+        for (_, theirs, mine, ratio, _), (name, session, of) in zip(rows, expected, strict=True):
+            loop, medians = self.medians(found[session], of)
+            assert theirs.startswith(format_seconds(loop))
+            assert mine == format_seconds(medians[name])
+            assert float(ratio.rstrip("× ").replace(",", "")) == pytest.approx(
+                loop / medians[name], rel=0.03
+            )
+
+    def test_what_is_not_met_is_counted(self, found):
+        claims = [c["met"] for p in found.values() for x in p["comparisons"] for c in x["claims"]]
+        text = front_page.PAGES["en"].read_text(encoding="utf-8")
+        assert f"{sum(claims)} of {len(claims)} claims are met" in text
+        page = report.PAGE.read_text(encoding="utf-8")
+        assert page.count("| **not met**") == len(claims) - sum(claims)
+
+    def test_the_picture(self):
+        measured = front_page.Measured.newest()
+        drawn = front_page.svg(measured)
+        assert front_page.PICTURE.read_text(encoding="utf-8") == drawn, (
+            "run python -m benchmarks.report"
+        )
+        root = ElementTree.fromstring(drawn)
+        space = {"s": "http://www.w3.org/2000/svg"}
+        assert root.find("s:desc", space).text == front_page.alternative(
+            measured, front_page.WORDS["en"]
+        )
+        places = {c.get("cy"): float(c.get("cx")) for c in root.findall("s:circle", space)}
+        seconds = sorted((measured.gradient[name] for name in front_page.SHOWN), reverse=True)
+        slope, _ = np.polyfit(np.log10(seconds), list(places.values()), 1)
+        fit = np.corrcoef(np.log10(seconds), list(places.values()))[0, 1]
+        assert slope > 0
+        assert fit == pytest.approx(1, abs=1e-4)  # the axis is logarithmic
+
+    @pytest.mark.parametrize(
+        ("ours", "shown"),
+        [(0.0005344, "22,600 ×"), (0.1196, "101 ×"), (3.1, "3.9 ×"), (20, "0.6 ×")],
+    )
+    def test_factor(self, ours, shown):
+        assert front_page.factor({front_page.OURS: ours, front_page.BOOK: 12.06}) == shown
+
+    def test_no_results(self, tmp_path):
+        with pytest.raises(ValueError, match="--record"):
+            front_page.Measured.newest(tmp_path)
 
 
 def results(date, cpu="AMD EPYC, 2 cores", gpu=None):
