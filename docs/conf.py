@@ -10,7 +10,7 @@ import fastnn  # noqa: E402
 
 project = "fastnn"
 author = "the authors of fastnn"
-copyright = f"{author}; MIT licence"
+project_copyright = f"{author}; MIT licence"
 version = release = fastnn.__version__
 
 extensions = [
@@ -25,10 +25,13 @@ exclude_patterns = ["_build", "_ext"]
 default_role = "code"  # `x` in the docstrings is code
 nitpicky = True
 # Docstrings point to the modules that a reader of the code is sent to, which have no page here.
-nitpick_ignore_regex = [("py:(mod|data|func|class|meth|attr)", pattern) for pattern in (
-    r"\.?(incremental|expansions|loss_ratios|support)\b.*",
-    r"fastnn\.(base_network|backends|files|checkpoints|checkpointing|functions\.obj|serving\.g)\S*",
-)]
+nitpick_ignore_regex = [
+    ("py:(mod|data|func|class|meth|attr)", pattern)
+    for pattern in (
+        r"\.?(incremental|expansions|loss_ratios|support)\b.*",
+        r"fastnn\.(base_network|backends|files|checkpoints|checkpointing|functions\.obj|serving\.g)\S*",
+    )
+]
 
 # -- pages and notebooks ---------------------------------------------------------------------------
 

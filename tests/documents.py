@@ -24,10 +24,13 @@ from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser, SkipParse
 ROOT = Path(__file__).parent.parent
 ELLIPSIS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = set(PROJECT["optional-dependencies"])
+
 #: Takes the place of pip in the blocks.
 PIP = f"""#!{sys.executable}
 import re, sys
-extras = {set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])}
+extras = {EXTRAS}
 asked = {{e for a in sys.argv for e in ",".join(re.findall(r"\\[(.*)\\]", a)).split(",") if e}}
 sys.exit(f"no such extras: {{asked - extras}}" if asked - extras else 0)
 """
@@ -35,7 +38,7 @@ sys.exit(f"no such extras: {{asked - extras}}" if asked - extras else 0)
 
 def begin(namespace):
     """Go to a new directory, with the programs that a page calls."""
-    namespace["_before"] = os.getcwd(), os.environ.copy()
+    namespace["_before"] = Path.cwd(), os.environ.copy()
     folder = Path(tempfile.mkdtemp(prefix="fastnn-page-"))
     programs = {"pip": PIP, "fastnn": f'#!/bin/sh\nexec "{sys.executable}" -m fastnn "$@"\n'}
     (folder / ".bin").mkdir()
