@@ -39,7 +39,7 @@ myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # on a busy machine the training takes minutes
 nb_merge_streams = True
 
 # -- reference -------------------------------------------------------------------------------------
