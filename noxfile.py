@@ -11,7 +11,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 CUDA = [name for name in PROJECT["project"]["optional-dependencies"] if name.startswith("cuda")]
 
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["tests", "lint"]
+nox.options.sessions = ["tests", "lint", "docs"]
 nox.options.reuse_existing_virtualenvs = True
 
 
@@ -94,6 +94,18 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Make the site in docs/_build/html, without a network, and check it; a warning is an error."""
+    session.install("-e", ".", *dependency_group("docs"))
+    session.run("python", "-m", "sphinx", "-E", "-q", "-W", "--keep-going", *PLACES)
+    session.run("python", "docs/check_site.py", SITE)
+
+
+SITE = "docs/_build/html"
+PLACES = "-d", "docs/_build/doctrees", "docs", SITE
 
 
 @nox.session

@@ -4,6 +4,6 @@ from pathlib import Path
 
 from tests.documents import pages
 
-collect_ignore = ["conf.py", "_ext"]
+collect_ignore = ["conf.py", "check_site.py", "_ext"]
 
 pytest_collect_file = pages(Path(__file__).parent, "*.md", "*/*.md")
