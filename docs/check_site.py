@@ -10,8 +10,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from sphinx.util.inventory import InventoryFile
-
 import fastnn
 
 #: Attributes by which a page loads something as it is shown.
@@ -78,6 +76,8 @@ def faults(folder: Path) -> list[str]:
 
 def missing(inventory: Path) -> list[str]:
     """The public names that the reference lacks."""
+    from sphinx.util.inventory import InventoryFile  # the tests import this module without Sphinx
+
     objects = InventoryFile.loads(inventory.read_bytes(), uri="").data
     known = {name for kind, names in objects.items() if kind.startswith("py:") for name in names}
     return [

@@ -24,6 +24,7 @@ extensions = [
 exclude_patterns = ["_build", "_ext"]
 default_role = "code"  # `x` in the docstrings is code
 nitpicky = True
+smartquotes = False  # "float64" is code in the docstrings, too
 # Docstrings point to the modules that a reader of the code is sent to, which have no page here.
 nitpick_ignore_regex = [
     ("py:(mod|data|func|class|meth|attr)", pattern)
