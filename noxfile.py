@@ -3,6 +3,8 @@
 Each session sets up its own environment.
 """
 
+import shutil
+
 import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -100,6 +102,7 @@ def lint(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Make the site in docs/_build/html, without a network, and check it; a warning is an error."""
     session.install("-e", ".", *dependency_group("docs"))
+    shutil.rmtree("docs/_build", ignore_errors=True)  # pages that are no longer made
     session.run("python", "-m", "sphinx", "-E", "-q", "-W", "--keep-going", *PLACES)
     session.run("python", "docs/check_site.py", SITE)
 

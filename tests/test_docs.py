@@ -72,7 +72,7 @@ def test_a_command_that_fails_is_a_failure(page):
 
 def test_extras_have_to_be_there(page):
     page.shell("pip install 'fastnn[plot,sklearn]' pandas && python -m pip install .")
-    with pytest.raises(AssertionError, match="no such extras: .*plots"):
+    with pytest.raises(AssertionError, match=r"no such extras: .*plots"):
         page.shell("python -m pip install 'fastnn[plots]'")
 
 
