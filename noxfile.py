@@ -3,6 +3,8 @@
 Each session sets up its own environment.
 """
 
+import shutil
+
 import nox
 
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -11,7 +13,7 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 CUDA = [name for name in PROJECT["project"]["optional-dependencies"] if name.startswith("cuda")]
 
 nox.options.default_venv_backend = "virtualenv"
-nox.options.sessions = ["tests", "lint"]
+nox.options.sessions = ["tests", "lint", "docs"]
 nox.options.reuse_existing_virtualenvs = True
 
 
@@ -108,6 +110,19 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Make the site in docs/_build/html, without a network, and check it; a warning is an error."""
+    session.install("-e", ".", *dependency_group("docs"))
+    shutil.rmtree("docs/_build", ignore_errors=True)  # pages that are no longer made
+    session.run("python", "-m", "sphinx", "-E", "-q", "-W", "--keep-going", *PLACES)
+    session.run("python", "docs/check_site.py", SITE)
+
+
+SITE = "docs/_build/html"
+PLACES = "-d", "docs/_build/doctrees", "docs", SITE
 
 
 @nox.session

@@ -18,7 +18,7 @@ from .validation import positive_int, real_number, shown
 
 
 class Schedule:
-    """A learning rate for each iteration; a subclass gives the formula, :meth:`at`.
+    """A learning rate for each iteration; a subclass gives the formula, :meth:`Schedule.at`.
 
     Examples
     --------

@@ -313,6 +313,17 @@ for backend in [NumbaBackend() for _ in range(3)]:
     assert python("-c", code, path=[package.parent]).err.count("compiling kernels") == 1
 
 
+def test_a_function_without_a_module_is_compiled_beside_ours(python):
+    code = """
+import numba, fastnn
+fastnn.get_backend("numba")  # listens to what is compiled
+names = {"numba": numba}
+exec("@numba.njit\\ndef f(x):\\n    return x + 1", names)  # what exec() defines has none
+print(names["f"](1))
+"""
+    assert python("-c", code).out == "2\n"
+
+
 def test_nothing_of_numba_is_imported_before_the_kernels_are(python):
     code = """
 import sys

@@ -15,8 +15,9 @@ from conftest import ReferenceBackend
 import fastnn
 from fastnn.backends.base import OPERATIONS
 from fastnn.backends.numba.backend import NumbaBackend
+from fastnn.backends.numpy import NumpyBackend
 from fastnn.backends.steps import PlainDescent, TrainingStep
-from fastnn.backends.support import Support
+from fastnn.backends.support import Support, supported
 from fastnn.stepping import runner
 
 RNG = np.random.default_rng(0)
@@ -171,6 +172,20 @@ def test_a_table_without_an_entry_asks_for_nothing():
     assert not Support(activation={"relu"}).covers({"activation": "softplus"})
     assert not Support(contiguous=("W",)).covers({"W": np.ones((3, 2)).T})
     assert not Support(sizes=((lambda W, **_: W.size, 5),)).covers({"W": np.ones((3, 2))})
+
+
+def test_an_argument_that_is_left_out_counts_as_its_default():
+    class Relu(NumpyBackend):
+        name = "relu"
+
+        @supported(Support(activation=("relu",)))
+        def dense(self, x, W, b, activation="identity", *, out=None):
+            raise AssertionError("called for identity")
+
+    ones = np.ones((2, 2))
+    np.testing.assert_array_equal(Relu().dense(ones, ones, ones[0]), 3 * ones)
+    with pytest.raises(AssertionError, match="called"):
+        Relu().dense(ones, ones, ones[0], "relu")
 
 
 # -- the loop --------------------------------------------------------------------------------------

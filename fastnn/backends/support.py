@@ -82,6 +82,7 @@ def supported(support: Support) -> Callable[[F], F]:
     def decorate(method: Any) -> Any:
         names = method.__code__.co_varnames[1 : method.__code__.co_argcount]
         name, covers = method.__name__, support.covers
+        defaults = dict(zip(reversed(names), reversed(method.__defaults__ or ()), strict=False))
         # A call costs a microsecond: no dict is made of it where no size is to be computed from it.
         values = [(names.index(key), allowed) for key, allowed in support.values.items()]
         contiguous = [names.index(key) for key in support.contiguous]
@@ -97,7 +98,7 @@ def supported(support: Support) -> Callable[[F], F]:
             if len(arguments) == len(names) and not support.sizes:
                 if covers_all(arguments):
                     return method(backend, *arguments, **options)
-            elif covers(dict(zip(names, arguments, strict=False)) | options):
+            elif covers(defaults | dict(zip(names, arguments, strict=False)) | options):
                 return method(backend, *arguments, **options)
             # What only the override reads, such as compressed rows, becomes what the reference
             # reads.

@@ -43,7 +43,7 @@ def gradient_descent(
     Returns
     -------
     array like `init_x`; with `return_path` a tuple of it and the path
-        The path has shape (step_num + 1, *init_x.shape), from `init_x` to the last point.
+        The path has shape ``(step_num + 1, *init_x.shape)``, from `init_x` to the last point.
 
     Raises
     ------

@@ -55,8 +55,8 @@ def numerical_gradient(
         exact to rounding with ``h="auto"``, for an `f` that is analytic and computes in complex
         arithmetic.
     vectorized : bool
-        `f` maps an array of points, shape (K, *x.shape), to their K values: one call in place of
-        thousands. The points come in blocks of bounded size (124 KiB; on a GPU, 64 MiB; at least
+        `f` maps an array of points, shape ``(K, *x.shape)``, to their K values: one call in place
+        of thousands. The points come in blocks of bounded size (124 KiB; on a GPU, 64 MiB; at least
         two points), all of the same shape. NumPy's are read-only: only what differs is written for
         the next block.
     workers : int, map-like callable or distributed.Client, optional
@@ -97,9 +97,9 @@ def numerical_gradient(
 
     Notes
     -----
-    ``h="auto"`` is ε^(1/3) · max(1, |x|) for the central scheme, ε^(1/2) · max(1, |x|) for the
-    one-sided ones, and ε² · max(1, |x|) for the complex one, where ε is that of the
-    coarser of the dtypes of `x` and of what `f` returns, which is called once more to learn it.
+    ``h="auto"`` is ``ε^(1/3) · max(1, |x|)`` for the central scheme, ``ε^(1/2) · max(1, |x|)`` for
+    the one-sided ones, and ``ε² · max(1, |x|)`` for the complex one, where ε is that of the coarser
+    of the dtypes of `x` and of what `f` returns, which is called once more to learn it.
 
     Examples
     --------

@@ -169,9 +169,9 @@ def gradient_check(
     -----
     The step h is ε^(1/3) of the dtype, 6e-6 or 5e-3, and √ε of float64, 1.5e-8, for the incremental
     method. A difference passes, too, if rounding explains it where the entries of a gradient
-    cancel: of the loss L, 3 · ε · max(|L|, 1) / h. The incremental method does not take differences
-    of losses; what remains is the rounding of backpropagation and the truncation, (3 · ε + h²) ·
-    max(|L|, 1).
+    cancel: of the loss L, ``3 · ε · max(|L|, 1) / h``. The incremental method does not take
+    differences of losses; what remains is the rounding of backpropagation and the truncation,
+    ``(3 · ε + h²) · max(|L|, 1)``.
 
     The gradient by backpropagation leaves out the 1e-7 that the cross-entropy adds to the
     probabilities (see :meth:`TwoLayerNet.gradient`). What that makes of it is known, and is added

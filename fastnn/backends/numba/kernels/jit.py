@@ -187,7 +187,8 @@ class _CompilationListener(event.Listener):
     told = False
 
     def on_start(self, event: Any) -> None:
-        ours = event.data["dispatcher"].py_func.__module__.startswith("fastnn.")
+        module = event.data["dispatcher"].py_func.__module__  # None of what exec() has defined
+        ours = (module or "").startswith("fastnn.")
         if ours:
             check_memory()
         if ours and not self.told:
