@@ -39,10 +39,13 @@ class Interrupts:
     ----------
     caught : int or None
         The number of the signal that came.
+    told : bool
+        Whether a context around this one has noted it, too.
     """
 
     def __init__(self) -> None:
         self.caught: int | None = None
+        self.told = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -72,6 +75,7 @@ class Interrupts:
             around = _owner(self._before[number])  # a training inside a callback of another one
             if isinstance(around, Interrupts):
                 around._handle(number, frame)
+                self.told = True
             return
         if number == signal.SIGINT:
             raise KeyboardInterrupt

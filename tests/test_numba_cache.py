@@ -372,3 +372,43 @@ def test_kernels_of_several_processes_do_not_share_their_functions(python, tmp_p
         shared = python("-c", ONE_OR_TWO, *lines)
         assert (shared.code, alone[-1].code) == (0, 0), shared.err
         assert shared.out == alone[-1].out
+
+
+INTERRUPTED = """
+import os, signal, sys
+os.environ["NUMBA_CACHE_DIR"] = sys.argv[1]
+from numba.core import event
+import fastnn
+
+class Sends:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        for _ in range(10):
+            pass
+
+class InTheMiddle(event.Listener):
+    sent = False
+
+    def on_start(self, event):
+        if not self.sent:
+            self.sent = True
+            Sends()
+
+    def on_end(self, event):
+        pass
+
+backend = fastnn.get_backend("numba")
+event.register("numba:compile", InTheMiddle())
+try:
+    backend.warm_up("float32")
+except KeyboardInterrupt:
+    print("interrupted")
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+def test_ctrl_c_is_not_lost_while_something_is_compiled(python, tmp_path):
+    """Where the signal comes in the middle of a finalizer, as one of the compiler's."""
+    done = python("-c", INTERRUPTED, tmp_path / "cache")
+    assert done.out == "interrupted\nTrue\n", done.err
+    assert "Exception ignored" not in done.err

@@ -12,6 +12,8 @@ import hashlib
 import logging
 import mmap
 import pickle
+import signal
+import threading
 import warnings
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,7 @@ from numba.core.serialize import dumps
 from numba.extending import overload
 
 from ....errors import HostMemoryError
+from ....interrupts import Interrupts
 from ....notebooks import in_notebook, show_compilation
 from ..cache import digest, discard_outdated, open_to_others
 
@@ -181,10 +184,14 @@ class _KernelCache(FunctionCache):
 class _CompilationListener(event.Listener):
     """Logs, once a process, that kernels are being compiled: it takes seconds on a new machine.
 
-    And sees to it that there is memory for that.
+    And sees to it that there is memory for that, and that Ctrl-C is not lost: what is raised in a
+    callback of the compiler's, as the handler of a signal may, is printed and forgotten.
     """
 
     told = False
+
+    def __init__(self) -> None:
+        self._of_thread = threading.local()
 
     def on_start(self, event: Any) -> None:
         module = event.data["dispatcher"].py_func.__module__  # None of what exec() has defined
@@ -197,9 +204,16 @@ class _CompilationListener(event.Listener):
                 "compiling kernels for this machine, which takes some seconds; Numba keeps them for"
                 " the next time"
             )
+        # One for each function that is being compiled for another one.
+        vars(self._of_thread).setdefault("interrupts", []).append(Interrupts().__enter__())
 
     def on_end(self, event: Any) -> None:
-        pass
+        if not (waiting := vars(self._of_thread).get("interrupts")):
+            return  # there was no memory for the first
+        interrupts = waiting.pop()
+        interrupts.__exit__()
+        if interrupts.caught is not None and not interrupts.told:
+            signal.raise_signal(interrupts.caught)
 
 
 event.register("numba:compile", _CompilationListener())
