@@ -78,6 +78,14 @@ def races(session: nox.Session) -> None:
 
 
 @nox.session
+def nvrtc12(session: nox.Session) -> None:
+    """Compile the CUDA kernels with the compiler of CUDA 12; `tests` does it with that of 13."""
+    session.install("-e", ".", *dependency_group("test-beside-cupy"), "nvidia-cuda-nvrtc-cu12")
+    variables = {"FASTNN_NVRTC": "nvidia-cuda-nvrtc-cu12"}
+    session.run("python", "-m", "pytest", "tests/test_cupy_kernels.py", env=variables)
+
+
+@nox.session
 def ptxas(session: nox.Session) -> None:
     """Print registers, spills and shared memory of every CUDA kernel; nox -s ptxas -- 75 90."""
     session.install("-e", ".", *dependency_group("test"))

@@ -5,6 +5,7 @@ registers, spills and shared memory of every kernel on every kind of GPU, or on 
 """
 
 import ctypes
+import os
 import re
 import sys
 from importlib.metadata import files
@@ -16,11 +17,14 @@ from fastnn.backends.cupy.sources import MODULES, OPTIONS
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
 
 
+#: The distribution that has it; that of CUDA 12 is nvidia-cuda-nvrtc-cu12 (``nox -s nvrtc12``).
+DISTRIBUTION = os.environ.get("FASTNN_NVRTC", "nvidia-cuda-nvrtc")
+
+
 def _library():
     names = ("libnvrtc.so", "nvrtc64_")  # on Linux and on Windows
-    return ctypes.CDLL(
-        str(next(f for f in files("nvidia-cuda-nvrtc") if f.name.startswith(names)).locate())
-    )
+    found = next(f for f in files(DISTRIBUTION) if f.name.startswith(names))
+    return ctypes.CDLL(str(found.locate()))
 
 
 nvrtc = _library()

@@ -90,6 +90,8 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
 ) {
     constexpr int THREADS = LANES * PARTS, OUTPUTS = MOST_COOPERATIVE_OUTPUTS;
     constexpr int AHEAD = 64 / sizeof(T); // loads that a thread has on their way
+    // Samples that a thread has in work in A: with more of double, CUDA 12 spills registers.
+    constexpr int ABREAST = sizeof(T) == 4 ? 4 : 1;
     const int samples = samples_, units = units_, outputs = outputs_;
     const int j = threadIdx.x, part = threadIdx.y, thread = part * LANES + j;
     const int block = blockIdx.x, grid = gridDim.x;
@@ -149,6 +151,7 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
             for (int f = 0; f < SLICE; f++) w[f] = shared.weights[(s * SLICE + f) * LANES + j];
             const integer stride = integer(slices) * units;
             T* to = slice_sums + integer(block + s * grid) * units + j + part * stride;
+#pragma unroll ABREAST
             for (int n = part; n < samples; n += PARTS, to += PARTS * stride) {
                 const Row<T> input = inputs[n];
                 T sum = 0;
