@@ -567,8 +567,8 @@ def test_no_library_is_known_by_name_outside_its_own_backend():
 def test_imports_run_downward_only():
     """A room imports those below it when imported; what it needs of others, where it uses it."""
     floors = """
-        errors validation streams progress notebooks functions optimizers backends doors
-        numerical_network base_network networks stepping data history interrupts schedules sampling
+        errors validation streams interrupts progress notebooks functions optimizers backends doors
+        numerical_network base_network networks stepping data history schedules sampling
         evaluations callbacks early_stopping training_state pace loop preparation training files
         checkpoints checkpointing resumption
     """.split()  # noqa: SIM905

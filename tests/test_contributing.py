@@ -155,7 +155,7 @@ def test_sdist(tmp_path):
     for file in (
         *("README.md", "README.ko.md", "README.ja.md", "CHANGELOG.md", "CONTRIBUTING.md"),
         *("LICENSE", "noxfile.py", ".ci/run", "pyproject.toml", "examples/train.py"),
-        *("benchmarks/results/numerical-gradient.svg", "fastnn/backends/cupy/kernels.cu"),
+        *("benchmarks/results/numerical-gradient.svg", "fastnn/backends/cupy/cuda/step.cu"),
     ):
         assert file in names, file
     assert not [name for name in names if "__pycache__" in name]
