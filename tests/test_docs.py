@@ -8,10 +8,14 @@ import re
 import runpy
 from pathlib import Path
 
-import documents
 import pytest
 
 import fastnn
+
+pytest.importorskip("matplotlib", reason="the blocks of the pages need it")
+pytest.importorskip("sybil", reason="it finds the blocks of the pages")
+
+import documents
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
