@@ -69,6 +69,11 @@ class Interrupts:
             if _owner(signal.getsignal(number)) is self:
                 signal.signal(number, handler)
 
+    def pass_on(self) -> None:
+        """After the context: send the signal that came again, unless one around it has noted it."""
+        if self.caught is not None and not self.told:
+            signal.raise_signal(self.caught)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.caught is None:
             self.caught = number

@@ -12,9 +12,10 @@ import hashlib
 import logging
 import mmap
 import pickle
-import signal
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,17 @@ class _Checked(CompileResultCacheImpl):
         return super().rebuild(target_context, pickle.loads(data))
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait: what its handler raises in a callback of LLVM's is printed and forgotten."""
+    interrupts = Interrupts()
+    try:
+        with interrupts:
+            yield
+    finally:
+        interrupts.pass_on()
+
+
 class _KernelCache(FunctionCache):
     """The files of one kernel, in which what cannot be used counts as not found."""
 
@@ -159,7 +171,8 @@ class _KernelCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         check_memory()
         try:
-            found = super().load_overload(sig, target_context)
+            with _without_interrupts():
+                found = super().load_overload(sig, target_context)
             # Two processes that save for different types at once may take the same file for both.
             if found is None or found.signature.args == sigutils.normalize_signature(sig)[0]:
                 return found
@@ -169,6 +182,10 @@ class _KernelCache(FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        with _without_interrupts():
+            self._save(sig, data)
+
+    def _save(self, sig: Any, data: Any) -> None:
         try:
             try:
                 super().save_overload(sig, data)
@@ -184,8 +201,7 @@ class _KernelCache(FunctionCache):
 class _CompilationListener(event.Listener):
     """Logs, once a process, that kernels are being compiled: it takes seconds on a new machine.
 
-    And sees to it that there is memory for that, and that Ctrl-C is not lost: what is raised in a
-    callback of the compiler's, as the handler of a signal may, is printed and forgotten.
+    And sees to it that there is memory for that, and that Ctrl-C waits meanwhile.
     """
 
     told = False
@@ -212,8 +228,7 @@ class _CompilationListener(event.Listener):
             return  # there was no memory for the first
         interrupts = waiting.pop()
         interrupts.__exit__()
-        if interrupts.caught is not None and not interrupts.told:
-            signal.raise_signal(interrupts.caught)
+        interrupts.pass_on()
 
 
 event.register("numba:compile", _CompilationListener())
