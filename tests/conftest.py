@@ -1,6 +1,7 @@
 """What the tests share: the backends they run over, both dtypes, the data, and fresh processes."""
 
 import os
+import signal
 import subprocess
 import sys
 from typing import NamedTuple
@@ -18,6 +19,11 @@ from fastnn.backends.cupy.backend import CupyBackend
 
 # Scripts of the book's kind, a package that a test installs, and what only imports where NVRTC is.
 collect_ignore = ["book_scripts", "book_notebooks", "plugin", "nvrtc.py"]
+
+# A shell ignores SIGINT for what it starts in the background, and Python keeps to that. The tests
+# send some, to themselves and to others.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("fastnn", deadline=None, max_examples=40)
 settings.register_profile(
