@@ -18,7 +18,7 @@ from .functions import LOSSES
 from .notebooks import table
 from .numerical_network import NumericalNetwork
 from .optimizers.choosing import plain_rate
-from .streams import check_stream, streamed
+from .streams import streamed
 from .validation import Array, check_finite, check_weights, choice
 
 if TYPE_CHECKING:
@@ -423,12 +423,8 @@ class Network(NumericalNetwork):
         stream = streamed(x)
         if stream is None:
             return None
-        x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
-        self._check_params()
+        t = self._enter_stream(stream, t, name)
         self._check_separate()
-        with self.backend.current():
-            t = self._enter_targets(t, len(stream), t_name, single=False)
-        check_stream(stream, self._features, self.dtype, x_name)
         if not stream.in_memory:
             return StreamedDataset(self.backend, stream, t, self.dtype)
         with self.backend.current():

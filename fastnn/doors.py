@@ -212,12 +212,17 @@ class Doors:
                 piece = self._enter_piece(whole[start : start + size], whole)
             yield piece, t[start : start + size]
 
-    def _enter_streamed_pieces(self, x: Stream, t: Any) -> Iterator[tuple[Array, Array]]:
+    def _enter_stream(self, x: Stream, t: Any, name: str = "") -> Array:
+        """The targets of samples that come in pieces; both are checked."""
+        x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
         self._check_params()
-        check_stream(x, self._features, self.dtype, "x")
         with self.backend.current():
-            t = self._enter_targets(t, len(x), "t", single=False)
-        start = 0
+            t = self._enter_targets(t, len(x), t_name, single=False)
+        check_stream(x, self._features, self.dtype, x_name)
+        return t
+
+    def _enter_streamed_pieces(self, x: Stream, t: Any) -> Iterator[tuple[Array, Array]]:
+        t, start = self._enter_stream(x, t), 0
         for piece in x.pieces(self.backend.rows_at_a_time):
             with self.backend.current():
                 given = self.backend.asarray(piece)

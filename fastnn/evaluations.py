@@ -180,7 +180,7 @@ def split(
     if stream is None:
         entered, targets = network._enter_pair(x, t, "train", use="array")
     else:
-        entered, targets = stream, network.dataset(stream, t, "train").t
+        entered, targets = stream, network._enter_stream(stream, t, "train")
     samples = targets.shape[0]
     if samples < 2:
         raise InputError(

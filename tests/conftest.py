@@ -82,6 +82,16 @@ def cupy_on_the_cpu():
     return CupyOnCpuBackend()
 
 
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def cupy(request):
+    """The CuPy backend over kernels that run on the CPU, and on a GPU where there is one."""
+    if request.param == "cpu":
+        return request.getfixturevalue("cupy_on_the_cpu")
+    if not (found := availability("cupy")).available:
+        pytest.skip(f"{found.reason}; {found.remedy}")
+    return fastnn.get_backend("cupy")
+
+
 @pytest.fixture(
     scope="session",
     params=[

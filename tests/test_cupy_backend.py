@@ -14,7 +14,6 @@ import pytest
 from cuda_on_cpu import cupy_on_cpu
 
 import fastnn
-from fastnn.backends import availability
 from fastnn.backends.base import OPERATIONS
 from fastnn.backends.cupy import differences
 from fastnn.backends.cupy import support as tables
@@ -26,14 +25,9 @@ from fastnn.functions import ACTIVATIONS
 from fastnn.stepping import runner
 
 
-@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
-def backend(request):
-    """The backend over kernels that run on the CPU, and on a GPU where there is one."""
-    if request.param == "cpu":
-        return request.getfixturevalue("cupy_on_the_cpu")
-    if not (found := availability("cupy")).available:
-        pytest.skip(f"{found.reason}; {found.remedy}")
-    return fastnn.get_backend("cupy")
+@pytest.fixture
+def backend(cupy):
+    return cupy
 
 
 def problem(hidden, batch, outputs, features=12, kind="labels"):

@@ -6,19 +6,14 @@ import pytest
 from cuda_on_cpu import raw_module
 
 import fastnn
-from fastnn.backends import availability
 from fastnn.backends.cupy import cooperative
 from fastnn.functions import ACTIVATIONS
 from fastnn.stepping import runner
 
 
-@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
-def backend(request):
-    if request.param == "cpu":
-        return request.getfixturevalue("cupy_on_the_cpu")
-    if not (found := availability("cupy")).available:
-        pytest.skip(f"{found.reason}; {found.remedy}")
-    return fastnn.get_backend("cupy")
+@pytest.fixture
+def backend(cupy):
+    return cupy
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ def test_gathered_rows_are_those_of_the_samples(dtype, features, rows):
     x = (rng.normal(size=(20, features)) * (rng.random((20, features)) < 0.1)).astype(dtype)
     x[4] = 0
     rows = np.array(rows, np.int64)
-    batch, _ = NumbaBackend(1).dataset(x, np.zeros(20, np.intp)).batch(rows)
+    backend = NumbaBackend(1)
+    kept = backend.kept_samples(x, x.dtype)
+    batch, _ = backend.dataset(kept, np.zeros(20, np.intp)).batch(rows)
     assert isinstance(batch, SparseRows)
     found = batch.gathered()
     assert found.dtype == dtype

@@ -616,3 +616,21 @@ def test_headers_that_python_complains_of_warn_nobody(header, tmp_path):
 def test_a_fraction_that_is_none(fraction):
     with pytest.raises(InputError, match="test_fraction"):
         stratified(np.array([0, 1, 0, 1]), fraction, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("scaling", [None, "none", "standard"])
+def test_streamed_samples_are_those_in_memory(tmp_path, scaling):
+    x = np.random.default_rng(0).integers(256, size=(40, 5, 5)).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(40) % 2)
+    options = {"test_fraction": 0.25, "scaling": scaling}
+    expected, found = (
+        fastnn.load_data(tmp_path / "x.npz", **options, streamed=streamed)
+        for streamed in (False, True)
+    )
+    for name in ("x_train", "x_test"):
+        stream, array = getattr(found, name), getattr(expected, name)
+        assert isinstance(stream, Stream)
+        assert stream.in_memory
+        assert np.asarray(stream).dtype == array.dtype
+        assert np.array_equal(np.asarray(stream), array)
+    assert np.array_equal(found.t_train, expected.t_train)

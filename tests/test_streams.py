@@ -253,3 +253,35 @@ def test_numba_decides_by_all_values(kept, t):
     values = QUARTER if kept else MORE
     for x in (values, Stream(values)):
         assert isinstance(network.dataset(x, t), SparseDataset) == kept
+
+
+@pytest.mark.parametrize("values", [BYTES, SPARSE.astype("float16"), SPARSE != 0], ids=str)
+def test_numba_compresses_samples_of_any_dtype(values, t, dtype):
+    network = TwoLayerNet(FEATURES, 5, CLASSES, backend="numba", dtype=dtype, rng=0)
+    data = network.dataset(values, t)
+    assert isinstance(data, SparseDataset)
+    batch, _ = data.batch(np.arange(SAMPLES))
+    assert np.array_equal(batch.gathered(), values.astype(dtype))
+
+
+@pytest.mark.parametrize("values", [NORMAL, SPARSE], ids=["normal", "sparse"])
+def test_samples_are_looked_at_once_for_a_dataset(values, t, monkeypatch):
+    network = TwoLayerNet(FEATURES, 5, CLASSES, backend="numba", rng=0)
+    seen, kept = [], network.backend.kept_samples
+    monkeypatch.setattr(
+        network.backend, "kept_samples", lambda x, d: seen.append(len(x)) or kept(x, d)
+    )
+    network.dataset(values, t)
+    assert seen == [SAMPLES]
+
+
+def test_a_fraction_of_what_is_in_memory_enters_once(t, monkeypatch):
+    network = TwoLayerNet(FEATURES, 5, CLASSES, backend="numba", rng=0)
+    entered, collected = [], network.backend.collected
+    monkeypatch.setattr(
+        network.backend,
+        "collected",
+        lambda pieces, shape, d: entered.append(shape[0]) or collected(pieces, shape, d),
+    )
+    fastnn.train(network, Stream(SPARSE), t, validation=0.1, iterations=1, rng=0)
+    assert sorted(entered) == [SAMPLES // 10, SAMPLES - SAMPLES // 10]

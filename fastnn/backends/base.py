@@ -52,7 +52,7 @@ class Backend(Machine):
         return None
 
     def kept_samples(self, x: Array, dtype: np.dtype) -> Any:
-        """The same for samples of a dataset, which are kept for many calls."""
+        """The same for samples of a :meth:`dataset`, which are kept for many calls."""
         return None
 
     def collected(
@@ -71,8 +71,8 @@ class Backend(Machine):
     def dataset(self, x: Array, t: Array) -> Dataset:
         """Keep checked samples and targets so that batches come fast.
 
-        They are arrays of this backend, or the samples what :meth:`kept_samples`,
-        :meth:`collected` or :meth:`sparse_samples` gave for them.
+        Both are arrays of this backend, or the samples are in the form that :meth:`kept_samples`,
+        :meth:`collected` or :meth:`sparse_samples` gave them.
         """
         return Dataset(self, x, t)
 
@@ -203,11 +203,11 @@ class Backend(Machine):
         `out`, like `W`, is space for the gradient, which may be used or not; `delta` is scratch
         space afterwards.
         """
-        of_samples = delta.shape[0] <= x.shape[1]  # which there are fewer of
-        if of_samples:
+        smaller = delta.shape[0] <= x.shape[1]  # than the gradient of W
+        if smaller:
             delta *= learning_rate
         dW, db = self.dense_gradient(x, delta)
-        if not of_samples:
+        if not smaller:
             dW *= learning_rate
             db *= learning_rate
         W -= dW

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..errors import InputError
 from ..validation import Array, numpy_dtype
 from .datasets import Dataset
 
@@ -105,6 +106,11 @@ class TrainingStep:
     batch_size: int
     operations: Callable[[Array, float], Array]
     alpha: float | None = None
+
+    def check_batches(self, rows: Array) -> None:
+        """Raise InputError unless batches have the stated size: memory is for that."""
+        if rows.shape[1] != self.batch_size:
+            raise InputError(f"batches of {rows.shape[1]} rows for steps of {self.batch_size}")
 
     @property
     def choices(self) -> dict[str, Any]:

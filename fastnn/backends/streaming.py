@@ -78,9 +78,7 @@ class StreamedDataset(Dataset):
     def _window(self, size: int) -> Dataset:
         """A dataset of so many rows, whose contents are to come."""
         backend = self.backend
-        # Ones: of zeros a backend might think that they are best compressed.
         x = backend.empty((size, self.x.shape[1]), self.dtype)
-        x[...] = 1
         rows = backend.asarray(np.zeros(size, np.int64))
         window: Dataset = backend.dataset(x, backend.take(self.t, rows))  # type: ignore[attr-defined]
         if self.weights is not None:

@@ -140,6 +140,9 @@ def load_data(
     mapped : bool, optional
         Whether a .npy file stays where it is, and is read batch by batch. By default one of more
         than 256 MiB does.
+    streamed : bool
+        Samples as streams, which are scaled when they are read, a piece at a time: pixels stay
+        bytes until they enter a training, a quarter of what they take when they are scaled.
 
     Returns
     -------

@@ -47,7 +47,7 @@ class Work(NamedTuple):
 
     def _train(self, net, gradient):
         """By one kernel that stays, where there is one, and by graphs."""
-        steps = {"iterations": self.iterations, "batch_size": self.batch, "learning_rate": 1e-3}
+        steps = {"iterations": self.iterations, "batch_size": self.batch, "learning_rate": 1e-6}
         options = {"gradient": gradient, "evaluate_every": 0, "progress": False, "rng": 0}
         backend = net.backend
         for cooperative in (1, 0) if gradient == "backprop" else (1,):

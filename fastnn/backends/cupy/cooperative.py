@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import InputError
 from ...validation import Array
 from ..base import Backend
 from ..steps import Runner, TrainingStep
@@ -101,8 +100,7 @@ class Steps:
 
     def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
         backend, step = self._backend, self._step
-        if rows.shape[1] != step.batch_size:  # the memory is for batches of this size
-            raise InputError(f"batches of {rows.shape[1]} rows for steps of {step.batch_size}")
+        step.check_batches(rows)
         with reporting(backend, "a step of training"), backend.current():
             backend.check_arrays(rows=rows, losses=losses, **step.params)
             if not len(rates):

@@ -60,6 +60,7 @@ MODULES = {
             "common.cu",
             "layers.cu",
             "loss.cu",
+            "outputs.cu",
             "step.cu",
             "evaluation.cu",
             "differences.cu",
@@ -91,6 +92,8 @@ MODULES = {
         ),
     ),
     "cooperative": Sources(
-        ("common.cu", "cooperative.cu"), ("train<T, 16>", "train<T, 64>"), cooperative=True
+        ("common.cu", "outputs.cu", "cooperative.cu"),
+        ("train<T, 16>", "train<T, 64>"),
+        cooperative=True,
     ),
 }

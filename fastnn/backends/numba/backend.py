@@ -4,8 +4,8 @@ They spend it there on zeros, overhead or temporaries.
 
 Products of dense matrices are left to the BLAS, which nothing compiled here would beat; what
 surrounds them is fused into one pass. Samples that are mostly zeros are compressed when they enter
-(:meth:`NumbaBackend.dataset`), and a batch of them goes through kernels that read only what is not
-zero. What each override can do stands in :data:`fastnn.backends.numba.support.SUPPORT`.
+(:meth:`NumbaBackend.kept_samples`), and a batch of them goes through kernels that read only what is
+not zero. What each override can do stands in :data:`fastnn.backends.numba.support.SUPPORT`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ class NumbaBackend(NumpyBackend):
         self.largest(W)
         for kind in (np.float32, np.float64):
             self.samples(np.eye(2, SPARSE_SIZE, dtype=kind), dtype)
-        every, none = np.ones((2, 3), dtype), np.zeros((2, 3), dtype)
+        every = np.ones((2, 3), dtype)
+        none = self.kept_samples(np.zeros((2, 3), dtype), dtype)
         formulas = "sigmoid", "cross_entropy"
         for t in (np.zeros(2, np.intp), every):
             for samples in (every, none):
@@ -131,10 +132,8 @@ class NumbaBackend(NumpyBackend):
         return super().collected(pieces, shape, dtype) if found is None else found
 
     def dataset(self, x: Array, t: Array) -> Dataset:
-        """Compress the samples if most of their values are zero; keep them as they are if not."""
         t = t.copy() if t.ndim == 1 else t  # the kernels index with labels
-        rows = x if isinstance(x, SparseRows) else self.kept_samples(x, x.dtype)
-        return Dataset(self, x, t) if rows is None else SparseDataset(self, rows, t)
+        return (SparseDataset if isinstance(x, SparseRows) else Dataset)(self, x, t)
 
     def runner(self, step: TrainingStep) -> Runner | None:
         """Make all steps in one kernel, if there is one: :mod:`fastnn.backends.numba.training`."""

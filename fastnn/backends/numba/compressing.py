@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ...streams import Stream
 from ...validation import Array
 from .samples import SparseRows
 from .support import LINE, SPARSE_DENSITY, SPARSE_ROWS, SPARSE_SIZE
@@ -30,7 +31,7 @@ def for_one_call(kernels: SimpleNamespace, x: Array, dtype: np.dtype) -> SparseR
 def for_many_calls(kernels: SimpleNamespace, x: Array, dtype: np.dtype) -> SparseRows | None:
     """Compressed, if most of all their values are zeros."""
     if not _is_float(x):
-        return None
+        return of_pieces(kernels, Stream(x).small_pieces(), x.shape, dtype)
     count = _estimate(kernels, x)
     most = int(SPARSE_DENSITY * x.size)
     if not count:  # there, some rows were not like all of them, or it is not worth it

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
 from ...validation import Array
 from ..steps import Runner, TrainingStep
 from . import support
@@ -62,10 +61,7 @@ class _Steps:
         self._code = kernels.activations.ACTIVATION_CODES[step.activation]
 
     def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
-        if rows.shape[1] != self._step.batch_size:  # the memory is for batches of this size
-            raise InputError(
-                f"batches of {rows.shape[1]} rows for steps of {self._step.batch_size}"
-            )
+        self._step.check_batches(rows)
         update, params = self._step.update, self._step.params
         parameters = tuple(params[name] for name in NAMES)
         # Asked at each call: a user may have changed any of it.

@@ -215,30 +215,12 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
             if (inside) {
 #pragma unroll
                 for (int q = 1; q < THREADS / OUTPUTS; q++) logit += shared.sums[q * OUTPUTS + k];
-                y[thread] = logit += shared.W2[units * outputs + k];
+                logit += shared.W2[units * outputs + k];
             }
-            __syncthreads();
-            if (cross_entropy) {
-                if (inside) {
-                    T highest = y[0];
-                    for (int other = 1; other < outputs; other++)
-                        highest = y[other] > highest ? y[other] : highest;
-                    e[thread] = logit = exp(logit - highest);
-                }
-                __syncthreads();
-            }
-            if (inside) {
-                if (cross_entropy) {
-                    T total = 0;
-                    for (int other = 0; other < outputs; other++) total += e[other];
-                    logit /= total;
-                    loss[thread] = t != 0 ? -t * log(logit + T(LOG_GUARD)) : T(0);
-                } else {
-                    loss[thread] = (logit - t) * (logit - t) / 2;
-                }
-                const T d = cross_entropy ? (logit - t) / T(samples) : logit - t;
-                delta[thread] = delta2[n * outputs + thread] = d;
-            }
+            const T d = output_delta(
+                inside, logit, t, y, e, loss, thread, outputs, samples, cross_entropy
+            );
+            if (inside) delta[thread] = delta2[n * outputs + thread] = d;
             __syncthreads();
             if (thread < units) {
                 T back = 0;

@@ -44,29 +44,10 @@ __global__ void __launch_bounds__(MOST_THREADS, 1) pass(
                   ? partial_product(z, weights + k, outputs, units, part, parts)
                   : T(0);
     value = column_sum(value, partial, lanes, parts);
-    if (inside) y[thread] = value += bias;
-    __syncthreads();
-    if (cross_entropy) {
-        if (inside) {
-            T highest = y[0];
-            for (int other = 1; other < outputs; other++)
-                highest = y[other] > highest ? y[other] : highest;
-            e[thread] = value = exp(value - highest);
-        }
-        __syncthreads();
-        T total = 0;
-        for (int other = 0; inside && other < outputs; other++) total += e[other];
-        value /= total;
-    }
-    if (inside) {
-        const T difference = value - t;
-        delta[thread] = delta2[n * outputs + thread] =
-            cross_entropy ? difference / T(gridDim.x) : difference;
-        if (cross_entropy)
-            loss[thread] = t != 0 ? -t * log(value + T(LOG_GUARD)) : T(0);
-        else
-            loss[thread] = difference * difference / 2;
-    }
+    const T d = output_delta(
+        inside, value + bias, t, y, e, loss, thread, outputs, gridDim.x, cross_entropy
+    );
+    if (inside) delta[thread] = delta2[n * outputs + thread] = d;
     __syncthreads();
 
     for (integer j = thread; j < units; j += block_size()) {

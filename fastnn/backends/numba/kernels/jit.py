@@ -210,6 +210,10 @@ class _CompilationListener(event.Listener):
         self._of_thread = threading.local()
 
     def on_start(self, event: Any) -> None:
+        # One for each function that is being compiled for another one.
+        waiting = _without_interrupts()
+        waiting.__enter__()
+        vars(self._of_thread).setdefault("waiting", []).append(waiting)
         module = event.data["dispatcher"].py_func.__module__  # None of what exec() has defined
         ours = (module or "").startswith("fastnn.")
         if ours:
@@ -220,15 +224,9 @@ class _CompilationListener(event.Listener):
                 "compiling kernels for this machine, which takes some seconds; Numba keeps them for"
                 " the next time"
             )
-        # One for each function that is being compiled for another one.
-        vars(self._of_thread).setdefault("interrupts", []).append(Interrupts().__enter__())
 
     def on_end(self, event: Any) -> None:
-        if not (waiting := vars(self._of_thread).get("interrupts")):
-            return  # there was no memory for the first
-        interrupts = waiting.pop()
-        interrupts.__exit__()
-        interrupts.pass_on()
+        self._of_thread.waiting.pop().__exit__(None, None, None)
 
 
 event.register("numba:compile", _CompilationListener())
