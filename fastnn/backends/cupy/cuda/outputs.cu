@@ -17,13 +17,15 @@ template <class T> __device__ T output_delta(
             e[k] = value = exp(value - highest);
         }
         __syncthreads();
+        if (!inside) return T(0);
         T total = 0;
-        for (int other = 0; inside && other < outputs; other++) total += e[other];
-        if (inside) value /= total;
+        for (int other = 0; other < outputs; other++) total += e[other];
+        value /= total;
+        loss[k] = t != 0 ? -t * log(value + T(LOG_GUARD)) : T(0);
+        return (value - t) / T(samples);
     }
     const T difference = value - t;
-    if (inside && cross_entropy) loss[k] = t != 0 ? -t * log(value + T(LOG_GUARD)) : T(0);
-    if (inside && !cross_entropy) loss[k] = difference * difference / 2;
-    return cross_entropy ? difference / T(samples) : difference;
+    if (inside) loss[k] = difference * difference / 2;
+    return difference;
 }
 
