@@ -128,7 +128,9 @@ def count_correct(network: Network, data: Dataset) -> Array:
 def count_broken(network: Network) -> Array:
     """How many parameters are NaN or infinite: a scalar that stays with the backend."""
     xp = network.backend.xp
-    return sum(xp.count_nonzero(~xp.isfinite(p)) for p in network.params.values())
+    # Not count_nonzero, which older versions of NumPy answer with an int of Python.
+    broken = (xp.astype(~xp.isfinite(p), xp.int64) for p in network.params.values())
+    return sum(xp.sum(some) for some in broken)
 
 
 def check_parameters(finite: bool, iteration: int, rate: float) -> None:

@@ -41,22 +41,21 @@ SAMPLES_AHEAD = 400
 # -- samples, compressed or not --------------------------------------------------------------------
 
 
-def _add_products(samples: Any, rows: Any, W: Any, out: Any) -> None:
-    """out += x·W for rows x of the samples."""
+def _products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+    """b + x·W into `out`, for rows x of the samples."""
     raise NotImplementedError
 
 
-@overloads(_add_products)
-def _overload_add_products(samples: Any, rows: Any, W: Any, out: Any) -> Any:  # noqa: ARG001
-    def of_compressed(samples: Any, rows: Any, W: Any, out: Any) -> None:
-        indptr, indices, values = samples
-        for n in range(rows.size):
-            if rows.size > SAMPLES_AHEAD:
-                prefetch_row(samples, rows, n + 3)
-            start, stop = indptr[rows[n]], indptr[rows[n] + 1]
-            weighted_rows(indices[start:stop], values[start:stop], W, out[n], out[n])
+@overloads(_products)
+def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+        ahead = 3 if rows.size > SAMPLES_AHEAD else 0
+        weighted_rows(samples, rows, 0, rows.size, ahead, W, b, out)
 
-    def of_all(samples: Any, rows: Any, W: Any, out: Any) -> None:
+    def of_all(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+        for n in range(rows.size):
+            for j in range(b.size):
+                out[n, j] = b[j]
         add_product(samples, rows, W.shape[0], W, out)
 
     return of_all if isinstance(samples, types.Array) else of_compressed
@@ -105,11 +104,8 @@ def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
 @inner
 def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Panels) -> None:
     """z1 of the units of a panel, for all rows."""
-    z, b1 = panels.z1[p], panels.b1[p]
-    for n in range(rows.size):
-        for j in range(b1.size):
-            z[n, j] = b1[j]
-    _add_products(samples, rows, panels.W1[p], z)
+    z = panels.z1[p]
+    _products(samples, rows, panels.W1[p], panels.b1[p], z)
     # At once: rows of a few vectors are too short to be quick.
     activate(z.reshape(z.size), activation)
 

@@ -3,21 +3,25 @@
 The two kernels over compressed samples, which take most of the time of a step, can be called by
 several threads at the same time, which share the work: :mod:`fastnn.backends.numba.threads`.
 
-What bounds those two is the traffic of rows of W between the second-level cache and the registers:
-a non-zero feature reads its row in the forward pass, and reads and writes it in the update, for two
-operations on each number.
+What bounds those two is the traffic of rows of W between the caches and the registers: a non-zero
+feature reads its row in the forward pass, and reads and writes it in the update, for two operations
+on each number. In the forward pass as many rows as stay in the first-level cache have their turn
+with all samples before the next ones; the update is bound by what it writes, and gains nothing by
+that.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .activations import activate, multiply_row_by_derivative
 from .atomics import FINISHED, TAKEN, increase, wait_for
 from .compression import first_at_least, prefetch_row
 from .elementary import like
 from .jit import inner, kernel
-from .vectors import WIDE, convert, lanes, load, store
+from .vectors import WIDE, convert, element, lanes, load, load_like, store
 
 
 @kernel
@@ -77,33 +81,84 @@ def _by_columns(blocks_of_columns: Any) -> Any:
     return all_columns
 
 
+#: How many bytes of W a processor keeps in its first-level cache beside all else, how many samples
+#: at least are to find them there, how many at most before the next bytes have their turn, and how
+#: many values of a sample make up for the start of a loop over them.
+NEAR, FEWEST_SAMPLES, MOST_SAMPLES, FEWEST_VALUES = 40 * 1024, 8, 128, 24
+
+
+@inner
+def _parts_of_features(samples: Any, rows: int, features: int, near: int) -> int:
+    """Into how many parts to cut the features, so that about `near` rows of W are in each."""
+    indptr, indices, _ = samples
+    values = indices.size // max(1, indptr.size - 1)
+    most = max(1, values // FEWEST_VALUES) if rows >= FEWEST_SAMPLES else 1
+    return min((features + near - 1) // near, most)
+
+
 def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
+    near = NEAR // (blocks * width)
+
     @inner
-    def add(j: int, last: int, W: Any, b: Any, indices: Any, values: Any, out: Any) -> None:
-        zero, second, third = out[0], j + lanes(W, width), j + 2 * lanes(W, width)
-        end = convert(load(b, last, width), zero)
-        if blocks > 1:
-            z0 = convert(load(b, j, width), zero)
-        if blocks > 2:
-            z1 = convert(load(b, second, width), zero)
-        if blocks > 3:
-            z2 = convert(load(b, third, width), zero)
-        for s in range(indices.size):
-            i, v = indices[s], like(zero, values[s])
-            if blocks > 1:
-                z0 = z0 + convert(load(W, (i, j), width), zero) * v
-            if blocks > 2:
-                z1 = z1 + convert(load(W, (i, second), width), zero) * v
-            if blocks > 3:
-                z2 = z2 + convert(load(W, (i, third), width), zero) * v
-            end = end + convert(load(W, (i, last), width), zero) * v
-        if blocks > 1:
-            store(out, j, z0)
-        if blocks > 2:
-            store(out, second, z1)
-        if blocks > 3:
-            store(out, third, z2)
-        store(out, last, end)
+    def add(
+        j: int,
+        last: int,
+        W: Any,
+        b: Any,
+        samples: Any,
+        rows: Any,
+        first: int,
+        end: int,
+        ahead: int,
+        begins: Any,
+        out: Any,
+    ) -> None:
+        indptr, indices, values = samples
+        flat, columns, step, gap = W.reshape(W.size), W.shape[1], lanes(W, width), last - j
+        zero, second, third = out[0, 0], j + step, j + 2 * step
+        parts = _parts_of_features(samples, end - first, W.shape[0], near)
+        for part in range(parts):
+            beyond = W.shape[0] * (part + 1) // parts
+            for n in range(first, end):
+                if part == 0 and j == 0 and ahead > 0:
+                    prefetch_row(samples, rows, n + ahead)
+                row = element(rows, n)
+                s, stop = element(indptr, row), element(indptr, row + 1)
+                z3 = convert(load(b, last, width), zero)
+                if blocks > 1:
+                    z0 = convert(load(b, j, width), zero)
+                if blocks > 2:
+                    z1 = convert(load(b, second, width), zero)
+                if blocks > 3:
+                    z2 = convert(load(b, third, width), zero)
+                if part > 0:
+                    s = element(begins, n - first)
+                    z3 = load_like(out, (n, last), z3)
+                    if blocks > 1:
+                        z0 = load_like(out, (n, j), z0)
+                    if blocks > 2:
+                        z1 = load_like(out, (n, second), z1)
+                    if blocks > 3:
+                        z2 = load_like(out, (n, third), z2)
+                while s < stop and element(indices, s) < beyond:
+                    # One index for all vectors but the last, which are at constant distances.
+                    w, v = element(indices, s) * columns + j, like(zero, element(values, s))
+                    if blocks > 1:
+                        z0 = z0 + convert(load(flat, w, width), zero) * v
+                    if blocks > 2:
+                        z1 = z1 + convert(load(flat, w + step, width), zero) * v
+                    if blocks > 3:
+                        z2 = z2 + convert(load(flat, w + 2 * step, width), zero) * v
+                    z3 = z3 + convert(load(flat, w + gap, width), zero) * v
+                    s += 1
+                begins[n - first] = s
+                if blocks > 1:
+                    store(out, (n, j), z0)
+                if blocks > 2:
+                    store(out, (n, second), z1)
+                if blocks > 3:
+                    store(out, (n, third), z2)
+                store(out, (n, last), z3)
 
     return add
 
@@ -112,15 +167,25 @@ _weighted_rows_by_vectors = _by_columns(_blocks_of_weighted_rows)
 
 
 @inner
-def weighted_rows(indices: Any, values: Any, W: Any, b: Any, out: Any) -> None:
-    """b + Σ values[s]·W[indices[s]] into `out`, summed in its dtype."""
+def weighted_rows(
+    samples: Any, rows: Any, first: int, end: int, ahead: int, W: Any, b: Any, out: Any
+) -> None:
+    """b + x·W into out[n] for each of the rows[n] of the compressed samples, first ≤ n < end.
+
+    Summed in the dtype of `out`. Samples so many rows ahead are asked for, where it is not zero.
+    """
     if b.size >= lanes(W, WIDE // 4):
-        _weighted_rows_by_vectors(W, b, indices, values, out)
+        begins = np.empty(min(MOST_SAMPLES, end - first), np.intp)
+        for n in range(first, end, MOST_SAMPLES):
+            some = n, min(n + MOST_SAMPLES, end)
+            _weighted_rows_by_vectors(W, b, samples, rows, *some, ahead, begins, out)
         return
-    for j in range(b.size):
-        out[j] = b[j]
-        for s in range(indices.size):
-            out[j] += like(out[0], values[s]) * W[indices[s], j]
+    indptr, indices, values = samples
+    for n in range(first, end):
+        for j in range(b.size):
+            out[n, j] = b[j]
+            for s in range(indptr[rows[n]], indptr[rows[n] + 1]):
+                out[n, j] += like(out[0, 0], values[s]) * W[indices[s], j]
 
 
 @kernel
@@ -128,17 +193,14 @@ def sparse_dense(
     counters: Any, parts: int, samples: Any, rows: Any, W: Any, b: Any, activation: int, out: Any
 ) -> None:
     """f(x·W + b) into `out`, for rows x of the compressed samples. Parts are of the rows."""
-    indptr, indices, values = samples
     while True:
         part = increase(counters, TAKEN)
         if part >= parts:
             break
-        for n in range(rows.size * part // parts, rows.size * (part + 1) // parts):
-            prefetch_row(samples, rows, n + 2)
-            z = out[n]
-            begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-            weighted_rows(indices[begin:end], values[begin:end], W, b, z)
-            activate(z, activation)
+        first, end = rows.size * part // parts, rows.size * (part + 1) // parts
+        weighted_rows(samples, rows, first, end, 2, W, b, out)
+        for n in range(first, end):
+            activate(out[n], activation)
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, parts)
 

@@ -10,7 +10,6 @@ import numpy as np
 from ....functions import LOG_GUARD
 from .activations import activate
 from .atomics import FINISHED, TAKEN, increase, wait_for
-from .compression import prefetch_row
 from .increments import increment_coefficients
 from .jit import inner, reduction
 from .layers import weighted_rows
@@ -31,13 +30,10 @@ def _forward(
     work: Workspace,
 ) -> None:
     """Pre-activations, hidden units and logits of some samples, in float64 for every dtype."""
-    indptr, indices, values = samples
     J = b1.size
+    weighted_rows(samples, rows, first, last, 2, W1, b1, work.a)
     for n in range(first, last):
-        prefetch_row(samples, rows, n + 2)
         a, z = work.a[n], work.z[n]
-        begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-        weighted_rows(indices[begin:end], values[begin:end], W1, b1, a[:J])
         for j in range(J, a.size):
             a[j] = 0.0
         for j in range(a.size):

@@ -105,6 +105,30 @@ def load(_context: Any, a: Any, index: Any, width: Any) -> Any:
 
 
 @intrinsic
+def element(_context: Any, a: Any, index: Any) -> Any:
+    """a[index] itself, where no number is negative: to ask takes time, as slices do."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_pointer(context, builder, *arguments, signature.args))
+
+    return a.dtype(a, index), codegen
+
+
+@intrinsic
+def load_like(_context: Any, a: Any, index: Any, vector: Any) -> Any:
+    """The vector that starts with a[index], of as many elements as `vector` has."""
+    _check_contiguous(a)
+    result = Vector(a.dtype, vector.count)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, *arguments[:2], signature.args[:2])
+        place = builder.bitcast(pointer, context.get_value_type(result).as_pointer())
+        return builder.load(place, align=a.dtype.bitwidth // 8)
+
+    return result(a, index, vector), codegen
+
+
+@intrinsic
 def store(_context: Any, a: Any, index: Any, vector: Any) -> Any:
     """Write a vector to a[index], a[index + 1] and so on."""
     if not isinstance(vector, Vector) or a.dtype != vector.dtype:
