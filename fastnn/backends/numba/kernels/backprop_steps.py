@@ -16,7 +16,7 @@ from numba import types
 from .activations import activate, multiply_row_by_derivative
 from .atomics import increase, wait_for
 from .compression import prefetch_row
-from .elementary import like, prefetch
+from .elementary import like
 from .jit import inner, kernel, overloads
 from .layers import subtract_outer_product, weighted_rows
 from .objectives import (
@@ -31,6 +31,7 @@ from .objectives import (
 from .panels import Panels
 from .products import add_product, subtract_product
 from .rules import move, move_rows, part
+from .vectors import prefetch
 
 #: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
 #: would be gone again, and with them those of the step at hand; there it asks for a sample when it
@@ -93,7 +94,7 @@ def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
         prefetch_row(samples, rows, n)
 
     def of_all(samples: Any, rows: Any, n: int) -> None:
-        prefetch(samples[rows[n]])  # the processor sees for itself what is read on and on
+        prefetch(samples, (rows[n], 0))  # the processor sees for itself what is read on and on
 
     return of_all if isinstance(samples, types.Array) else of_compressed
 

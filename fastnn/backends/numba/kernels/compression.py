@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .elementary import prefetch
 from .jit import inner, kernel
-from .vectors import COMPRESSES, WIDE, any_nonzero, lanes, load, store_nonzero
+from .vectors import COMPRESSES, WIDE, any_nonzero, element, lanes, load, prefetch, store_nonzero
 
 #: The bytes that come from memory at a time.
 LINE = 64
@@ -51,13 +50,18 @@ def count_nonzero(x: Any, step: int) -> int:
 
 @inner
 def prefetch_row(samples: Any, rows: Any, n: int) -> None:
-    """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
-    if n < rows.size:
+    """Ask for the values of row number n to come: rows are drawn at random from all of memory.
+
+    Where one follows the other they come by themselves.
+    """
+    if n < rows.size and element(rows, n) != element(rows, n - 1) + 1:
         indptr, indices, values = samples
-        for s in range(indptr[rows[n]], indptr[rows[n] + 1], LINE // values.itemsize):
-            prefetch(values[s:])
-        for s in range(indptr[rows[n]], indptr[rows[n] + 1], LINE // indices.itemsize):
-            prefetch(indices[s:])
+        row = element(rows, n)
+        begin, end = element(indptr, row), element(indptr, row + 1)
+        for s in range(begin, end, LINE // values.itemsize):
+            prefetch(values, s)
+        for s in range(begin, end, LINE // indices.itemsize):
+            prefetch(indices, s)
 
 
 @inner

@@ -18,7 +18,6 @@ import math
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -55,25 +54,6 @@ def from_bits(_context: Any, x: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(real))
 
     return real(x), codegen
-
-
-@intrinsic
-def prefetch(_context: Any, a: Any) -> Any:
-    """Ask for the memory at the beginning of an array to be brought near; nothing is read."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        pointer, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
-        function = builder.module.declare_intrinsic(
-            "llvm.prefetch",
-            [pointer],
-            ir.FunctionType(ir.VoidType(), [pointer, number, number, number]),
-        )
-        # To read, to be kept in all levels, of data.
-        builder.call(function, [builder.bitcast(data, pointer), number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(a), codegen
 
 
 @inlined

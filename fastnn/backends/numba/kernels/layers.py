@@ -114,7 +114,9 @@ def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
         out: Any,
     ) -> None:
         indptr, indices, values = samples
-        flat, columns, step, gap = W.reshape(W.size), W.shape[1], lanes(W, width), last - j
+        columns, step, flat = W.shape[1], lanes(W, width), W.reshape(W.size)
+        # Few numbers, so that all of them are in registers in the innermost loop.
+        left, right = flat[j:], flat[last:]
         zero, second, third = out[0, 0], j + step, j + 2 * step
         parts = _parts_of_features(samples, end - first, W.shape[0], near)
         for part in range(parts):
@@ -141,15 +143,14 @@ def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
                     if blocks > 3:
                         z2 = load_like(out, (n, third), z2)
                 while s < stop and element(indices, s) < beyond:
-                    # One index for all vectors but the last, which are at constant distances.
-                    w, v = element(indices, s) * columns + j, like(zero, element(values, s))
+                    w, v = element(indices, s) * columns, like(zero, element(values, s))
                     if blocks > 1:
-                        z0 = z0 + convert(load(flat, w, width), zero) * v
+                        z0 = z0 + convert(load(left, w, width), zero) * v
                     if blocks > 2:
-                        z1 = z1 + convert(load(flat, w + step, width), zero) * v
+                        z1 = z1 + convert(load(left, w + step, width), zero) * v
                     if blocks > 3:
-                        z2 = z2 + convert(load(flat, w + 2 * step, width), zero) * v
-                    z3 = z3 + convert(load(flat, w + gap, width), zero) * v
+                        z2 = z2 + convert(load(left, w + 2 * step, width), zero) * v
+                    z3 = z3 + convert(load(right, w, width), zero) * v
                     s += 1
                 begins[n - first] = s
                 if blocks > 1:

@@ -115,6 +115,25 @@ def element(_context: Any, a: Any, index: Any) -> Any:
 
 
 @intrinsic
+def prefetch(_context: Any, a: Any, index: Any) -> Any:
+    """Ask for the memory around a[index] to be brought near; nothing is read."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            [pointer],
+            ir.FunctionType(ir.VoidType(), [pointer, number, number, number]),
+        )
+        place = builder.bitcast(_pointer(context, builder, *arguments, signature.args), pointer)
+        # To read, to be kept from the second level on, of data: there are many, and the first is full.
+        builder.call(function, [place, number(0), number(2), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(a, index), codegen
+
+
+@intrinsic
 def load_like(_context: Any, a: Any, index: Any, vector: Any) -> Any:
     """The vector that starts with a[index], of as many elements as `vector` has."""
     _check_contiguous(a)
