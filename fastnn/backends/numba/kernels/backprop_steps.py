@@ -18,7 +18,7 @@ from .atomics import increase, wait_for
 from .compression import prefetch_row
 from .elementary import like
 from .jit import inner, kernel, overloads
-from .layers import subtract_outer_product, weighted_rows
+from .layers import subtract_outer_products, weighted_rows
 from .objectives import (
     decay,
     measure,
@@ -70,12 +70,8 @@ def _subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -
 @overloads(_subtract_products)
 def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> Any:  # noqa: ARG001
     def of_compressed(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
-        indptr, indices, values = samples
-        for n in range(rows.size):
-            if rows.size > SAMPLES_AHEAD:
-                prefetch_row(samples, rows, n + 3)
-            start, stop = indptr[rows[n]], indptr[rows[n] + 1]
-            subtract_outer_product(indices[start:stop], values[start:stop], rate, delta[n], W)
+        ahead = 3 if rows.size > SAMPLES_AHEAD else 0
+        subtract_outer_products(samples, rows, 0, W.shape[0], ahead, rate, delta, W)
 
     def of_all(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
         subtract_product(samples, rows, W.shape[0], rate, delta, W)

@@ -210,48 +210,94 @@ def sparse_dense(
 
 
 def _blocks_of_outer_product(blocks: int, width: int) -> Any:
+    near = NEAR // (blocks * width)
+
     @inner
-    def subtract(j: int, last: int, W: Any, indices: Any, values: Any, rate: Any, d: Any) -> None:
-        second, third = j + lanes(W, width), j + 2 * lanes(W, width)
-        d3 = load(d, last, width)
-        if blocks > 1:
-            d0 = load(d, j, width)
-        if blocks > 2:
-            d1 = load(d, second, width)
-        if blocks > 3:
-            d2 = load(d, third, width)
-        for s in range(indices.size):
-            i, step = indices[s], rate * values[s]
-            w3 = load(W, (i, last), width) - d3 * step
-            if blocks > 1:
-                w0 = load(W, (i, j), width) - d0 * step
-            if blocks > 2:
-                w1 = load(W, (i, second), width) - d1 * step
-            if blocks > 3:
-                w2 = load(W, (i, third), width) - d2 * step
-            if blocks > 1:
-                store(W, (i, j), w0)
-            if blocks > 2:
-                store(W, (i, second), w1)
-            if blocks > 3:
-                store(W, (i, third), w2)
-            store(W, (i, last), w3)
+    def subtract(
+        j: int,
+        last: int,
+        W: Any,
+        samples: Any,
+        rows: Any,
+        first: int,
+        end: int,
+        low: int,
+        high: int,
+        ahead: int,
+        begins: Any,
+        rate: Any,
+        delta: Any,
+    ) -> None:
+        indptr, indices, values = samples
+        columns, step, flat = W.shape[1], lanes(W, width), W.reshape(W.size)
+        left, right = flat[j:], flat[last:]
+        second, third = j + step, j + 2 * step
+        parts = _parts_of_features(samples, end - first, high - low, near)
+        for part in range(parts):
+            beyond = low + (high - low) * (part + 1) // parts
+            for n in range(first, end):
+                if part == 0 and j == 0 and ahead > 0:
+                    prefetch_row(samples, rows, n + ahead)
+                row = element(rows, n)
+                s, stop = element(indptr, row), element(indptr, row + 1)
+                if part > 0:
+                    s = element(begins, n - first)
+                elif low > 0:
+                    s = first_at_least(indices, s, stop, low)
+                d3 = load(delta, (n, last), width)
+                if blocks > 1:
+                    d0 = load(delta, (n, j), width)
+                if blocks > 2:
+                    d1 = load(delta, (n, second), width)
+                if blocks > 3:
+                    d2 = load(delta, (n, third), width)
+                while s < stop and element(indices, s) < beyond:
+                    w, v = element(indices, s) * columns, rate * element(values, s)
+                    w3 = load(right, w, width) - d3 * v
+                    if blocks > 1:
+                        w0 = load(left, w, width) - d0 * v
+                    if blocks > 2:
+                        w1 = load(left, w + step, width) - d1 * v
+                    if blocks > 3:
+                        w2 = load(left, w + 2 * step, width) - d2 * v
+                    if blocks > 1:
+                        store(left, w, w0)
+                    if blocks > 2:
+                        store(left, w + step, w1)
+                    if blocks > 3:
+                        store(left, w + 2 * step, w2)
+                    store(right, w, w3)
+                    s += 1
+                begins[n - first] = s
 
     return subtract
 
 
-_outer_product_by_vectors = _by_columns(_blocks_of_outer_product)
+_outer_products_by_vectors = _by_columns(_blocks_of_outer_product)
 
 
 @inner
-def subtract_outer_product(indices: Any, values: Any, rate: Any, d: Any, W: Any) -> None:
-    """W[indices[s]] -= rate·values[s]·d for each s."""
-    if d.size >= lanes(W, WIDE // 4):
-        _outer_product_by_vectors(W, indices, values, rate, d)
+def subtract_outer_products(
+    samples: Any, rows: Any, low: int, high: int, ahead: int, rate: Any, delta: Any, W: Any
+) -> None:
+    """W -= rate·xᵀ·delta for rows x of the compressed samples, and their features low … high − 1.
+
+    Samples so many rows ahead are asked for, where it is not zero.
+    """
+    if W.shape[1] >= lanes(W, WIDE // 4):
+        begins = np.empty(min(MOST_SAMPLES, rows.size), np.intp)
+        for n in range(0, rows.size, MOST_SAMPLES):
+            some = n, min(n + MOST_SAMPLES, rows.size), low, high, ahead
+            _outer_products_by_vectors(W, samples, rows, *some, begins, rate, delta)
         return
-    for s in range(indices.size):
-        for j in range(d.size):
-            W[indices[s], j] -= rate * values[s] * d[j]
+    indptr, indices, values = samples
+    for n in range(rows.size):
+        begin, end = indptr[rows[n]], indptr[rows[n] + 1]
+        for s in range(first_at_least(indices, begin, end, low), end):
+            if indices[s] >= high:
+                break
+            for j in range(W.shape[1]):
+                W[indices[s], j] -= rate * values[s] * delta[n, j]
 
 
 @kernel
@@ -259,18 +305,12 @@ def sparse_descent(
     counters: Any, parts: int, samples: Any, rows: Any, delta: Any, rate: Any, W: Any
 ) -> None:
     """W -= rate·xᵀ·delta for rows x; the gradient is stored nowhere. Parts are of the features."""
-    indptr, indices, values = samples
     while True:
         part = increase(counters, TAKEN)
         if part >= parts:
             break
-        first, last = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
-        for n in range(rows.size):
-            begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-            if parts > 1:
-                begin = first_at_least(indices, begin, end, first)
-                end = first_at_least(indices, begin, end, last)
-            subtract_outer_product(indices[begin:end], values[begin:end], rate, delta[n], W)
+        low, high = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
+        subtract_outer_products(samples, rows, low, high, 0, rate, delta, W)
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, parts)
 
