@@ -81,10 +81,11 @@ def _by_columns(blocks_of_columns: Any) -> Any:
     return all_columns
 
 
-#: How many bytes of W a processor keeps in its first-level cache beside all else, how many samples
-#: at least are to find them there, how many at most before the next bytes have their turn, and how
-#: many values of a sample make up for the start of a loop over them.
-NEAR, FEWEST_SAMPLES, MOST_SAMPLES, FEWEST_VALUES = 40 * 1024, 8, 128, 24
+#: How many bytes of W have their turn at a time: somewhat more than the first-level cache holds, as
+#: the samples use some of their rows only. So many samples at least are to find them there, and so
+#: many at most before the next bytes; and so many values of a sample make up for the start of a
+#: loop over them.
+NEAR, FEWEST_SAMPLES, MOST_SAMPLES, FEWEST_VALUES = 72 * 1024, 8, 128, 24
 
 
 @inner
