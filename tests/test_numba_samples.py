@@ -6,8 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastnn.backends.numba.backend import NumbaBackend
+from fastnn.backends.numba.compressing import compress_all
 from fastnn.backends.numba.samples import SparseRows
 
 
@@ -25,6 +28,51 @@ def test_gathered_rows_are_those_of_the_samples(dtype, features, rows):
     found = batch.gathered()
     assert found.dtype == dtype
     assert np.array_equal(found, x[rows])
+
+
+@given(
+    st.integers(200, 1200),
+    st.sampled_from([1, 2, 7, 8, 127, 130]),
+    st.integers(1, 70),
+    st.sampled_from([0.05, 0.25, 0.6]),
+    st.sampled_from([1, 3]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=25)
+def test_weights_that_take_turns_in_the_cache(dtype, features, rows, units, density, parts, seed):
+    """Many samples go through the weights some features at a time, few through all at once.
+
+    Each product is summed in the same order, so that all bits are the same; and it is right.
+    """
+    backend, rng = NumbaBackend(1), np.random.default_rng(seed)
+    x = rng.normal(size=(rows + 3, features)) * (rng.random((rows + 3, features)) < density)
+    samples = SparseRows(
+        compress_all(backend.kernels, x.astype(dtype), x.size),
+        rng.permutation(rows + 3)[:rows],
+        features,
+    )
+    x = x.astype(dtype)[samples.rows].astype(np.longdouble)
+    W, b = (rng.normal(size=shape).astype(dtype) for shape in ((features, units), units))
+    found = backend.dense(samples, W, b)
+    every = [backend.dense(samples._replace(rows=row[None]), W, b)[0] for row in samples.rows]
+    assert np.array_equal(found, every)
+    bound = features * np.finfo(dtype).eps
+    assert (abs(found - (x @ W + b)) <= bound * (abs(x) @ abs(W) + abs(b))).all()
+
+    delta, rate = rng.normal(size=(rows, units)).astype(dtype), dtype.type(0.25)
+    whole, one_by_one = W.copy(), W.copy()
+    for n, row in enumerate(samples.rows):
+        some = row[None], delta[n : n + 1], rate, one_by_one
+        backend.kernels.layers.sparse_descent(np.zeros(2, np.int64), 1, samples.samples, *some)
+    counters = np.zeros(2, np.int64)
+    backend.kernels.layers.sparse_descent(
+        counters, parts, samples.samples, samples.rows, delta, rate, whole
+    )
+    assert np.array_equal(whole, one_by_one)
+    bound *= rows
+    assert (
+        abs(whole - (W - rate * (x.T @ delta))) <= bound * (abs(W) + abs(x.T) @ abs(delta))
+    ).all()
 
 
 #: Compressing as the kernels do it, on the processor that NUMBA_CPU_NAME says.

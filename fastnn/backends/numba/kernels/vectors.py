@@ -126,7 +126,7 @@ def prefetch(_context: Any, a: Any, index: Any) -> Any:
             ir.FunctionType(ir.VoidType(), [pointer, number, number, number]),
         )
         place = builder.bitcast(_pointer(context, builder, *arguments, signature.args), pointer)
-        # To read, to be kept from the second level on, of data: there are many, and the first is full.
+        # To read, to be kept from the second level on, of data: the first level is full.
         builder.call(function, [place, number(0), number(2), number(1)])
         return context.get_dummy_value()
 
