@@ -361,6 +361,24 @@ def test_a_worker_that_is_killed_at_any_time(client, mortal):
     same((net, history), expected)
 
 
+def test_parts_that_are_lost_as_soon_as_they_are_there(client, mortal, monkeypatch):
+    """Dask says so until it has computed them again; that is no reason to give up."""
+    wait, lost = cluster_module.Cluster.wait, []
+
+    def wait_and_lose(self, futures, watch):
+        wait(self, futures, watch)
+        if not lost:
+            lost.append(futures[0].key)
+            mortal._handle_lost_data(key=lost[0])
+            assert futures[0].status == "lost"
+
+    monkeypatch.setattr(cluster_module.Cluster, "wait", wait_and_lose)
+    net = network()
+    history = distributed.train(net, x, t, client=mortal, **STEPS)
+    assert lost
+    same((net, history), trained(client, 1))
+
+
 def test_all_workers_are_killed_and_come_again(client, mortal):
     found = pids(mortal)
 

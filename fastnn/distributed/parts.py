@@ -195,7 +195,10 @@ class Parts:
 
             self._cluster.wait(futures, watch)
         for n, future in zip(numbers, futures, strict=True):
-            if future.status != "finished":
+            # One look: what was there goes with its worker at any time, and is computed again.
+            if (status := future.status) in ("lost", "pending"):
+                raise LostError(f"the worker that had block {n} is gone")
+            if status != "finished":
                 raise self._refused(n, future)
         self._describe(numbers, futures)
         return dict(zip(numbers, futures, strict=True))
