@@ -73,6 +73,7 @@ class _State:
         self.own = False
         self.network: TwoLayerNet | None = None
         self.holders: list[tuple[dict[str, Any], str, str]] = []
+        self.held: frozenset[str] = frozenset()
         self.values: Any = None
         self.compared: set[str] = set()
         self.last: tuple[str, tuple[Any, ...], list[np.ndarray]] | None = None
@@ -178,8 +179,9 @@ class Networks:
     def _ready(self, net: Any, state: _State) -> bool:
         """Whether the network still is what was probed; its parameters are fastnn's, too, then."""
         kind, own = type(net), vars(net)
-        if any(getattr(kind, name, None) is not self.methods[name] for name in METHODS):
-            return False
+        for name, method in self.methods.items():  # loops: this stands before every call
+            if getattr(kind, name, None) is not method:
+                return False
         params = own.get("params")
         if type(params) is not dict or not own.keys().isdisjoint(METHODS):
             return False
@@ -190,9 +192,11 @@ class Networks:
                     i, j, k, activation=self.found.activation, backend=self.backend
                 )
                 state.holders = holders(net)
-            if any(content.get(at) is not params[name] for content, at, name in state.holders):
-                return False
-            if {name for _, _, name in state.holders} != self.found.held:
+                state.held = frozenset(name for _, _, name in state.holders)
+            for content, at, name in state.holders:
+                if content.get(at) is not params[name]:
+                    return False
+            if state.held != self.found.held:
                 return False
             self._share(state.network, params)
         except (FastnnError, KeyError, AttributeError, TypeError, ValueError):

@@ -23,8 +23,10 @@ def parts(net: Any) -> tuple[str, ...]:
 def plain_values(net: Any) -> tuple[tuple[str, Any], ...]:
     """Its attributes that are plain values, and how long those are that have a length."""
     return tuple(
-        (name, value if isinstance(value, _PLAIN) else _length(value))
-        for name, value in vars(net).items()
+        [
+            (name, value if isinstance(value, _PLAIN) else _length(value))
+            for name, value in vars(net).items()
+        ]
     )
 
 

@@ -102,8 +102,10 @@ def real_array(a: Array, name: str) -> Array:
     Arrays of other libraries stay what they are; what is no array becomes one of NumPy, and so
     does, in the byte order of the machine, what is more than one, such as a matrix.
     """
+    array = a
     if type(a) is np.ndarray:
-        array = a
+        if a.dtype.kind in "fiub" and a.dtype.isnative:  # as nearly always, and in no time
+            return a
     else:
         refuse_masked(a, name)
         refuse_sparse(a, name)

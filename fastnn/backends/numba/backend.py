@@ -282,8 +282,11 @@ class NumbaBackend(NumpyBackend):
         """Call a kernel with compressed samples; on several threads, if that pays for `W`."""
         work = multiplications(x, W.shape[1])
         parts = 1 if self.pool.size == 1 else cut(work, SPARSE_GRAIN, 4 * self.pool.size)
-        counters = np.zeros(2, np.int64)
-        self.pool.run(lambda: kernel(counters, parts, x.samples, x.rows, *arguments), parts)
+        given = np.zeros(2, np.int64), parts, x.samples, x.rows, *arguments
+        if parts == 1:
+            kernel(*given)
+        else:
+            self.pool.run(lambda: kernel(*given), parts)
 
 
 #: The modules of compiled code that are used here and in `training`.
