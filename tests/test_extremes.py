@@ -239,14 +239,15 @@ def test_samples_that_became_more_since_they_were_counted(before, dtype):
     x = rng.random((20, 37)).astype(dtype)
     numba = fastnn.get_backend("numba")
     count = int(before * x.size)
-    indptr, indices, values = compressing.compress_all(numba.kernels, x, count)
+    found, largest = compressing.compress_all(numba.kernels, x, count, dtype)
+    (indptr, indices, values), room = found, int(before * x.size) + 64 // x.itemsize
+    assert largest == x.max()
     assert indptr.tolist() == list(range(0, 21 * 37, 37))
     assert values.tobytes() == x.tobytes()
     assert indices.tolist() == list(range(37)) * 20
-    room = int(before * x.size) + 64 // x.itemsize
     guarded = np.full(room + 50, 9, np.uint32), np.full(room + 50, 9, dtype)
     inside = [a[:room] for a in guarded]
-    assert numba.kernels.compression.compress(x, indptr, *inside) is False
+    assert numba.kernels.compression.compress(x, indptr, *inside) == -1
     assert all((a[room:] == 9).all() for a in guarded)
 
 

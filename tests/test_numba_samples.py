@@ -47,7 +47,7 @@ def test_weights_that_take_turns_in_the_cache(dtype, features, rows, units, dens
     backend, rng = NumbaBackend(1), np.random.default_rng(seed)
     x = rng.normal(size=(rows + 3, features)) * (rng.random((rows + 3, features)) < density)
     samples = SparseRows(
-        compress_all(backend.kernels, x.astype(dtype), x.size),
+        compress_all(backend.kernels, x.astype(dtype), x.size, dtype)[0],
         rng.permutation(rows + 3)[:rows],
         features,
     )
@@ -62,11 +62,11 @@ def test_weights_that_take_turns_in_the_cache(dtype, features, rows, units, dens
     delta, rate = rng.normal(size=(rows, units)).astype(dtype), dtype.type(0.25)
     whole, one_by_one = W.copy(), W.copy()
     for n, row in enumerate(samples.rows):
-        some = row[None], delta[n : n + 1], rate, one_by_one
+        some = row[None], delta[n : n + 1], rate, False, one_by_one
         backend.kernels.layers.sparse_descent(np.zeros(2, np.int64), 1, samples.samples, *some)
     counters = np.zeros(2, np.int64)
     backend.kernels.layers.sparse_descent(
-        counters, parts, samples.samples, samples.rows, delta, rate, whole
+        counters, parts, samples.samples, samples.rows, delta, rate, False, whole
     )
     assert np.array_equal(whole, one_by_one)
     bound *= rows
@@ -89,7 +89,9 @@ for dtype in ("float32", "float64"):
             x = rng.normal(size=(9, columns)).astype(dtype)
             x[rng.random(x.shape) < zeros] = 0
             x[0, 0] = -0.0
-            indptr, indices, values = compress_all(backend.kernels, x, np.count_nonzero(x))
+            found, largest = compress_all(backend.kernels, x, np.count_nonzero(x), x.dtype)
+            indptr, indices, values = found
+            assert largest == abs(x).max()
             rows, expected = np.nonzero(x)
             assert np.array_equal(indptr, np.searchsorted(rows, np.arange(10)))
             assert np.array_equal(indices, expected)

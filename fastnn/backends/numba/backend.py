@@ -213,11 +213,9 @@ class NumbaBackend(NumpyBackend):
     def dense_gradient(self, x: Array, delta: Array) -> tuple[Array, Array]:
         if not isinstance(x, SparseRows):
             return super().dense_gradient(x, delta)
-        dW, db = (
-            np.zeros((x.features, delta.shape[1]), delta.dtype),
-            np.zeros(delta.shape[1], delta.dtype),
-        )
-        self.dense_descent(dW, db, x, delta, -1.0)
+        dW = np.empty((x.features, delta.shape[1]), delta.dtype)
+        db = np.zeros(delta.shape[1], delta.dtype)
+        self._descend(x, delta, -1.0, dW, db, fresh=True)
         return dW, db
 
     @supported(SUPPORT["dense_descent"])
@@ -234,9 +232,7 @@ class NumbaBackend(NumpyBackend):
         if not isinstance(x, SparseRows):
             super().dense_descent(W, b, x, delta, learning_rate, out=out)
             return
-        rate = W.dtype.type(learning_rate)
-        self._share(self.kernels.layers.sparse_descent, x, W, delta, rate, W)
-        self.kernels.layers.bias_descent(delta, rate, b)
+        self._descend(x, delta, learning_rate, W, b)
 
     @supported(SUPPORT["numerical_gradient"])
     def numerical_gradient(
@@ -255,7 +251,9 @@ class NumbaBackend(NumpyBackend):
             x
             if isinstance(x, SparseRows)
             else SparseRows(
-                compressing.compress_all(self.kernels, x, x.size), np.arange(len(x)), x.shape[1]
+                compressing.compress_all(self.kernels, x, x.size, x.dtype)[0],
+                np.arange(len(x)),
+                x.shape[1],
             )
         )
         cross_entropy = loss == "cross_entropy"
@@ -277,6 +275,14 @@ class NumbaBackend(NumpyBackend):
     @property
     def _codes(self) -> dict[str, int]:
         return self.kernels.activations.ACTIVATION_CODES
+
+    def _descend(
+        self, x: SparseRows, delta: Array, rate: float, W: Array, b: Array, *, fresh: bool = False
+    ) -> None:
+        """What `dense_descent` does on compressed samples; a W that is fresh counts as zero."""
+        rate = W.dtype.type(rate)
+        self._share(self.kernels.layers.sparse_descent, x, W, delta, rate, fresh, W)
+        self.kernels.layers.bias_descent(delta, rate, b)
 
     def _share(self, kernel: Any, x: SparseRows, W: Array, *arguments: Any) -> None:
         """Call a kernel with compressed samples; on several threads, if that pays for `W`."""

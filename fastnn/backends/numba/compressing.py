@@ -1,7 +1,7 @@
 """From dense samples to compressed ones, where most of their values are zeros.
 
-Their values are looked at in the pass that compresses them, and what is not zero is converted:
-there never is a second dense copy.
+Their values are looked at, and converted, in the pass that compresses them: there never is a second
+dense copy.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def for_one_call(kernels: SimpleNamespace, x: Array, dtype: np.dtype) -> SparseR
     if x.size < SPARSE_SIZE or not _is_float(x):
         return None
     count = _estimate(kernels, x)
-    return _finite(kernels, compress_all(kernels, x, count), x.shape, dtype) if count else None
+    return _finite(*compress_all(kernels, x, count, dtype), x.shape) if count else None
 
 
 def for_many_calls(kernels: SimpleNamespace, x: Array, dtype: np.dtype) -> SparseRows | None:
@@ -38,55 +38,62 @@ def for_many_calls(kernels: SimpleNamespace, x: Array, dtype: np.dtype) -> Spars
         count = int(np.count_nonzero(x))
         if count > most:
             return None
-    found = compress(kernels, x, count, most)
-    if found is None or len(found[2]) > most:  # of the last row, whatever it holds is taken
+    found = compress(kernels, x, count, most, dtype)
+    if found is None or len(found[0][2]) > most:  # of the last row, whatever it holds is taken
         return None
-    return _finite(kernels, found, x.shape, dtype)
+    return _finite(*found, x.shape)
 
 
 def of_pieces(
     kernels: SimpleNamespace, pieces: Iterable[Array], shape: tuple[int, int], dtype: np.dtype
 ) -> SparseRows | None:
     """Compressed samples that come a piece at a time, if most of all their values are zeros."""
-    most, total, row = int(SPARSE_DENSITY * math.prod(shape)), 0, 0
+    most, total, row, finite = int(SPARSE_DENSITY * math.prod(shape)), 0, 0, True
     indptr = np.zeros(shape[0] + 1, np.intp)
     # Memory that is never written takes no place; it is given back in the end.
     room = most + _margin(shape[1], dtype)
     indices, values = np.empty(room, np.uint32), np.empty(room, dtype)
     for piece in pieces:
         x, own = np.ascontiguousarray(piece, dtype), np.empty(len(piece) + 1, np.intp)
-        if not kernels.compression.compress(x, own, indices[total:], values[total:]):
+        largest = kernels.compression.compress(x, own, indices[total:], values[total:])
+        if largest < 0:
             return None
+        finite &= math.isfinite(largest)
         indptr[row + 1 : row + 1 + len(x)] = own[1:] + total
         total, row = total + int(own[-1]), row + len(x)
-    if total > most:
+    if total > most or not finite:
         return None
     indices.resize(total, refcheck=False)
     values.resize(total, refcheck=False)
-    return _finite(kernels, (indptr, indices, values), shape, dtype)
+    return SparseRows((indptr, indices, values), np.arange(shape[0]), shape[1])
 
 
-def compress(kernels: SimpleNamespace, x: Array, count: int, most: int) -> Compressed | None:
-    """The values of x that are not zero: room is made for `count`, and then for `most` of them.
+def compress(
+    kernels: SimpleNamespace, x: Array, count: int, most: int, dtype: np.dtype
+) -> tuple[Compressed, float] | None:
+    """The values of x that are not zero, in this dtype, and the largest of their absolute values.
 
-    None if there are more than that, but in the last row, which is taken whatever it holds.
+    Room is made for `count`, and then for `most` of them. None if there are more than that, but in
+    the last row, which is taken whatever it holds.
     """
     x, indptr = np.ascontiguousarray(x), np.empty(len(x) + 1, np.intp)
     for expected in (min(count, most), most):
         room = expected + _margin(x.shape[1], x.dtype)
         # Unsigned: a signed index might be negative, and the kernels would have to ask.
-        indices, values = np.empty(room, np.uint32), np.empty(room, x.dtype)
-        if kernels.compression.compress(x, indptr, indices, values):
-            return indptr, indices[: indptr[-1]], values[: indptr[-1]]
+        indices, values = np.empty(room, np.uint32), np.empty(room, dtype)
+        if not (largest := kernels.compression.compress(x, indptr, indices, values)) < 0:  # or NaN
+            return (indptr, indices[: indptr[-1]], values[: indptr[-1]]), largest
     return None
 
 
-def compress_all(kernels: SimpleNamespace, x: Array, count: int) -> Compressed:
-    """All values of x that are not zero; room is made for `count` of them first.
+def compress_all(
+    kernels: SimpleNamespace, x: Array, count: int, dtype: np.dtype
+) -> tuple[Compressed, float]:
+    """The same of all values of x; room is made for `count` of them first.
 
     There may be more than were counted, as another thread may change x, but never more than all.
     """
-    found = compress(kernels, x, count, x.size)
+    found = compress(kernels, x, count, x.size, dtype)
     assert found is not None
     return found
 
@@ -105,21 +112,11 @@ def _estimate(kernels: SimpleNamespace, x: Array) -> int:
     return int(1.25 * count * step) + x.shape[1]
 
 
-def _finite(
-    kernels: SimpleNamespace, samples: Compressed, shape: tuple[int, int], dtype: np.dtype
-) -> SparseRows | None:
-    """The samples in this dtype; None if they are not finite there, for others to say where."""
-    indptr, indices, values = samples
-    largest = 0.0
-    if values.dtype != dtype:
-        values, found = np.empty(values.size, dtype), values
-        if values.size:
-            largest = kernels.magnitude.convert(found, values)
-    elif values.size:
-        largest = kernels.magnitude.largest(values)
+def _finite(samples: Compressed, largest: float, shape: tuple[int, int]) -> SparseRows | None:
+    """The samples; None if they are not finite, for others to say where."""
     if not math.isfinite(largest):
         return None
-    return SparseRows((indptr, indices, values), np.arange(shape[0]), shape[1])
+    return SparseRows(samples, np.arange(shape[0]), shape[1])
 
 
 def _is_float(x: Array) -> bool:

@@ -50,8 +50,7 @@ def _products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
 @overloads(_products)
 def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
     def of_compressed(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
-        ahead = 3 if rows.size > SAMPLES_AHEAD else 0
-        weighted_rows(samples, rows, 0, rows.size, ahead, W, b, out)
+        weighted_rows(samples, rows, 0, rows.size, rows.size > SAMPLES_AHEAD, W, b, out)
 
     def of_all(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
         for n in range(rows.size):
@@ -70,8 +69,8 @@ def _subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -
 @overloads(_subtract_products)
 def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> Any:  # noqa: ARG001
     def of_compressed(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
-        ahead = 3 if rows.size > SAMPLES_AHEAD else 0
-        subtract_outer_products(samples, rows, 0, W.shape[0], ahead, rate, delta, W)
+        far = rows.size > SAMPLES_AHEAD
+        subtract_outer_products(samples, rows, 0, W.shape[0], far, False, rate, delta, W)
 
     def of_all(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
         subtract_product(samples, rows, W.shape[0], rate, delta, W)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from .elementary import bits, from_bits, like
 from .jit import inner, kernel
 from .vectors import COMPRESSES, WIDE, any_nonzero, element, lanes, load, prefetch, store_nonzero
 
@@ -12,30 +15,39 @@ LINE = 64
 
 
 @kernel
-def compress(x: Any, indptr: Any, indices: Any, values: Any) -> bool:
+def compress(x: Any, indptr: Any, indices: Any, values: Any) -> float:
     """The non-zero values of a 2-D array row by row, as in scipy.sparse.csr_array.
 
-    There must be room for one more row and vector of values. False where there is not, because
-    another thread has changed the array since they were counted.
+    They may become another floating dtype. The result is the largest of their absolute values, NaN
+    if there is one; what is beyond the range of the dtype has become infinite. There must be room
+    for one more row and vector of values; the result is -1 where there is not, because another
+    thread has changed the array since they were counted.
     """
-    s, step = 0, lanes(x, WIDE)
+    s, step, most = 0, lanes(x, WIDE), bits(like(values[0], 0))
     whole = x.shape[1] // step * step
+    found = np.empty(x.shape[1] + step, x.dtype)  # of a row
     for n in range(x.shape[0]):
         indptr[n] = s
         if s + x.shape[1] + step > values.size:  # whatever this row holds
-            return False
+            return -1.0
+        own, count = indices[s:], 0
         for i in range(0, whole, step):
             vector = load(x, (n, i), WIDE)
             # A branch that is hard to predict takes longer than the instruction, but not than many.
             if COMPRESSES or any_nonzero(vector):
-                s += store_nonzero(vector, i, values, indices, s)
+                count += store_nonzero(vector, i, found, own, count)
         for i in range(whole, x.shape[1]):
             # Always written, and kept by moving on: quicker than asking, as zeros come and go.
-            indices[s] = i
-            values[s] = x[n, i]
-            s += x[n, i] != 0
+            own[count] = i
+            found[count] = x[n, i]
+            count += x[n, i] != 0
+        kept = values[s : s + count]
+        for k in range(count):
+            kept[k] = found[k]
+            most = max(most, bits(abs(kept[k])))
+        s += count
     indptr[x.shape[0]] = s
-    return True
+    return from_bits(most)
 
 
 @kernel

@@ -97,6 +97,13 @@ def _parts_of_features(samples: Any, rows: int, features: int, near: int) -> int
     return min((features + near - 1) // near, most)
 
 
+@inner
+def _ask_for(samples: Any, rows: Any, n: int, first: int, end: int) -> None:
+    """Ask for the samples that have their turn after those from n on; first of all for these."""
+    for m in range(n if n == first else n + MOST_SAMPLES, min(n + 2 * MOST_SAMPLES, end)):
+        prefetch_row(samples, rows, m)
+
+
 def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
     near = NEAR // (blocks * width)
 
@@ -110,7 +117,6 @@ def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
         rows: Any,
         first: int,
         end: int,
-        ahead: int,
         begins: Any,
         out: Any,
     ) -> None:
@@ -123,8 +129,6 @@ def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
         for part in range(parts):
             beyond = W.shape[0] * (part + 1) // parts
             for n in range(first, end):
-                if part == 0 and j == 0 and ahead > 0:
-                    prefetch_row(samples, rows, n + ahead)
                 row = element(rows, n)
                 s, stop = element(indptr, row), element(indptr, row + 1)
                 z3 = convert(load(b, last, width), zero)
@@ -170,17 +174,19 @@ _weighted_rows_by_vectors = _by_columns(_blocks_of_weighted_rows)
 
 @inner
 def weighted_rows(
-    samples: Any, rows: Any, first: int, end: int, ahead: int, W: Any, b: Any, out: Any
+    samples: Any, rows: Any, first: int, end: int, far: bool, W: Any, b: Any, out: Any
 ) -> None:
     """b + x·W into out[n] for each of the rows[n] of the compressed samples, first ≤ n < end.
 
-    Summed in the dtype of `out`. Samples so many rows ahead are asked for, where it is not zero.
+    Summed in the dtype of `out`. If the samples are `far`, they are asked for before their turn.
     """
     if b.size >= lanes(W, WIDE // 4):
         begins = np.empty(min(MOST_SAMPLES, end - first), np.intp)
         for n in range(first, end, MOST_SAMPLES):
+            if far:
+                _ask_for(samples, rows, n, first, end)
             some = n, min(n + MOST_SAMPLES, end)
-            _weighted_rows_by_vectors(W, b, samples, rows, *some, ahead, begins, out)
+            _weighted_rows_by_vectors(W, b, samples, rows, *some, begins, out)
         return
     indptr, indices, values = samples
     for n in range(first, end):
@@ -200,7 +206,7 @@ def sparse_dense(
         if part >= parts:
             break
         first, end = rows.size * part // parts, rows.size * (part + 1) // parts
-        weighted_rows(samples, rows, first, end, 2, W, b, out)
+        weighted_rows(samples, rows, first, end, True, W, b, out)
         for n in range(first, end):
             activate(out[n], activation)
         increase(counters, FINISHED)
@@ -224,7 +230,7 @@ def _blocks_of_outer_product(blocks: int, width: int) -> Any:
         end: int,
         low: int,
         high: int,
-        ahead: int,
+        fresh: bool,
         begins: Any,
         rate: Any,
         delta: Any,
@@ -236,9 +242,9 @@ def _blocks_of_outer_product(blocks: int, width: int) -> Any:
         parts = _parts_of_features(samples, end - first, high - low, near)
         for part in range(parts):
             beyond = low + (high - low) * (part + 1) // parts
+            if fresh and first == 0 and j == 0:  # at once of all columns
+                W[low + (high - low) * part // parts : beyond] = 0
             for n in range(first, end):
-                if part == 0 and j == 0 and ahead > 0:
-                    prefetch_row(samples, rows, n + ahead)
                 row = element(rows, n)
                 s, stop = element(indptr, row), element(indptr, row + 1)
                 if part > 0:
@@ -279,19 +285,33 @@ _outer_products_by_vectors = _by_columns(_blocks_of_outer_product)
 
 @inner
 def subtract_outer_products(
-    samples: Any, rows: Any, low: int, high: int, ahead: int, rate: Any, delta: Any, W: Any
+    samples: Any,
+    rows: Any,
+    low: int,
+    high: int,
+    far: bool,
+    fresh: bool,
+    rate: Any,
+    delta: Any,
+    W: Any,
 ) -> None:
     """W -= rate·xᵀ·delta for rows x of the compressed samples, and their features low … high − 1.
 
-    Samples so many rows ahead are asked for, where it is not zero.
+    If W is `fresh`, whatever is in it, it counts as zero. If the samples are `far`, they are asked
+    for before their turn.
     """
     if W.shape[1] >= lanes(W, WIDE // 4):
         begins = np.empty(min(MOST_SAMPLES, rows.size), np.intp)
         for n in range(0, rows.size, MOST_SAMPLES):
-            some = n, min(n + MOST_SAMPLES, rows.size), low, high, ahead
+            if far:
+                _ask_for(samples, rows, n, 0, rows.size)
+            some = n, min(n + MOST_SAMPLES, rows.size), low, high, fresh
             _outer_products_by_vectors(W, samples, rows, *some, begins, rate, delta)
         return
     indptr, indices, values = samples
+    for i in range(low, high if fresh else low):
+        for j in range(W.shape[1]):
+            W[i, j] = 0
     for n in range(rows.size):
         begin, end = indptr[rows[n]], indptr[rows[n] + 1]
         for s in range(first_at_least(indices, begin, end, low), end):
@@ -303,15 +323,25 @@ def subtract_outer_products(
 
 @kernel
 def sparse_descent(
-    counters: Any, parts: int, samples: Any, rows: Any, delta: Any, rate: Any, W: Any
+    counters: Any,
+    parts: int,
+    samples: Any,
+    rows: Any,
+    delta: Any,
+    rate: Any,
+    fresh: bool,
+    W: Any,
 ) -> None:
-    """W -= rate·xᵀ·delta for rows x; the gradient is stored nowhere. Parts are of the features."""
+    """W -= rate·xᵀ·delta for rows x; the gradient is stored nowhere. Parts are of the features.
+
+    If W is `fresh`, whatever is in it, it counts as zero.
+    """
     while True:
         part = increase(counters, TAKEN)
         if part >= parts:
             break
         low, high = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
-        subtract_outer_products(samples, rows, low, high, 0, rate, delta, W)
+        subtract_outer_products(samples, rows, low, high, False, fresh, rate, delta, W)
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, parts)
 

@@ -19,17 +19,3 @@ def largest(a: Any) -> float:
     for i in range(1, a.size):
         most = max(most, bits(abs(a[i])))
     return from_bits(most)
-
-
-@kernel
-def convert(a: Any, out: Any) -> float:
-    """Write a 1-D array of at least one to another of any floating dtype; the largest as above.
-
-    It is that of the results: what is beyond their range has become infinite.
-    """
-    out[0] = a[0]
-    most = bits(abs(out[0]))
-    for i in range(1, a.size):
-        out[i] = a[i]
-        most = max(most, bits(abs(out[i])))
-    return from_bits(most)

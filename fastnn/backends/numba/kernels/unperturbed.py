@@ -31,7 +31,7 @@ def _forward(
 ) -> None:
     """Pre-activations, hidden units and logits of some samples, in float64 for every dtype."""
     J = b1.size
-    weighted_rows(samples, rows, first, last, 2, W1, b1, work.a)
+    weighted_rows(samples, rows, first, last, True, W1, b1, work.a)
     for n in range(first, last):
         a, z = work.a[n], work.z[n]
         for j in range(J, a.size):
