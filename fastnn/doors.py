@@ -125,6 +125,11 @@ class Doors:
         For a call, or for a dataset, they may be what the backend's operations take in place of an
         array.
         """
+        with self.backend.current():
+            return self._enter_samples(x, name, use)
+
+    def _enter_samples(self, x: Any, name: str, use: Use) -> tuple[Array, bool]:
+        """The same inside ``current()``."""
         self._check_params()
         if is_sparse(x):
             return self._enter_sparse(x, name)
@@ -133,16 +138,14 @@ class Doors:
                 f"{name} is streamed from a file, as train and accuracy take it; "
                 f"give some of it, as an array: {name}[:1000]"
             )
-        with self.backend.current():
-            x = self.backend.asarray(x, name=name)
-            checked = check_samples(x, self._features, name, xp=self.backend.xp)
-            form = getattr(self.backend, FORMS[use]) if use in FORMS else None
-            samples = None if form is None else form(checked, self.dtype)
-            return self._convert(checked, name) if samples is None else samples, x.ndim == 1
+        x = self.backend.asarray(x, name=name)
+        checked = check_samples(x, self._features, name, xp=self.backend.xp)
+        form = getattr(self.backend, FORMS[use]) if use in FORMS else None
+        samples = None if form is None else form(checked, self.dtype)
+        return self._convert(checked, name) if samples is None else samples, x.ndim == 1
 
     def _enter_sparse(self, x: Any, name: str) -> tuple[Any, bool]:
-        with self.backend.current():
-            entered = self.backend.sparse_samples(x, self.dtype, name=name)
+        entered = self.backend.sparse_samples(x, self.dtype, name=name)
         if entered.shape[1] != self._features:
             raise InputError(
                 f"{name} has {entered.shape[1]} features, but the network takes {self._features}"
@@ -150,10 +153,9 @@ class Doors:
         return entered, len(x.shape) == 1
 
     def _convert(self, a: Array, name: str) -> Array:
-        """Finite numbers in the network's dtype, unless that cannot hold them."""
-        if self.backend.dtype_of(a) == self.dtype:
-            converted = self.backend.asarray(a)
-        else:
+        """An array of the backend in the network's dtype, if its numbers are finite there."""
+        converted = a
+        if self.backend.dtype_of(a) != self.dtype:
             with np.errstate(over="ignore"):
                 converted = self.backend.asarray(a, self.dtype)
         if not self.backend.all_finite(converted):
@@ -168,8 +170,8 @@ class Doors:
         self, x: Any, t: Any, name: str = "", *, use: Use = "call"
     ) -> tuple[Array, Array]:
         x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
-        x, single = self._enter(x, x_name, use=use)
         with self.backend.current():
+            x, single = self._enter_samples(x, x_name, use)
             return x, self._enter_targets(t, x.shape[0], t_name, single=single and use == "call")
 
     def _enter_targets(self, given: Any, samples: int, name: str, *, single: bool) -> Array:
