@@ -69,6 +69,10 @@ def test_weights_that_take_turns_in_the_cache(dtype, features, rows, units, dens
         counters, parts, samples.samples, samples.rows, delta, rate, False, whole
     )
     assert np.array_equal(whole, one_by_one)
+    dW, _ = backend.dense_gradient(samples, delta)
+    from_zeros = np.zeros_like(W)
+    backend.dense_descent(from_zeros, np.zeros_like(b), samples, delta, -1.0)
+    assert np.array_equal(dW, from_zeros)
     bound *= rows
     assert (
         abs(whole - (W - rate * (x.T @ delta))) <= bound * (abs(W) + abs(x.T) @ abs(delta))

@@ -18,7 +18,6 @@ from .atomics import increase, wait_for
 from .compression import prefetch_row
 from .elementary import like
 from .jit import inner, kernel, overloads
-from .layers import subtract_outer_products, weighted_rows
 from .objectives import (
     decay,
     measure,
@@ -31,6 +30,7 @@ from .objectives import (
 from .panels import Panels
 from .products import add_product, subtract_product
 from .rules import move, move_rows, part
+from .sparse_products import subtract_outer_products, weighted_rows
 from .vectors import prefetch
 
 #: Up to how many samples a processor asks for a step ahead. In larger batches the first of them

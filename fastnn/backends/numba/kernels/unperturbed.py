@@ -12,8 +12,8 @@ from .activations import activate
 from .atomics import FINISHED, TAKEN, increase, wait_for
 from .increments import increment_coefficients
 from .jit import inner, reduction
-from .layers import weighted_rows
 from .softmax import softmax_rows
+from .sparse_products import weighted_rows
 from .workspace import Workspace
 
 

@@ -1,0 +1,287 @@
+"""Products with samples that are compressed rows: x·W, and xᵀ·delta subtracted from W.
+
+What bounds them is the traffic of rows of W between the caches and the registers: a non-zero
+feature reads its row in x·W, and reads and writes it in the other, for two operations on each
+number. So as many rows as stay in the first-level cache have their turn with all samples before the
+next ones; how much is summed, and in which order, is the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compression import first_at_least, prefetch_row
+from .elementary import like
+from .jit import inner
+from .vectors import WIDE, convert, element, lanes, load, load_like, store
+
+#: How many bytes of W have their turn at a time: somewhat more than the first-level cache holds, as
+#: the samples use some of their rows only. So many samples at least are to find them there, and so
+#: many at most before the next bytes; and so many values of a sample make up for the start of a
+#: loop over them.
+NEAR, FEWEST_SAMPLES, MOST_SAMPLES, FEWEST_VALUES = 72 * 1024, 8, 128, 24
+
+
+def _by_columns(blocks_of_columns: Any) -> Any:
+    """A function of all columns of a matrix, from those of some vectors of them.
+
+    `blocks_of_columns(blocks, width)` is one of so many vectors of so many bytes. It is called with
+    the first column of its first vector, and of its last: where the columns are no whole number of
+    vectors, the last two overlap. Both are then to be read before one is written, so that both
+    write the same.
+    """
+    one, two, three, four = (blocks_of_columns(n, WIDE) for n in (1, 2, 3, 4))
+    half, two_halves = (blocks_of_columns(n, WIDE // 2) for n in (1, 2))
+    quarter, two_quarters = (blocks_of_columns(n, WIDE // 4) for n in (1, 2))
+
+    @inner
+    def all_columns(W: Any, *arguments: Any) -> None:
+        """For at least as many columns as are in a quarter of a vector."""
+        n, columns = lanes(W, WIDE), W.shape[1]
+        j, last = 0, columns - n
+        if columns < n // 2:
+            if columns == n // 4:
+                quarter(0, 0, W, *arguments)
+            else:
+                two_quarters(0, columns - n // 4, W, *arguments)
+        elif columns < n:
+            if columns == n // 2:
+                half(0, 0, W, *arguments)
+            else:
+                two_halves(0, columns - n // 2, W, *arguments)
+        else:
+            while columns - j > 5 * n:
+                four(j, j + 3 * n, W, *arguments)
+                j += 4 * n
+            # Three and two: the last vector has none to overlap with but in its own call.
+            if columns - j > 4 * n:
+                three(j, j + 2 * n, W, *arguments)
+                j += 3 * n
+            if columns - j > 3 * n:
+                four(j, last, W, *arguments)
+            elif columns - j > 2 * n:
+                three(j, last, W, *arguments)
+            elif columns - j > n:
+                two(j, last, W, *arguments)
+            else:
+                one(j, last, W, *arguments)
+
+    return all_columns
+
+
+@inner
+def _parts_of_features(samples: Any, rows: int, features: int, near: int) -> int:
+    """Into how many parts to cut the features, so that about `near` rows of W are in each."""
+    indptr, indices, _ = samples
+    values = indices.size // max(1, indptr.size - 1)
+    most = max(1, values // FEWEST_VALUES) if rows >= FEWEST_SAMPLES else 1
+    return min((features + near - 1) // near, most)
+
+
+@inner
+def _ask_for(samples: Any, rows: Any, n: int, first: int, end: int) -> None:
+    """Ask for the samples that have their turn after those from n on; first of all for these."""
+    for m in range(n if n == first else n + MOST_SAMPLES, min(n + 2 * MOST_SAMPLES, end)):
+        prefetch_row(samples, rows, m)
+
+
+def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
+    near = NEAR // (blocks * width)
+
+    @inner
+    def add(
+        j: int,
+        last: int,
+        W: Any,
+        b: Any,
+        samples: Any,
+        rows: Any,
+        first: int,
+        end: int,
+        begins: Any,
+        out: Any,
+    ) -> None:
+        indptr, indices, values = samples
+        columns, step, flat = W.shape[1], lanes(W, width), W.reshape(W.size)
+        # Few numbers, so that all of them are in registers in the innermost loop.
+        left, right = flat[j:], flat[last:]
+        zero, second, third = out[0, 0], j + step, j + 2 * step
+        parts = _parts_of_features(samples, end - first, W.shape[0], near)
+        for part in range(parts):
+            beyond = W.shape[0] * (part + 1) // parts
+            for n in range(first, end):
+                row = element(rows, n)
+                s, stop = element(indptr, row), element(indptr, row + 1)
+                z3 = convert(load(b, last, width), zero)
+                if blocks > 1:
+                    z0 = convert(load(b, j, width), zero)
+                if blocks > 2:
+                    z1 = convert(load(b, second, width), zero)
+                if blocks > 3:
+                    z2 = convert(load(b, third, width), zero)
+                if part > 0:
+                    s = element(begins, n - first)
+                    z3 = load_like(out, (n, last), z3)
+                    if blocks > 1:
+                        z0 = load_like(out, (n, j), z0)
+                    if blocks > 2:
+                        z1 = load_like(out, (n, second), z1)
+                    if blocks > 3:
+                        z2 = load_like(out, (n, third), z2)
+                while s < stop and element(indices, s) < beyond:
+                    w, v = element(indices, s) * columns, like(zero, element(values, s))
+                    if blocks > 1:
+                        z0 = z0 + convert(load(left, w, width), zero) * v
+                    if blocks > 2:
+                        z1 = z1 + convert(load(left, w + step, width), zero) * v
+                    if blocks > 3:
+                        z2 = z2 + convert(load(left, w + 2 * step, width), zero) * v
+                    z3 = z3 + convert(load(right, w, width), zero) * v
+                    s += 1
+                begins[n - first] = s
+                if blocks > 1:
+                    store(out, (n, j), z0)
+                if blocks > 2:
+                    store(out, (n, second), z1)
+                if blocks > 3:
+                    store(out, (n, third), z2)
+                store(out, (n, last), z3)
+
+    return add
+
+
+_weighted_rows_by_vectors = _by_columns(_blocks_of_weighted_rows)
+
+
+@inner
+def weighted_rows(
+    samples: Any, rows: Any, first: int, end: int, far: bool, W: Any, b: Any, out: Any
+) -> None:
+    """b + x·W into out[n] for each of the rows[n] of the compressed samples, first ≤ n < end.
+
+    Summed in the dtype of `out`. If the samples are `far`, they are asked for before their turn.
+    """
+    if b.size >= lanes(W, WIDE // 4):
+        begins = np.empty(min(MOST_SAMPLES, end - first), np.intp)
+        for n in range(first, end, MOST_SAMPLES):
+            if far:
+                _ask_for(samples, rows, n, first, end)
+            some = n, min(n + MOST_SAMPLES, end)
+            _weighted_rows_by_vectors(W, b, samples, rows, *some, begins, out)
+        return
+    indptr, indices, values = samples
+    for n in range(first, end):
+        for j in range(b.size):
+            out[n, j] = b[j]
+            for s in range(indptr[rows[n]], indptr[rows[n] + 1]):
+                out[n, j] += like(out[0, 0], values[s]) * W[indices[s], j]
+
+
+# -- and the other ---------------------------------------------------------------------------------
+
+
+def _blocks_of_outer_product(blocks: int, width: int) -> Any:
+    near = NEAR // (blocks * width)
+
+    @inner
+    def subtract(
+        j: int,
+        last: int,
+        W: Any,
+        samples: Any,
+        rows: Any,
+        first: int,
+        end: int,
+        low: int,
+        high: int,
+        fresh: bool,
+        begins: Any,
+        rate: Any,
+        delta: Any,
+    ) -> None:
+        indptr, indices, values = samples
+        columns, step, flat = W.shape[1], lanes(W, width), W.reshape(W.size)
+        left, right = flat[j:], flat[last:]
+        second, third = j + step, j + 2 * step
+        parts = _parts_of_features(samples, end - first, high - low, near)
+        for part in range(parts):
+            beyond = low + (high - low) * (part + 1) // parts
+            if fresh and first == 0 and j == 0:  # at once of all columns
+                W[low + (high - low) * part // parts : beyond] = 0
+            for n in range(first, end):
+                row = element(rows, n)
+                s, stop = element(indptr, row), element(indptr, row + 1)
+                if part > 0:
+                    s = element(begins, n - first)
+                elif low > 0:
+                    s = first_at_least(indices, s, stop, low)
+                d3 = load(delta, (n, last), width)
+                if blocks > 1:
+                    d0 = load(delta, (n, j), width)
+                if blocks > 2:
+                    d1 = load(delta, (n, second), width)
+                if blocks > 3:
+                    d2 = load(delta, (n, third), width)
+                while s < stop and element(indices, s) < beyond:
+                    w, v = element(indices, s) * columns, rate * element(values, s)
+                    w3 = load(right, w, width) - d3 * v
+                    if blocks > 1:
+                        w0 = load(left, w, width) - d0 * v
+                    if blocks > 2:
+                        w1 = load(left, w + step, width) - d1 * v
+                    if blocks > 3:
+                        w2 = load(left, w + 2 * step, width) - d2 * v
+                    if blocks > 1:
+                        store(left, w, w0)
+                    if blocks > 2:
+                        store(left, w + step, w1)
+                    if blocks > 3:
+                        store(left, w + 2 * step, w2)
+                    store(right, w, w3)
+                    s += 1
+                begins[n - first] = s
+
+    return subtract
+
+
+_outer_products_by_vectors = _by_columns(_blocks_of_outer_product)
+
+
+@inner
+def subtract_outer_products(
+    samples: Any,
+    rows: Any,
+    low: int,
+    high: int,
+    far: bool,
+    fresh: bool,
+    rate: Any,
+    delta: Any,
+    W: Any,
+) -> None:
+    """W -= rate·xᵀ·delta for rows x of the compressed samples, and their features low … high − 1.
+
+    If W is `fresh`, whatever is in it, it counts as zero. If the samples are `far`, they are asked
+    for before their turn.
+    """
+    if W.shape[1] >= lanes(W, WIDE // 4):
+        begins = np.empty(min(MOST_SAMPLES, rows.size), np.intp)
+        for n in range(0, rows.size, MOST_SAMPLES):
+            if far:
+                _ask_for(samples, rows, n, 0, rows.size)
+            some = n, min(n + MOST_SAMPLES, rows.size), low, high, fresh
+            _outer_products_by_vectors(W, samples, rows, *some, begins, rate, delta)
+        return
+    indptr, indices, values = samples
+    for i in range(low, high if fresh else low):
+        for j in range(W.shape[1]):
+            W[i, j] = 0
+    for n in range(rows.size):
+        begin, end = indptr[rows[n]], indptr[rows[n] + 1]
+        for s in range(first_at_least(indices, begin, end, low), end):
+            if indices[s] >= high:
+                break
+            for j in range(W.shape[1]):
+                W[indices[s], j] -= rate * values[s] * delta[n, j]
