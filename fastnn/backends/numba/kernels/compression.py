@@ -66,7 +66,7 @@ def prefetch_row(samples: Any, rows: Any, n: int) -> None:
 
     Where one follows the other they come by themselves.
     """
-    if n < rows.size and element(rows, n) != element(rows, n - 1) + 1:
+    if n < rows.size and (n == 0 or element(rows, n) != element(rows, n - 1) + 1):
         indptr, indices, values = samples
         row = element(rows, n)
         begin, end = element(indptr, row), element(indptr, row + 1)
