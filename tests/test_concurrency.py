@@ -398,3 +398,14 @@ def test_the_measurement_leaves_the_threads_as_they_were():
         before = threadpool_info()
         assert isinstance(processor._measure(20, 2), bool)
         assert threadpool_info() == before
+
+
+def test_numba_has_no_more_threads_than_cores_unless_told(python, monkeypatch):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "64")
+    code = (
+        "from fastnn import get_backend\n"
+        "print([get_backend('numba', threads=n).pool.size for n in (None, 3)])"
+    )
+    done = python("-c", code)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert (done.out, done.err) == (f"[{min(64, cores)}, 3]\n", "")

@@ -30,10 +30,13 @@ def cpu_name() -> str:
         lines = cpuinfo.read_text(errors="replace").splitlines()
         models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
         name = next(models, name)
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return f"{name}, {cores} core{'s' if cores != 1 else ''}"
+    count = cores()
+    return f"{name}, {count} core{'s' if count != 1 else ''}"
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_that_pay(multiplications: int) -> AbstractContextManager[Turn]:

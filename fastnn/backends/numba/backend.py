@@ -47,8 +47,8 @@ class NumbaBackend(NumpyBackend):
     Parameters
     ----------
     threads : int, optional
-        How many threads the kernels use at most; by default what ``NUMBA_NUM_THREADS`` says, or
-        else the number of cores.
+        How many threads the kernels use at most; by default what ``NUMBA_NUM_THREADS`` says, but no
+        more than there are cores.
     """
 
     name = "numba"
@@ -61,7 +61,9 @@ class NumbaBackend(NumpyBackend):
 
         self.kernels = _kernels()
         available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-        self.pool = WorkerPool(available if self.threads is None else self.threads)
+        # Of more than there are processors for each waits for others that are not running.
+        most = min(available, processor.cores())
+        self.pool = WorkerPool(most if self.threads is None else self.threads)
 
     @classmethod
     def probe(cls) -> Availability:
