@@ -188,8 +188,7 @@ class Machine:
             same = dtype is None or self.dtype_of(a) == dtype
             return a if same else self.xp.astype(a, self.native_dtype(dtype))
         a = real_array(a, name)
-        if type(a) is not np.ndarray:
-            refuse_device_array(a, name)
+        refuse_device_array(a, name)
         return self.from_numpy(np.asarray(a, dtype, order="C"))
 
     def sparse_samples(self, a: Any, dtype: Any, *, name: str = "x") -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..functions import LOG_GUARD
-from ..validation import Array, check_size, positive_int
+from ..validation import Array, check_size, ones, positive_int
 from . import processor
 from .availability import Availability
 from .base import Backend
@@ -228,10 +228,9 @@ class NumpyBackend(Backend):
 
 def _layer_gradient(x: Array, delta: Array, *, out: Array | None = None) -> tuple[Array, Array]:
     # A column by a row, the gradient of a single sample, takes matmul six times as long; with more
-    # of them it is dot that loses time, because it clears `out` first. And BLAS adds up rows in a
-    # third of the time of sum.
+    # of them it is dot that loses time, because it clears `out` first.
     product = np.dot if len(x) == 1 else np.matmul
-    return product(x.T, delta, out=out), _ones(len(delta), delta.dtype) @ delta
+    return product(x.T, delta, out=out), ones(len(delta), delta.dtype) @ delta
 
 
 def _mean_surprisal(p: Array) -> Array:
@@ -240,15 +239,7 @@ def _mean_surprisal(p: Array) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _ones(size: int, dtype: np.dtype) -> np.ndarray:
-    return _read_only(np.ones(size, dtype))
-
-
-@lru_cache(maxsize=16)
 def _numbers(size: int) -> np.ndarray:
-    return _read_only(np.arange(size))
-
-
-def _read_only(a: np.ndarray) -> np.ndarray:
-    a.flags.writeable = False
-    return a
+    numbers = np.arange(size)
+    numbers.flags.writeable = False
+    return numbers

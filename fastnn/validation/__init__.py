@@ -13,6 +13,7 @@ from .arrays import (
     check_finite,
     check_real,
     numpy_dtype,
+    ones,
     real_array,
     refuse_device_array,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "is_sparse",
     "kind",
     "numpy_dtype",
+    "ones",
     "positive_int",
     "real_array",
     "real_number",

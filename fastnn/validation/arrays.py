@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -128,6 +129,14 @@ def _numpy_array(a: Any, name: str) -> np.ndarray:
         raise DtypeError(
             f"{name} is a {kind(a)} that does not convert to a NumPy array: {error}"
         ) from error
+
+
+@lru_cache(maxsize=16)
+def ones(size: int, dtype: np.dtype) -> np.ndarray:
+    """A vector of ones, read-only: BLAS adds up rows by it in a third of the time of a sum."""
+    made = np.ones(size, dtype)
+    made.flags.writeable = False
+    return made
 
 
 def check_real(a: Array, name: str, given: Any = None) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..errors import DtypeError, InputError
-from .arrays import Array, array_namespace, numpy_dtype, real_array
+from .arrays import Array, array_namespace, numpy_dtype, ones, real_array
 
 
 def check_samples(x: Array, features: int | None, name: str = "x", *, xp: Any = None) -> Array:
@@ -140,7 +139,7 @@ def check_sums(t: Array, given: Any, name: str = "t", *, xp: Any = None) -> None
         return
     xp = array_namespace(t) if xp is None else xp
     if type(t) is np.ndarray:
-        sums = t.dot(_ones(t.shape[1], t.dtype))  # NumPy takes short rows one by one
+        sums = t.dot(ones(t.shape[1], t.dtype))  # NumPy takes short rows one by one
         excess = np.abs(sums - 1)
         if np.maximum.reduce(excess) <= LARGEST_EXCESS:
             return
@@ -157,11 +156,6 @@ def check_sums(t: Array, given: Any, name: str = "t", *, xp: Any = None) -> None
             "which each row sums to one; divide by the sums, or use loss='mean_squared_error', or "
             "loss='binary_cross_entropy' for outputs that are true or not each by itself"
         )
-
-
-@lru_cache(maxsize=16)
-def _ones(size: int, dtype: np.dtype) -> np.ndarray:
-    return np.ones(size, dtype)
 
 
 def check_probabilities(t: Array, name: str = "t", *, xp: Any = None) -> None:

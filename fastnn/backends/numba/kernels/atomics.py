@@ -88,12 +88,12 @@ def _let_others_run(_context: Any) -> Any:
     """
 
     def codegen(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
-        name, unit = ("Sleep", 0) if sys.platform == "win32" else ("usleep", SLEEP)
+        name, time = ("Sleep", 0) if sys.platform == "win32" else ("usleep", SLEEP)
         number = ir.IntType(32)
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(number, [number]), name
         )
-        builder.call(function, [number(unit)])
+        builder.call(function, [number(time)])
         return context.get_dummy_value()
 
     return types.void(), codegen
