@@ -21,7 +21,7 @@ from doors import (
 
 import fastnn
 from fastnn import DtypeError, HostMemoryError, InputError, SimpleNet, TwoLayerNet, functions, train
-from fastnn.validation import shown, targets_of_any_sum
+from fastnn.validation import shown, sizes, targets_of_any_sum
 
 # -- 2. what a network may hold --------------------------------------------------------------------
 
@@ -213,9 +213,21 @@ def test_impossible_sizes_are_refused_before_anything_changes(backend):
     for shape in (2**62, (2**31, 2**31), (2**62, 4), -1, (2, -3)):
         with pytest.raises(InputError):
             backend.empty(shape, "float64")
-    for sizes in ((10**12, 10**12, 2), (10**6, 10**7, 2), (2, 2, 10**5000)):
+    for shape in ((10**12, 10**12, 2), (10**6, 10**7, 2), (2, 2, 10**5000)):
         with pytest.raises((InputError, HostMemoryError)):
-            TwoLayerNet(*sizes, backend=backend, rng=rng)
+            TwoLayerNet(*shape, backend=backend, rng=rng)
+
+
+def test_what_this_machine_cannot_hold_is_refused_though_its_system_promises_it(
+    backend, monkeypatch
+):
+    """As a Linux does that overcommits: filling the array would end in the kernel's choice."""
+    net = make(backend)
+    monkeypatch.setattr(sizes, "host_memory", lambda: 100_000)
+    calls = {"epochs": lambda: train(net, X, T, iterations=12_501, batch_size=2)}
+    calls["network"] = lambda: TwoLayerNet(1000, 13, 2, backend=backend, dtype="float64")
+    assert_refused(net, calls, HostMemoryError, "takes 1.* bytes of memory, and this machine has")
+    TwoLayerNet(1000, 12, 2, backend=backend, dtype="float64")
 
 
 # -- 5. messages -----------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,40 @@ from .text import shown
 ADDRESSABLE = 2**47
 
 
-def check_size(shape: int | tuple[int, ...], dtype: Any, what: str = "empty") -> None:
-    """Raise InputError unless an array of this shape is one that some memory could hold."""
+@cache
+def host_memory() -> int:
+    """The bytes that this machine's memory and swap hold, where a system promises more.
+
+    A Linux may: it finds out when the array is filled, and ends the process, or whatever else it
+    chooses.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        sizes = {name: int(rest.split()[0]) for name, _, rest in (s.partition(":") for s in lines)}
+        return 1024 * (sizes["MemTotal"] + sizes["SwapTotal"])
+    except (OSError, ValueError, LookupError):
+        return ADDRESSABLE
+
+
+def check_size(
+    shape: int | tuple[int, ...], dtype: Any, what: str = "empty", *, on_host: bool = True
+) -> None:
+    """Raise InputError unless an array of this shape is one that some memory could hold.
+
+    And HostMemoryError unless it is one that this machine could, where it is to lie `on_host`.
+    """
     sizes = shape if isinstance(shape, tuple) else (shape,)
     if min(sizes, default=0) < 0:
         raise InputError(f"{what}: the shape {shown(shape)} is negative; give sizes from 0 on")
-    if math.prod(map(int, sizes)) * np.dtype(dtype).itemsize > ADDRESSABLE:
+    size = math.prod(map(int, sizes)) * np.dtype(dtype).itemsize
+    if size > ADDRESSABLE:
         raise InputError(
             f"{what}: no memory can hold an array of shape {shown(shape)}; give smaller sizes"
+        )
+    if on_host and size > host_memory():
+        raise HostMemoryError(
+            f"{what}: an array of shape {shown(shape)} takes {size:,} bytes of memory, and this "
+            f"machine has {host_memory():,}; give smaller sizes"
         )
 
 
