@@ -285,7 +285,7 @@ def test_auto_takes_a_gpu_for_work_that_is_worth_it(python, fake_cupy):
     done = python("-c", script(body), path=[fake_cupy("one device")])
     assert done.code == 0, done.err
     assert (
-        "passes over 'cupy': it pays from 400,000 multiplications a step on, and here are 399,999"
+        "passes over 'cupy': it pays from 5,000 multiplications a step on, and here are 4,999"
         in done.err
     )
 
