@@ -69,6 +69,8 @@ class StrictBackend(ArrayApiBackend):
 class CupyOnCpuBackend(CupyBackend):
     """The CuPy backend with its kernels built by g++, NumPy arrays in place of device memory."""
 
+    compiles_for_sizes = False  # which takes g++ seconds
+
     @staticmethod
     def _import():
         return cupy_on_cpu

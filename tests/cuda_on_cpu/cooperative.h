@@ -1,5 +1,5 @@
 // What a cooperative kernel takes for granted beyond cuda.h, which this follows: blocks that are
-// there at the same time and wait for one another.
+// there at the same time and wait for one another, and threads of a warp that exchange values.
 //
 // Each block is a thread of the system, and its threads are fibres in it, as in cuda.h. What the
 // blocks share they share as blocks of a GPU do: a write is there for others from the barrier on
@@ -32,6 +32,9 @@ struct Block {
     ucontext_t starter;
     std::vector<Fibre> fibres;
     char* stacks;
+    bool ready[MOST_THREADS];           // of each fibre, whether its turn comes in this round
+    double exchanged[2][MOST_THREADS];  // of each thread, what it gives to others of its warp
+    bool exchange[MOST_THREADS];        // and in which of the two it did so last
     std::unique_ptr<char[]> memory; // shared, with a guard behind it
     size_t bytes;
     void (*body)(void*);
@@ -71,13 +74,15 @@ static void arriving() {}
 static void have_arrived(unsigned) {}
 #endif
 
-// In place of the number of a barrier: all those of the grid.
-constexpr int GRID = -1;
+// In place of the number of a barrier: all those of the grid, and where a warp exchanges values.
+constexpr int GRID = -1, EXCHANGE = -2, WARP_SIZE = 32;
 
 NOT_WATCHED static void next_fibre(Block& block) {
-    if (block.turn == block.threads) _longjmp(block.end_of_round, 1);
-    block.current = block.backwards ? block.threads - 1 - block.turn : block.turn;
-    block.turn++;
+    do {
+        if (block.turn == block.threads) _longjmp(block.end_of_round, 1);
+        block.current = block.backwards ? block.threads - 1 - block.turn : block.turn;
+        block.turn++;
+    } while (!block.ready[block.current]);
     const unsigned number = block.current;
     begin_turn(number);
     block.thread = {number % blockDim.x, number / blockDim.x % blockDim.y, number / blockDim.x / blockDim.y};
@@ -108,12 +113,39 @@ __attribute__((noinline)) NOT_WATCHED static void start_fibre(Block& block, int 
     if (!_setjmp(block.end_of_round)) swapcontext(&block.starter, &context);
 }
 
+// The value of the thread of this warp whose number differs in these bits. The other place is for
+// the next exchange, which a thread may come to before another has had its value of this one.
+template <class T> __attribute__((noinline)) NOT_WATCHED static T exchange(T value, int bits) {
+    Block& block = *mine;
+    const int number = block.current;
+    double* values = block.exchanged[block.exchange[number] ^= true];
+    values[number] = value;
+    block.fibres[number].stopped_at = EXCHANGE;
+    if (!_setjmp(block.fibres[number].place)) next_fibre(block);
+    return T(values[mine->current ^ bits]);
+}
+
+// Let the warps go on all threads of which have given a value; whether there are any.
+NOT_WATCHED static bool let_warps_go_on(Block& block) {
+    bool any = false;
+    for (int first = 0; first < block.threads; first += WARP_SIZE) {
+        bool all = first + WARP_SIZE <= block.threads;
+        for (int lane = 0; all && lane < WARP_SIZE; lane++) all = block.fibres[first + lane].stopped_at == EXCHANGE;
+        for (int number = first; number < first + WARP_SIZE && number < block.threads; number++) block.ready[number] = all;
+        any |= all;
+    }
+    return any;
+}
+
 __attribute__((noinline)) NOT_WATCHED static int rounds(Block& block) {
     do {
-        block.turn = 0;
         begin_cooperative_interval();
-        if (!_setjmp(block.end_of_round)) next_fibre(block);
-        if (__atomic_load_n(&given_up, __ATOMIC_RELAXED)) return NONE;
+        for (int number = 0; number < block.threads; number++) block.ready[number] = true;
+        do {
+            block.turn = 0;
+            if (!_setjmp(block.end_of_round)) next_fibre(block);
+            if (__atomic_load_n(&given_up, __ATOMIC_RELAXED)) return NONE;
+        } while (let_warps_go_on(block));
         for (int number = 1; number < block.threads; number++)
             if (block.fibres[number].stopped_at != block.fibres[0].stopped_at) return BARRIER_NOT_REACHED_BY_ALL;
         block.backwards = !block.backwards;
@@ -196,6 +228,10 @@ NOT_WATCHED static unsigned arrivals(const unsigned* arrived) {
     return seen;
 }
 
+NOT_WATCHED static unsigned look_at(const unsigned* arrived) { return arrivals(arrived); }
+
 template <class T> static T fresh(const T* place) { return *place; }
+
+template <class T> NOT_WATCHED static T of_lane_xor(T value, int bits) { return cuda_on_cpu::exchange(value, bits); }
 
 NOT_WATCHED static char* shared_memory() { return cuda_on_cpu::mine->memory.get(); }

@@ -20,6 +20,8 @@ from .workload import FEW, MANY
 class WatchedBackend(CupyBackend):
     """The CuPy backend over the CPU, with each access of its kernels watched."""
 
+    compiles_for_sizes = False  # which takes g++ seconds
+
     @staticmethod
     def _import():
         return _Watched()

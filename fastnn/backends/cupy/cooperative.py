@@ -56,6 +56,11 @@ def plan(
     return Plan(lanes, slices, grid, shared_bytes(*sizes))
 
 
+def quads(units: int) -> int:
+    """How many fours of units there are: QUAD of the kernel."""
+    return blocks(units, 4)
+
+
 def shared_bytes(
     slices: int, lanes: int, samples: int, units: int, outputs: int, itemsize: int
 ) -> int:
@@ -63,11 +68,11 @@ def shared_bytes(
     numbers = (
         2 * slices * samples * SLICE  # inputs
         + slices * SLICE * lanes  # weights
-        + SLICE * PARTS * lanes  # partial
-        + PARTS * lanes  # sums
+        + 4 * lanes * PARTS  # partial
         + lanes  # z
-        + 4 * LARGEST_COOPERATIVE[1]  # y
-        + (units + 1) * outputs  # W2
+        + outputs * 4 * (quads(units) | 1)  # W2
+        + 2 * LARGEST_COOPERATIVE[1]  # delta, y
+        + outputs  # b2
     )
     return numbers * itemsize + 2 * samples * np.dtype(np.int64).itemsize
 
@@ -88,13 +93,12 @@ def fits(backend: Any, step: TrainingStep) -> Plan | None:
 class Steps:
     """A function (rows, losses, rates) that makes these steps: a runner."""
 
-    def __init__(
-        self, backend: Backend, kernels: Kernels, step: TrainingStep, launch: Plan
-    ) -> None:
+    def __init__(self, backend: Any, kernels: Kernels, step: TrainingStep, launch: Plan) -> None:
         self._backend, self._kernels, self._step, self._plan = backend, kernels, step, launch
         x, (units, outputs) = step.data.x, step.params["W2"].shape
         batch = step.batch_size
-        shapes = (batch, launch.slices, units), (batch, units), (batch, units), (batch, outputs)
+        fours = quads(units), batch, 4
+        shapes = (batch, launch.slices, *fours[::2]), (units, batch), fours, (outputs, batch)
         # What lies between the blocks: sums of the slices, z1, both deltas, and the losses.
         self._between = [backend.empty(shape, x.dtype) for shape in (*shapes, batch)]
 
@@ -128,6 +132,15 @@ class Steps:
         (features, units), outputs = params[0].shape, params[3].size
         written = losses if losses.flags.c_contiguous else xp.empty(len(losses), losses.dtype)
         assert step.activation is not None
+        sizes = {
+            "SAMPLES": rows.shape[1],
+            "FEATURES": features,
+            "UNITS": units,
+            "OUTPUTS": outputs,
+            "ACTIVATION": ACTIVATION_CODES[step.activation],
+            "CROSS_ENTROPY": int(step.loss == "cross_entropy"),
+        }
+        constants = sizes | {"BLOCKS": plan.blocks} if self._backend.compiles_for_sizes else {}
         self._kernels.launch(
             f"train<{TYPES[params[0].dtype]}, {plan.lanes}>",
             (plan.blocks,),
@@ -136,10 +149,10 @@ class Steps:
                 *(step.data.x, rows, labels, targets, *params, *self._between, written),
                 np.uint64(0) if rates is None else rates,
                 xp.zeros(1, np.uint32),
-                *(len(rows), rows.shape[1], features, units, outputs),
-                *(ACTIVATION_CODES[step.activation], int(step.loss == "cross_entropy"), rate),
+                *(len(rows), *sizes.values(), rate),
             ),
             shared_bytes=plan.shared_bytes,
+            constants=tuple(f"-DTRAIN_{name}={value}" for name, value in constants.items()),
         )
         if written is not losses:
             losses[...] = written

@@ -41,7 +41,7 @@ class Kernels:
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp
-        self._functions: dict[str, Any] = {}
+        self._functions: dict[tuple[str, tuple[str, ...]], Any] = {}
 
     def dense(self, x: Any, W: Array, b: Array, activation: str, out: Array) -> None:
         samples, features = x.shape
@@ -216,9 +216,14 @@ class Kernels:
         arguments: tuple[Any, ...],
         *,
         shared_bytes: int = 0,
+        constants: tuple[str, ...] = (),
     ) -> None:
-        """Launch a kernel, with so much shared memory beside what it declares itself."""
-        function, arguments = self._function(name), tuple([self._contiguous(a) for a in arguments])
+        """Launch a kernel, with so much shared memory beside what it declares itself.
+
+        With `constants`, options of the compiler, it is the one that is compiled for them.
+        """
+        function = self._function(name, constants)
+        arguments = tuple([self._contiguous(a) for a in arguments])
         if not shared_bytes:
             function(grid, block, arguments)
             return
@@ -231,16 +236,17 @@ class Kernels:
             return self.xp.ascontiguousarray(argument)
         return argument
 
-    def _function(self, name: str) -> Any:
-        function = self._functions.get(name)
+    def _function(self, name: str, constants: tuple[str, ...] = ()) -> Any:
+        function = self._functions.get((name, constants))
         if function is None:
             sources = next(s for s in MODULES.values() if name in s.expressions)
+            names = [name] if constants else sources.expressions
             module = self.xp.RawModule(
                 code=sources.source(),
-                options=OPTIONS,
-                name_expressions=sources.expressions,
+                options=(*OPTIONS, *constants),
+                name_expressions=names,
                 enable_cooperative_groups=sources.cooperative,
             )
-            self._functions |= {one: module.get_function(one) for one in sources.expressions}
-            function = self._functions[name]
+            self._functions |= {(one, constants): module.get_function(one) for one in names}
+            function = self._functions[name, constants]
         return function

@@ -44,10 +44,27 @@ __global__ void __launch_bounds__(MOST_THREADS, 1) pass(
                   ? partial_product(z, weights + k, outputs, units, part, parts)
                   : T(0);
     value = column_sum(value, partial, lanes, parts);
-    const T d = output_delta(
-        inside, value + bias, t, y, e, loss, thread, outputs, gridDim.x, cross_entropy
-    );
-    if (inside) delta[thread] = delta2[n * outputs + thread] = d;
+    const auto highest_of = [&](T logit) {
+        if (inside) y[thread] = logit;
+        __syncthreads();
+        T highest = y[0];
+        for (int other = 1; inside && other < outputs; other++)
+            highest = y[other] > highest ? y[other] : highest;
+        return highest;
+    };
+    const auto total_of = [&](T exponential) {
+        if (inside) e[thread] = exponential;
+        __syncthreads();
+        T total = 0;
+        for (int other = 0; inside && other < outputs; other++) total += e[other];
+        return total;
+    };
+    const T output = output_of(value + bias, cross_entropy, highest_of, total_of);
+    if (inside) {
+        delta[thread] = delta2[n * outputs + thread] =
+            delta_of(output, t, gridDim.x, cross_entropy);
+        loss[thread] = loss_of(output, t, cross_entropy);
+    }
     __syncthreads();
 
     for (integer j = thread; j < units; j += block_size()) {
