@@ -16,14 +16,20 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastnn
+from fastnn.bench.measure import training_steps
+from fastnn.bench.timing import interleave
 from fastnn.errors import DeviceMemoryError
 from fastnn.stepping import runner
+
+from . import probes
+from .problems import Problem, Size
 
 REHEARSAL = os.environ.get("REHEARSE") == "1"
 OUT = Path(os.environ.get("OUT", "."))
@@ -48,6 +54,8 @@ def gpu() -> Any:
     from tests.cuda_on_cpu import cupy_on_cpu
 
     class OnCpu(CupyBackend):
+        compiles_for_sizes = False  # which takes g++ seconds
+
         @staticmethod
         def _import() -> Any:
             return cupy_on_cpu
@@ -284,7 +292,7 @@ def _another_stream(backend: Any) -> None:
 
 def _no_memory(backend: Any) -> str:
     try:
-        backend.empty(1 << 50, "float32")
+        backend.empty(1 << 44, "float32")
     except DeviceMemoryError as error:
         return str(error)[:200]
     raise AssertionError("no error")
@@ -329,7 +337,51 @@ def shapes(backend: Any, findings: Findings) -> None:
         findings.of(str(tuple(work)), lambda work=work: work.run(backend))
 
 
-STAGES = {stage.__name__: stage for stage in (smoke, times, semantics, shapes)}
+# -- where the time goes ---------------------------------------------------------------------------
+
+
+def parts(backend: Any, findings: Findings) -> None:
+    """What the model of `results/gpu-model.md` is put together from; only a GPU has it."""
+    if REHEARSAL:
+        findings.of("the kernel with clocks", lambda: len(probes.clocked_source()))
+        return
+    for dtype in ("float32", "float64"):
+        findings.of(f"kernels, µs, {dtype}", lambda d=dtype: probes.kernels(backend, 50, 100, d))
+        findings.of(
+            f"phases of the kernel that stays, cycles, {dtype}",
+            lambda d=dtype: probes.phases(backend, d),
+        )
+        findings.of(f"variants, {dtype}", lambda d=dtype: probes.variants(backend, d))
+    findings.of("barriers and launches, ns", lambda: probes.barriers(backend))
+
+
+def auto(_: Any, findings: Findings) -> None:
+    """From how many multiplications a step on the GPU pays: `CupyBackend.least_work`."""
+    if REHEARSAL:
+        return
+    for hidden, batch in product((10, 50, 100, 500, 2000), (1, 10, 30, 100, 300, 2000)):
+        problem = Problem(Size(784, hidden, batch), "float32")
+        findings.of(
+            f"{batch * problem.size.parameters:,} multiplications, {problem.size}",
+            lambda problem=problem: _fastest(problem),
+        )
+
+
+def _fastest(problem: Problem) -> dict[str, float]:
+    """Microseconds a step of each backend."""
+    fixed = {"batch_size": problem.size.batch, "iterations": problem.size.iterations(1e9)}
+    found = interleave(
+        {
+            name: training_steps(problem.network(name), problem.x, problem.t, **fixed)
+            for name in ("numba", "cupy")
+        },
+        seconds=0.2,
+        fewest=3,
+    )
+    return {name: round(1e6 * timing.median, 1) for name, timing in found.items()}
+
+
+STAGES = {stage.__name__: stage for stage in (smoke, times, semantics, parts, auto, shapes)}
 
 
 def main(name: str) -> int:

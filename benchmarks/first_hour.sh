@@ -3,8 +3,8 @@
 #
 #   bash benchmarks/first_hour.sh [STAGE...]
 #
-# Stages: smoke times semantics tests sanitize bench profile. Without an argument the first four,
-# which fit 9 minutes together. It needs no network: the machine has Python with CuPy and pytest, and
+# Stages: smoke parts times semantics tests sanitize bench auto profile. Without an argument the first
+# five, which fit 9 minutes together. It needs no network: the machine has Python with CuPy and pytest, and
 # whatever else fastnn needs travels as wheels (safetensors; say PYTHONPATH). Each stage writes what
 # it found to $OUT, ends in its time, and does not end the others; the exit code is how many failed.
 # REHEARSE=1 runs everything without a GPU, over the kernels on the CPU and on little data.
@@ -30,7 +30,7 @@ fastnn_tests() {
     local limit=$1; shift
     local options=(-q -rfE --tb=short -p no:cacheprovider --continue-on-collection-errors)
     # The tests share the GPU, most of whose time goes to compiling CuPy's own kernels.
-    has xdist && options+=(-n "${WORKERS:-6}" --dist worksteal -p no:benchmark)
+    has xdist && options+=(-n "${WORKERS:-12}" --dist worksteal -p no:benchmark)
     bounded "$limit" $python -m pytest "${options[@]}" "$@"
 }
 
@@ -38,13 +38,15 @@ stage_smoke() {
     if [ -z "$REHEARSE" ]; then nvidia-smi; nvidia-smi -q -d CLOCK | head -30; fi
     bounded 120 $python -m benchmarks.first_hour smoke
 }
+stage_parts() { bounded 90 $python -m benchmarks.first_hour parts; }
+stage_auto() { bounded 120 $python -m benchmarks.first_hour auto; }
 stage_times() { bounded 120 $python -m benchmarks.first_hour times; }
 stage_semantics() { bounded 120 $python -m benchmarks.first_hour semantics; }
 stage_tests() {
     if [ -n "$REHEARSE" ]; then
         fastnn_tests 120 tests/test_cupy_backend.py -k "cpu and losses_may_lie_apart"
     else
-        fastnn_tests 240 tests/test_cupy_backend.py tests/test_cupy_*.py tests/test_conformance.py -m gpu
+        fastnn_tests 240 tests -m gpu
     fi
 }
 stage_sanitize() {
@@ -52,21 +54,26 @@ stage_sanitize() {
     if [ -n "$REHEARSE" ]; then bounded 120 $python -m benchmarks.first_hour shapes; return; fi
     [ -n "$tool" ] || { echo "there is no compute-sanitizer"; return 1; }
     bounded 60 $python -m benchmarks.first_hour shapes # compiles, so that the tools need not
-    for one in "150 9 memcheck --padding 512 --report-api-errors no" "120 4 racecheck --racecheck-report all" \
-        "90 4 initcheck" "70 4 synccheck"; do
+    local pids=() # side by side: each is held up by its own processor
+    for one in "150 9 memcheck --padding 512 --report-api-errors no" "150 4 racecheck --racecheck-report all" \
+        "150 4 initcheck" "150 4 synccheck"; do
         set -- $one
         local limit=$1 count=$2 name=$3; shift 3
-        echo "### $name"
         SHAPES=$count bounded "$limit" "$tool" --tool "$name" --print-limit 30 --error-exitcode 9 "$@" \
-            $python -m benchmarks.first_hour shapes || failed=1
+            $python -m benchmarks.first_hour shapes > "$OUT/sanitize-$name.log" 2>&1 &
+        pids+=($!)
     done
+    for one in "${pids[@]}"; do wait "$one" || failed=1; done
+    tail -n 6 "$OUT"/sanitize-*.log
     return $failed
 }
 stage_bench() {
     local quick=()
     [ -n "$REHEARSE" ] && quick=(--benchmark-disable)
-    bounded 300 $python -m pytest -q -p no:cacheprovider benchmarks/test_gpu.py "${quick[@]}" \
+    bounded 150 $python -m pytest -q -p no:cacheprovider benchmarks/test_gpu.py "${quick[@]}" \
         --results "$OUT/bench.json"
+    bounded 150 $python -m pytest -q -p no:cacheprovider benchmarks/peers/test_gpu.py "${quick[@]}" \
+        --results "$OUT/bench-peers.json"
 }
 stage_profile() {
     if [ -n "$REHEARSE" ]; then bounded 60 $python -m tests.nvrtc 90; return; fi
@@ -75,8 +82,8 @@ stage_profile() {
         --section Occupancy --section WarpStateStats -c 40 $python -m benchmarks.first_hour shapes
 }
 
-all="smoke times semantics tests sanitize bench profile"
-[ $# -gt 0 ] || set -- smoke times semantics tests
+all="smoke parts times semantics tests sanitize bench auto profile"
+[ $# -gt 0 ] || set -- smoke parts times semantics tests
 [ "$*" = all ] && set -- $all
 failed=0
 for stage in "$@"; do

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import numpy as np
 import pytest
 
 from fastnn.backends import Backend
-from fastnn.bench.timing import Contestant
 
-from . import plain
-from .problems import DTYPES, LEARNING_RATE, Problem, Size, assert_close, tolerance
+from .plain_cupy import plain_steps
+from .problems import DTYPES, Problem, Size
 from .recording import Claim, Record
 from .test_training import steps
 
@@ -49,56 +46,8 @@ def test_large_layers(dtype: str, gpu: Backend, record: Record) -> None:
         f"training step on the GPU, {p.size}, mnist, {dtype}",
         {
             "fastnn cupy": steps(p, gpu, iterations),
-            "plain CuPy": _plain_steps(gpu, p, iterations),
+            "plain CuPy": plain_steps(gpu, p, iterations),
         },
         [Claim("fastnn cupy", at_most=1.05)],
         unit="iteration",
     )
-
-
-def _plain_steps(gpu: Backend, problem: Problem, iterations: int) -> Contestant:
-    """The steps of plain.py as calls of CuPy, the data and the row numbers on the device.
-
-    Raises
-    ------
-    AssertionError
-        If after one of them the parameters are not those of plain NumPy.
-    """
-    xp, x, t = gpu.xp, gpu.asarray(problem.x), gpu.asarray(problem.t)
-    W1, b1, W2, b2 = (gpu.asarray(value) for value in problem.params.values())
-    own = gpu.asarray(np.arange(problem.size.batch))
-
-    def step(rows: Any) -> Any:
-        x_batch, t_batch = x[rows], t[rows]
-        z1 = 1 / (1 + xp.exp(-(x_batch @ W1 + b1)))
-        logits = z1 @ W2 + b2
-        y = xp.exp(logits - logits.max(axis=1, keepdims=True))
-        y /= y.sum(axis=1, keepdims=True)
-        loss = -xp.log(y[own, t_batch] + 1e-7).mean()
-        y[own, t_batch] -= 1
-        y /= len(y)
-        delta1 = y @ W2.T * z1 * (1 - z1)
-        for parameter, gradient in (
-            (W1, x_batch.T @ delta1),
-            (b1, delta1.sum(axis=0)),
-            (W2, z1.T @ y),
-            (b2, y.sum(axis=0)),
-        ):
-            parameter -= LEARNING_RATE * gradient
-        return loss
-
-    def run(rows: np.ndarray) -> float:
-        with gpu.current():
-            gpu.synchronize()
-            started = time.perf_counter()
-            for batch in gpu.asarray(rows):
-                step(batch)
-            gpu.synchronize()
-            return (time.perf_counter() - started) / len(rows)
-
-    rows, expected = problem.rows(iterations), problem.params
-    run(rows[:1])
-    plain.step(expected, problem.x[rows[0]], problem.t[rows[0]])
-    for value, (name, parameter) in zip((W1, b1, W2, b2), expected.items(), strict=True):
-        assert_close(gpu.to_numpy(value), parameter, tolerance(problem.dtype), name)
-    return lambda: run(rows)

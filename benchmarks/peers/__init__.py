@@ -36,6 +36,7 @@ PEERS: dict[str, tuple[str, tuple[int | None, ...]]] = {
 }
 GPU_PEERS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "PyTorch CUDA graph": ("pytorch:CudaGraph", (None,)),
+    "PyTorch CUDA graph of 50 steps": ("pytorch:CudaGraphOfManySteps", (None,)),
     "JAX scan on the GPU": ("jax_numpy:ScanOnGpu", (None,)),
 }
 

@@ -147,3 +147,40 @@ class CudaGraph(ByHand):
             self._graph.replay()
             losses[i] = self._loss
         torch.cuda.synchronize()
+
+
+class CudaGraphOfManySteps(ByHand):
+    """So many steps by hand in one graph, so that Python is hardly in their way."""
+
+    device = "cuda"
+    steps = 50
+
+    def __init__(self, problem: Problem) -> None:
+        if not torch.cuda.is_available():
+            raise ImportError("PyTorch finds no GPU")
+        super().__init__(problem)
+        self._rest = CudaGraph(problem)  # of the steps that are left over
+        self._params = self._rest._params
+        batches = torch.from_numpy(problem.rows(self.steps)).to(self.device)
+        self._rows = batches.clone()
+        self._graph = torch.cuda.CUDAGraph()
+        initial = [value.clone() for value in self._params.values()]
+        params = tuple(self._params.values())
+        with torch.no_grad():
+            with torch.cuda.graph(self._graph):
+                self._losses = torch.stack(
+                    [_step(self._x, self._t, rows, *params) for rows in self._rows]
+                )
+            for value, start in zip(params, initial, strict=True):
+                value.copy_(start)
+
+    def run(self, rows: np.ndarray) -> None:
+        there, losses = torch.from_numpy(rows).to(self.device), []
+        whole = len(rows) // self.steps * self.steps
+        for first in range(0, whole, self.steps):
+            self._rows.copy_(there[first : first + self.steps])
+            self._graph.replay()
+            losses.append(self._losses.clone())
+        if whole < len(rows):
+            self._rest.run(rows[whole:])
+        torch.cuda.synchronize()

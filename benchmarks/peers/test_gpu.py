@@ -8,6 +8,7 @@ import pytest
 
 from fastnn.backends import Backend
 
+from ..plain_cupy import plain_steps
 from ..problems import DTYPES
 from ..recording import Claim, Record
 from ..test_training import steps
@@ -19,6 +20,7 @@ def test_training_step(dtype: str, gpu: Backend, record: Record, problem: Any) -
     p = problem("book", dtype)
     iterations = 3 if record.quick else 10_000
     peers = contestants(p, iterations, tuple(GPU_PEERS))
+    peers["plain CuPy"] = plain_steps(gpu, p, min(iterations, 1000))
     rivals = tuple(name for name in peers if callable(peers[name]))
     record.compare(
         f"training step on the GPU beside the peers, {p.size}, mnist, {dtype}",
