@@ -27,6 +27,12 @@ BEGIN, END = (
     "<!-- benchmarks end -->",
 )
 
+#: How the names of the training steps beside the peers begin.
+BESIDE_PEERS = {
+    "cpu": "training step beside the peers, ",
+    "gpu": "training step on the GPU beside the peers, ",
+}
+
 COLOURS = {
     "fastnn numba": "tab:blue",
     "fastnn numpy": "tab:cyan",
@@ -55,7 +61,11 @@ def curve(
 
 
 def draw(kind: str, ours: Results, peers: Results | None, folder: Path = FOLDER) -> None:
-    """Three pictures of what was measured."""
+    """Three pictures of what was measured, or as many as there is something for."""
+    if peers:
+        _draw_peers(folder / f"{kind}-peers.png", peers, kind)
+    if not ours["curves"]:
+        return
     step = "growth of a training step with batch size"
     _draw_lines(
         folder / f"{kind}-steps.png",
@@ -81,8 +91,6 @@ def draw(kind: str, ours: Results, peers: Results | None, folder: Path = FOLDER)
         "time of a gradient",
         ours,
     )
-    if peers:
-        _draw_peers(folder / f"{kind}-peers.png", peers)
 
 
 def _draw_lines(path: Path, title: str, panels: list, y_label: str, results: Results) -> None:
@@ -109,14 +117,15 @@ def _draw_lines(path: Path, title: str, panels: list, y_label: str, results: Res
     figure.savefig(path, dpi=120)
 
 
-def _draw_peers(path: Path, peers: Results) -> None:
+def _draw_peers(path: Path, peers: Results, kind: str) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
-    panels = comparisons(peers, "training step beside the peers, ")
+    panels = comparisons(peers, BESIDE_PEERS[kind])
     problems = list(dict.fromkeys(name.rpartition(", ")[0] for name in panels))
     figure = Figure(figsize=(13, 5), layout="constrained")
-    for axes, problem in zip(figure.subplots(1, len(problems), sharey=True), problems, strict=True):
+    columns = figure.subplots(1, len(problems), sharey=True, squeeze=False)[0]
+    for axes, problem in zip(columns, problems, strict=True):
         for offset, dtype in ((-0.2, "float32"), (0.2, "float64")):
             timings = panels[f"{problem}, {dtype}"]
             places = [i + offset for i in range(len(timings))]
@@ -132,12 +141,17 @@ def _draw_peers(path: Path, peers: Results) -> None:
                 bars, [f" {format_seconds(t['median'])}" for t in timings.values()], fontsize=8
             )
             axes.set_yticks(range(len(timings)), list(timings))
-        axes.set(xlabel="time of an iteration", title=problem)
-        axes.xaxis.set(major_formatter=EngFormatter("s"), major_locator=MaxNLocator(5))
+        axes.set(xlabel="time of an iteration" + ", logarithmic" * (kind == "gpu"), title=problem)
+        if kind == "gpu":
+            axes.set_xscale("log")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(EngFormatter("s"))
         axes.margins(x=0.2, y=0.02)
     figure.axes[0].invert_yaxis()
     figure.suptitle(
-        f"Training step, float32 (full colour) and float64 (pale): {peers['machine']['cpu']}"
+        "Training step, float32 (full colour) and float64 (pale): "
+        f"{peers['machine']['devices'].get('cupy', peers['machine']['cpu'])}"
     )
     figure.savefig(path, dpi=120)
 
@@ -171,27 +185,36 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
         "Medians of interleaved rounds in one process; "
         "quartiles, threads and everything else are in the files beside this one.\n"
     )
+    if on_gpu := comparisons(ours, "training on the GPU, "):
+        yield "**Training on the GPU**, 10,000 iterations at a time, an iteration:\n"
+        yield from _table("", on_gpu)
+        yield ""
+    if large := comparisons(ours, "training step on the GPU, "):
+        yield "**A large network on the GPU**, an iteration:\n"
+        yield from _table("", large)
+        yield ""
     if peers:
-        problems = comparisons(peers, "training step beside the peers, ")
-        yield "**Time of a training step**, batches gathered; of one and two threads, the faster:\n"
-        yield from _table("", problems)
-        yield f"\n![Training step beside the peers]({kind}-peers.png)\n"
-        if on_gpu := comparisons(peers, "training step on the GPU beside the peers, "):
-            yield "**On the GPU**, 10,000 of them at a time:\n"
-            yield from _table("", on_gpu)
-            yield ""
-        yield (
-            "**Time of a numerical gradient** of all 39,760 parameters, "
-            "784-50-10, batch 100, MNIST:\n"
-        )
-        yield from _table(
-            "",
-            comparisons(
-                peers, "numerical gradient beside the peers, 784-50-10, batch 100, mnist, "
-            ),
-        )
-        yield f"\n![Numerical gradient]({kind}-numerical-gradient.png)\n"
-    yield f"![Training step by batch size and hidden units]({kind}-steps.png)\n"
+        titles = {
+            "cpu": "**Time of a training step**, batches gathered; of one and two threads, "
+            "the faster:\n",
+            "gpu": "**Time of a training step on the GPU**, 10,000 at a time:\n",
+        }
+        for on, title in titles.items():
+            if problems := comparisons(peers, BESIDE_PEERS[on]):
+                yield title
+                yield from _table("", problems)
+                yield f"\n![Training step beside the peers]({kind}-peers.png)\n" * (on == kind)
+        if gradients := comparisons(
+            peers, "numerical gradient beside the peers, 784-50-10, batch 100, mnist, "
+        ):
+            yield (
+                "**Time of a numerical gradient** of all 39,760 parameters, "
+                "784-50-10, batch 100, MNIST:\n"
+            )
+            yield from _table("", gradients)
+            yield f"\n![Numerical gradient]({kind}-numerical-gradient.png)\n"
+    if ours["curves"]:
+        yield f"![Training step by batch size and hidden units]({kind}-steps.png)\n"
     yield "**What is claimed**, and what was measured:\n"
     yield "| where | claim | measured | |"
     yield "|---|---|---:|---|"

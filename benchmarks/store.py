@@ -86,5 +86,5 @@ def comparisons(results: Results, start: str) -> dict[str, dict[str, dict[str, f
     return {
         found["name"].removeprefix(start): best_threads(found["timings"])
         for found in results["comparisons"]
-        if found["name"].startswith(start)
+        if found["name"].startswith(start) and found["timings"]
     }

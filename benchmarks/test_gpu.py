@@ -13,8 +13,8 @@ from .problems import DTYPES, Problem, Size
 from .recording import Claim, Record
 from .test_training import steps
 
-#: What is claimed of a step on a GPU of the H200's class, in microseconds.
-MOST = {("backprop", "float32"): 15, ("numerical", "float64"): 60}
+#: What is claimed of a step on a GPU of the H200's class, in microseconds: at first, and then.
+MOST = {("backprop", "float32"): (15, 5), ("numerical", "float64"): (60, 25)}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -32,7 +32,7 @@ def test_training(gradient: str, dtype: str, gpu: Backend, record: Record, probl
     )
     seconds = timings["fastnn cupy"].median
     record.statement(name, f"{iterations:,} iterations take at most 1 s", iterations * seconds, 1)
-    if most := MOST.get((gradient, dtype)):
+    for most in MOST.get((gradient, dtype), ()):
         record.statement(name, f"an iteration takes at most {most} µs", 1e6 * seconds, most)
 
 
