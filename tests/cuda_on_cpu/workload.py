@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastnn
+from fastnn.backends.cupy.large import LargeLayers
 
 ACTIVATIONS = "sigmoid", "tanh", "relu", "identity"
 
@@ -39,11 +40,20 @@ class Work(NamedTuple):
         sizes = self.features, self.hidden, self.outputs
         net = fastnn.TwoLayerNet(*sizes, 0.1, activation=self.activation, **options)
         net.gradient(x, t)
+        self._large(net, backend.asarray(x, net.dtype))
         net.numerical_gradient(x, t)
         net.numerical_gradient(10 * x, t, h=0.1)  # beyond the series
         for gradient in ("backprop", "numerical"):
             self._train(net, gradient)
         self._train(fastnn.SimpleNet(self.features, self.outputs, **options), "backprop")
+
+    @staticmethod
+    def _large(net, x):
+        """What a larger layer would go through."""
+        backend, (W1, b1, W2, b2) = net.backend, net.params.values()
+        z = LargeLayers.dense(backend, x, W1, b1, net.activation)
+        delta = LargeLayers.dense(backend, z, W2, b2)
+        LargeLayers.dense_backward(backend, delta, W2, z, net.activation)
 
     def _train(self, net, gradient):
         """By one kernel that stays, where there is one, and by graphs."""

@@ -32,12 +32,13 @@ from . import cooperative, differences, training
 from .faults import INSTALL
 from .foreign import on_cuda, taken_over
 from .kernels import Kernels
+from .large import LargeLayers
 from .operations import gathered, of_gathered, on_device, operation
 from .rows import Rows, RowsDataset
 from .support import SUPPORT
 
 
-class CupyBackend(Backend):
+class CupyBackend(LargeLayers):
     """Array operations of CuPy on one GPU, with kernels for those that train the book's network.
 
     Parameters

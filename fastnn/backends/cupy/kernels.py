@@ -56,6 +56,27 @@ class Kernels:
         arguments = (delta, W, z, out, *out.shape, delta.shape[1], ACTIVATION_CODES[activation])
         self.launch(f"dense_backward<{TYPES[W.dtype]}>", *self._one_each(out.size), arguments)
 
+    def add_and_activate(self, a: Array, b: Array, activation: str) -> None:
+        """Of each row of `a`, in place, the activation of it and `b`."""
+        samples, units = a.shape
+        width = power_of_two(units, 128)
+        self.launch(
+            f"add_and_activate<{TYPES[a.dtype]}>",
+            (blocks(units, width), min(samples, 1024)),
+            (width,),
+            (a, b, samples, units, ACTIVATION_CODES[activation]),
+        )
+
+    def multiply_by_derivative(self, delta: Array, z: Array, activation: str) -> None:
+        """Multiply `delta`, in place, by the activation's derivative where it gave `z`."""
+        (count,), width = self._one_each(delta.size)
+        self.launch(
+            f"multiply_by_derivative<{TYPES[delta.dtype]}>",
+            (min(count, 1 << 16),),
+            width,
+            (delta, z, delta.size, ACTIVATION_CODES[activation]),
+        )
+
     def dense_gradient(self, x: Any, delta: Array, dW: Array, db: Array) -> None:
         """Write the gradient of a layer's parameters to `dW` and `db`."""
         self._parameter_gradient("false", x, delta, dW, db, 0.0)

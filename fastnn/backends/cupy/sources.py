@@ -69,6 +69,7 @@ MODULES = {
             "replaying.cu",
         ),
         (
+            "add_and_activate<T>",
             "assemble<T, false>",
             "assemble<T, true>",
             "begin",
@@ -84,6 +85,7 @@ MODULES = {
             "fetch",
             "hidden_differences<T>",
             "loss_gradient<T>",
+            "multiply_by_derivative<T>",
             "network<T>",
             "output_differences<T>",
             "pass<T>",

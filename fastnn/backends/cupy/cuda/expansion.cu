@@ -44,11 +44,12 @@ struct Series {
 struct Outputs {
     double p[MOST_OUTPUTS]; // the probabilities; with the squared error, the residuals
     double t[MOST_OUTPUTS]; // the targets over the size of the batch
+    // With the cross-entropy, what the constant that guards its logarithm has of p + LOG_GUARD, and
+    // what p has: two divisions that are made once.
+    double guard[MOST_OUTPUTS], kept[MOST_OUTPUTS];
     double first[MOST_OUTPUTS]; // the coefficients of the first power of what a logit is moved by
     int top; // the most probable output
 };
-
-__device__ inline double guard_of(double p) { return LOG_GUARD / (p + LOG_GUARD); }
 
 template <class T> __device__ Series
 cross_entropy_series(const Outputs& of, const T* w, int outputs) {
@@ -65,7 +66,7 @@ cross_entropy_series(const Outputs& of, const T* w, int outputs) {
         m2 += p * v2;
         m3 += p * v * v2;
         if (t == 0) continue;
-        const double guard = guard_of(p), kept = p / (p + LOG_GUARD);
+        const double guard = of.guard[k], kept = of.kept[k];
         const double a = t * kept, b = a * guard, c = b * (kept - guard);
         A += a;
         B += b;
@@ -211,7 +212,11 @@ __global__ void __launch_bounds__(LAYER_THREADS, 1) expand(
         __syncthreads();
         for (int other = 0; inside && other < outputs; other++) total += of.p[other];
         __syncthreads();
-        if (inside) of.p[k] /= total;
+        if (inside) {
+            const double p = of.p[k] /= total;
+            of.guard[k] = LOG_GUARD / (p + LOG_GUARD);
+            of.kept[k] = p / (p + LOG_GUARD);
+        }
         if (k == 0) of.top = top;
     } else if (inside) {
         of.p[k] = value - t;
@@ -227,19 +232,18 @@ __global__ void __launch_bounds__(LAYER_THREADS, 1) expand(
         if (cross_entropy) {
             double rest = 0, A = 0, whole = 0, all = 0, q1 = 0, q2 = 0, q3 = 0;
             for (int other = 0; other < outputs; other++) {
-                const double p = of.p[other], of_target = of.t[other], guard = guard_of(p);
+                const double of_target = of.t[other], guard = of.guard[other];
                 if (other != k) {
-                    rest += p;
+                    rest += of.p[other];
                     q1 += of_target * guard;
                     q2 += of_target * guard * guard;
                     q3 += of_target * guard * guard * guard;
-                    A += of_target * (p / (p + LOG_GUARD));
+                    A += of_target * of.kept[other];
                 }
                 whole += of_target;
                 all += fabs(of_target);
             }
-            const double p = of.p[k], guard = guard_of(p), kept = p / (p + LOG_GUARD),
-                         own = guard * rest;
+            const double p = of.p[k], guard = of.guard[k], kept = of.kept[k], own = guard * rest;
             first = A * p - of.t[k] * kept * rest;
             third = whole * p * rest * (rest - p) - p * (q1 - p * (3 * q2 - p * (2 * q3)));
             third = (third - of.t[k] * own * (kept + guard * p) * (2 * own - 1)) / 6;

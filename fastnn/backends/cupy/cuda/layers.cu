@@ -34,6 +34,27 @@ __global__ void __launch_bounds__(LAYER_THREADS, 2) dense(
     if (threadIdx.y == 0 && j < units) out[n * units + j] = activate<A>(sum + A(b[j]), activation);
 }
 
+// a = activation(a + b), in place: what is left to do after a product of cuBLAS's.
+template <class T>
+__global__ void add_and_activate(
+    T* a, const T* b, integer samples, integer units, integer activation
+) {
+    const integer j = integer(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (j >= units) return;
+    const T bias = b[j];
+    for (integer place = integer(blockIdx.y) * units + j; place < samples * units;
+         place += integer(gridDim.y) * units)
+        a[place] = activate<T>(a[place] + bias, activation);
+}
+
+// delta = delta ⊙ f′(z), in place, likewise.
+template <class T>
+__global__ void multiply_by_derivative(T* delta, const T* z, integer size, integer activation) {
+    for (integer place = integer(blockIdx.x) * blockDim.x + threadIdx.x; place < size;
+         place += integer(gridDim.x) * blockDim.x)
+        delta[place] *= derivative(z[place], activation);
+}
+
 // out = (delta·Wᵀ) ⊙ f′(z), one thread for each value.
 template <class T>
 __global__ void dense_backward(
