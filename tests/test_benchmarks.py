@@ -90,7 +90,7 @@ class TestGpu:
         return problems.Problem(problems.SIZES[size].shrunk(), dtype, data, quick=True)
 
     @pytest.mark.parametrize(
-        ("gradient", "dtype", "claims"), [("backprop", "float32", 3), ("numerical", "float32", 2)]
+        ("gradient", "dtype", "claims"), [("backprop", "float32", 4), ("numerical", "float32", 2)]
     )
     def test_training(self, cupy_on_the_cpu, record, gradient, dtype, claims):
         test_gpu.test_training(gradient, dtype, cupy_on_the_cpu, record, self.problem)
@@ -105,7 +105,8 @@ class TestGpu:
     def test_beside_the_peers(self, cupy_on_the_cpu, record):
         peers_on_gpu.test_training_step("float32", cupy_on_the_cpu, record, self.problem)
         (comparison,) = record.comparisons
-        assert {*comparison["timings"], *comparison["skipped"]} == {"fastnn cupy", *GPU_PEERS}
+        found = {*comparison["timings"], *comparison["skipped"]}
+        assert found == {"fastnn cupy", "plain CuPy", *GPU_PEERS}
 
 
 def test_the_page_shows_the_committed_results():
@@ -415,7 +416,7 @@ class TestMachine:
 
     def test_a_checkout_that_is_not_installed(self, installed):
         del installed["fastnn"]
-        assert list(machine.machine()["versions"]) == ["python", "numpy", "cupy-cuda13x"]
+        assert list(machine.machine()["versions"]) == ["python"]
 
     def test_the_truth(self):
         versions = machine.machine()["versions"]

@@ -49,7 +49,7 @@ def _requirements() -> list[str]:
     try:
         required = requires("fastnn") or []
     except PackageNotFoundError:  # imported from a checkout that is not installed
-        return ["numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch"]
+        return []
     names = [re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in required]
     return [name for name in dict.fromkeys(names) if name not in COMPUTE_NOTHING]
 
