@@ -122,8 +122,9 @@ class CupyBackend(LargeLayers):
 
     @on_device
     def warm_up(self, dtype: Any = "float64") -> None:
-        """Compile every kernel, or load it from CuPy's cache on disk.
+        """Compile the kernels, or load them from CuPy's cache on disk.
 
+        All but the one that stays for many steps, which is compiled for each network's sizes.
         What CuPy itself needs for this dtype is loaded, too, and cuBLAS.
         """
         dtype = float_dtype(dtype)
