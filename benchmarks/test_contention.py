@@ -67,7 +67,7 @@ def test_the_processors_are_shared(record: Record) -> None:
             },
             [Claim(BESIDE, (ALONE,), at_most=2.2), Claim(MANY, (ALONE,), at_most=1.3)],
             unit="training",
-            seconds=1,
+            seconds=10,  # three times that at most, for five rounds of five seconds
             fewest=1 if record.quick else 5,
             most=5,
         )
