@@ -50,17 +50,9 @@ CASES: list[tuple[int, int, str, str]] = [
 def gpu() -> Any:
     if not REHEARSAL:
         return fastnn.get_backend("cupy")
-    from fastnn.backends.cupy.backend import CupyBackend
-    from tests.cuda_on_cpu import cupy_on_cpu
+    from tests.cuda_on_cpu.backend import CupyOnCpuBackend
 
-    class OnCpu(CupyBackend):
-        compiles_for_sizes = False  # which takes g++ seconds
-
-        @staticmethod
-        def _import() -> Any:
-            return cupy_on_cpu
-
-    return OnCpu()
+    return CupyOnCpuBackend()
 
 
 class Findings:

@@ -68,12 +68,13 @@ stage_sanitize() {
     return $failed
 }
 stage_bench() {
-    local quick=()
+    local quick=() failed=0
     [ -n "$REHEARSE" ] && quick=(--benchmark-disable)
     bounded 150 $python -m pytest -q -p no:cacheprovider benchmarks/test_gpu.py "${quick[@]}" \
-        --results "$OUT/bench.json"
+        --results "$OUT/bench.json" || failed=1
     bounded 150 $python -m pytest -q -p no:cacheprovider benchmarks/peers/test_gpu.py "${quick[@]}" \
-        --results "$OUT/bench-peers.json"
+        --results "$OUT/bench-peers.json" || failed=1
+    return $failed
 }
 stage_profile() {
     if [ -n "$REHEARSE" ]; then bounded 60 $python -m tests.nvrtc 90; return; fi

@@ -20,7 +20,7 @@ from fastnn.backends.cupy import products, training
 from fastnn.backends.cupy.graph import Memory, Recording
 from fastnn.backends.cupy.sources import MODULES, OPTIONS
 from fastnn.optimizers.choosing import stated
-from fastnn.stepping import runner
+from fastnn.stepping import runner, single_step
 
 #: How often what is recorded in one graph is repeated in it.
 REPEATED = 64
@@ -175,7 +175,8 @@ __device__ long long clocks[{STEPS} * {BLOCKS} * {PLACES}];
 def barriers(backend: Any) -> dict[str, float]:
     """Nanoseconds of each kind of barrier, of a load from the second-level cache, of a launch."""
     xp, rounds, found = backend.xp, 10_000, {}
-    code = (Path(__file__).parent / "probes.cu").read_text(encoding="utf-8")
+    code = MODULES["cooperative"].source()
+    code += (Path(__file__).parent / "probes.cu").read_text(encoding="utf-8")
     module = xp.RawModule(code=code, options=OPTIONS, enable_cooperative_groups=True)
     for name in ("chase", "counter", "looking", "unordered", "several", "mail", "clusters"):
         function = module.get_function(name)
@@ -218,7 +219,7 @@ def kernels(backend: Any, hidden: int, batch: int, dtype: str) -> dict[str, floa
         for gradient in ("backprop", "numerical"):
             step = net.training_step(
                 data,
-                _no_operations,
+                single_step(net, data, gradient, batch, fastnn.SGD()),
                 gradient=gradient,
                 update=stated(fastnn.SGD()),
                 batch_size=batch,
@@ -234,10 +235,6 @@ def kernels(backend: Any, hidden: int, batch: int, dtype: str) -> dict[str, floa
     for name, arguments, options in launched:
         found[name] = _in_a_graph(backend, lambda a=(name, *arguments), o=options: launch(*a, **o))
     return {name: round(value, 2) for name, value in found.items()}
-
-
-def _no_operations(*_: Any) -> Any:
-    raise NotImplementedError
 
 
 def phases(backend: Any, dtype: str, variant: str = "as it is") -> dict[str, Any]:

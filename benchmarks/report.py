@@ -141,10 +141,10 @@ def _draw_peers(path: Path, peers: Results, kind: str) -> None:
                 bars, [f" {format_seconds(t['median'])}" for t in timings.values()], fontsize=8
             )
             axes.set_yticks(range(len(timings)), list(timings))
-        axes.set(xlabel="time of an iteration" + ", logarithmic" * (kind == "gpu"), title=problem)
         if kind == "gpu":
-            axes.set_xscale("log")
+            axes.set(xlabel="time of an iteration, logarithmic", title=problem, xscale="log")
         else:
+            axes.set(xlabel="time of an iteration", title=problem)
             axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(EngFormatter("s"))
         axes.margins(x=0.2, y=0.02)
@@ -203,7 +203,9 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
             if problems := comparisons(peers, BESIDE_PEERS[on]):
                 yield title
                 yield from _table("", problems)
-                yield f"\n![Training step beside the peers]({kind}-peers.png)\n" * (on == kind)
+                if on == kind:
+                    yield f"\n![Training step beside the peers]({kind}-peers.png)"
+                yield ""
         if gradients := comparisons(
             peers, "numerical gradient beside the peers, 784-50-10, batch 100, mnist, "
         ):

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from cuda_on_cpu import cupy_on_cpu, raw_module
+from cuda_on_cpu import raw_module
+from cuda_on_cpu.backend import CupyOnCpuBackend
 from hypothesis import settings
 
 import fastnn
 from fastnn.backends import availability
 from fastnn.backends.array_api import ArrayApiBackend
 from fastnn.backends.base import Backend
-from fastnn.backends.cupy.backend import CupyBackend
 
 # Scripts of the book's kind, a package that a test installs, and what only imports where NVRTC is.
 collect_ignore = ["book_scripts", "book_notebooks", "plugin", "nvrtc.py"]
@@ -64,16 +64,6 @@ class StrictBackend(ArrayApiBackend):
 
     def __init__(self):
         super().__init__(pytest.importorskip("array_api_strict"))
-
-
-class CupyOnCpuBackend(CupyBackend):
-    """The CuPy backend with its kernels built by g++, NumPy arrays in place of device memory."""
-
-    compiles_for_sizes = False  # which takes g++ seconds
-
-    @staticmethod
-    def _import():
-        return cupy_on_cpu
 
 
 @pytest.fixture(scope="session")

@@ -209,6 +209,7 @@ def test_compiled_for_its_sizes_the_kernel_does_the_same(backend, monkeypatch, d
     for constant in (False, True):
         monkeypatch.setattr(type(backend), "compiles_for_sizes", constant)
         found.append(trained(backend, 0.1 * x, t, hidden, dtype, steps=5, batch=batch))
+    assert any(f"-DTRAIN_SAMPLES={batch}" in of for _, of in backend.kernels._functions)
     assert_same(*found, 1e-12 if dtype == np.float64 else 1e-5)
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import book
 import numpy as np
 import pytest
-from conftest import CupyOnCpuBackend
+from cuda_on_cpu.backend import CupyOnCpuBackend
 
 import fastnn
 from fastnn import DivergenceError, DtypeError, History, InputError, SimpleNet, TwoLayerNet, train

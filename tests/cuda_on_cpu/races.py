@@ -9,18 +9,16 @@ import warnings
 from collections import defaultdict
 from contextlib import suppress
 
-from fastnn.backends.cupy.backend import CupyBackend
 from fastnn.errors import DivergenceError
 
 from . import cupy_on_cpu
+from .backend import CupyOnCpuBackend
 from .watch import GRID
 from .workload import FEW, MANY
 
 
-class WatchedBackend(CupyBackend):
+class WatchedBackend(CupyOnCpuBackend):
     """The CuPy backend over the CPU, with each access of its kernels watched."""
-
-    compiles_for_sizes = False  # which takes g++ seconds
 
     @staticmethod
     def _import():

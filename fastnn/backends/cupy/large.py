@@ -24,7 +24,7 @@ class LargeLayers(Backend):
     xp: Any
     kernels: Kernels
 
-    @supported(SUPPORT["dense of a large layer"])
+    @supported(SUPPORT["large layers"])
     def dense(
         self,
         x: Array,
@@ -34,15 +34,17 @@ class LargeLayers(Backend):
         *,
         out: Array | None = None,
     ) -> Array:
-        out = self.xp.matmul(x, W, out=out)
+        out = self.xp.empty((len(x), W.shape[1]), W.dtype) if out is None else out
+        self.xp.matmul(x, W, out=out)
         self.kernels.add_and_activate(out, b, activation)
         return out
 
-    @supported(SUPPORT["dense_backward of a large layer"])
+    @supported(SUPPORT["large layers"])
     def dense_backward(
         self, delta: Array, W: Array, z: Array, activation: str, *, out: Array | None = None
     ) -> Array:
-        out = self.xp.matmul(delta, W.T, out=out)
+        out = self.xp.empty(z.shape, z.dtype) if out is None else out
+        self.xp.matmul(delta, W.T, out=out)
         if activation != "identity":
             self.kernels.multiply_by_derivative(out, z, activation)
         return out

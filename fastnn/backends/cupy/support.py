@@ -98,8 +98,7 @@ SUPPORT = {
             _indices(lambda W, **_: W.shape[1]),
         ),
     ),
-    "dense of a large layer": Support(activation=_ACTIVATIONS),
-    "dense_backward of a large layer": Support(activation=_ACTIVATIONS),
+    "large layers": Support(activation=_ACTIVATIONS),
     "loss_gradient": Support(loss=_LOSSES),
     "dense_backward": Support(
         activation=_ACTIVATIONS, sizes=(_small(lambda delta, W, **_: len(delta) * W.size),)

@@ -20,7 +20,7 @@
 // The host launches as many blocks as can be there at once, of LANES·PARTS threads, at most LANES
 // units and MOST_COOPERATIVE_OUTPUTS outputs, with the shared memory that `Shared` cuts up. A step
 // is a few thousand instructions, none of which is run often, so that each counts: with the TRAIN_
-// constants, the kernel is compiled for these sizes alone, which does away with half of them.
+// constants, the kernel is compiled for these sizes alone, which does away with a third of them.
 
 constexpr int SLICE = FEATURES; // rows of W1 that are summed as one
 constexpr int WARP = 32;
