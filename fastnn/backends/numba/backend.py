@@ -299,7 +299,7 @@ class NumbaBackend(NumpyBackend):
 
 #: The modules of compiled code that are used here and in `training`.
 _KERNELS = (
-    *("activations", "backprop_steps", "compression", "layers", "logistic", "magnitude"),
+    *("activations", "backprop_steps", "compression", "layers", "magnitude"),
     *("numerical_gradient", "numerical_steps", "objectives", "panels", "rules", "softmax"),
     "workspace",
 )

@@ -183,6 +183,6 @@ def nonzero_targets(
     rows, classes = np.nonzero(t)
     return (
         np.searchsorted(rows, np.arange(len(t) + 1)),
-        classes,
+        np.ascontiguousarray(classes),  # for strided ones the kernels would be compiled once more
         t[rows, classes].astype(np.float64),
     ), none

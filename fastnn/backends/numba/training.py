@@ -12,7 +12,7 @@ import numpy as np
 from ...validation import Array
 from ..steps import Runner, TrainingStep
 from . import support
-from .samples import SparseDataset
+from .samples import SparseDataset, nonzero_targets
 from .support import SUPPORT
 from .threads import WorkerPool
 
@@ -117,9 +117,9 @@ class BackpropSteps(_Steps):
 
     def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
         W1, W2, data = step.params["W1"], step.params["W2"], step.data
-        self._samples, self._targets = data.x, data.t
-        if step.loss == "binary_cross_entropy" and step.alpha is None:
-            self._targets = kernels.logistic.BinaryTargets(data.t)
+        binary = step.loss == "binary_cross_entropy" and step.alpha is None
+        self._samples = data.x
+        self._targets = kernels.objectives.targets(data.t, W1.dtype, binary=binary)
         work = support.step_multiplications(data, step.batch_size, W1.shape[1])
         threads = max(1, min(pool.size, work // support.FUSED_GRAIN, W1.shape[1], step.batch_size))
         super().__init__(kernels, pool, step, threads, work)
@@ -165,6 +165,8 @@ class BackpropSteps(_Steps):
         self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
     ) -> Any:
         counters = np.zeros((len(rows), 3, 1 + len(working.W1)), np.int64), np.zeros(1, np.int64)
+        if not isinstance(self._samples, tuple):
+            rows = rows.view(np.uint64)  # as the kernel numbers its own: products are compiled once
         data = self._samples, rows, self._targets
         modes = self._code, rates, working, memory, self._objective
         arguments = *counters, self._threads, *data, *modes, losses
@@ -178,7 +180,8 @@ class NumericalSteps(_Steps):
         data, W1, W2 = step.data, step.params["W1"], step.params["W2"]
         assert isinstance(data, SparseDataset)
         batch_size = step.batch_size
-        self._samples, self._labels = data.x, data.t
+        self._samples = data.x
+        self._targets = nonzero_targets(data.t, W2.shape[1], True)[0]
         work = support.step_multiplications(data, batch_size, W1.shape[1])
         parts = support.cut(work, support.PERTURBATION_GRAIN, pool.size)
         super().__init__(kernels, pool, step, parts, 8 * work)
@@ -213,7 +216,7 @@ class NumericalSteps(_Steps):
         self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
     ) -> Any:
         counters, no_rows = np.zeros((len(rows), 3, 2), np.int64), np.empty((0, 0))
-        data = self._samples, rows, *working, self._labels, self._of_batch, no_rows
+        data = self._samples, rows, *working, self._targets, self._of_batch, no_rows
         modes = float(self._step.h), (self._code, True), rates, memory
         arguments = counters, self._threads, *data, *modes, self._memory, losses
         return partial(self._kernels.numerical_steps.descent_steps, *arguments)

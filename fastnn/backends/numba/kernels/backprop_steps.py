@@ -30,7 +30,7 @@ from .objectives import (
 from .panels import Panels
 from .products import add_product, subtract_product
 from .rules import move, move_rows, part
-from .sparse_products import subtract_outer_products, weighted_rows
+from .sparse_products import subtract_wide_outer_products, wide_weighted_rows
 from .vectors import prefetch
 
 #: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
@@ -50,7 +50,8 @@ def _products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
 @overloads(_products)
 def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
     def of_compressed(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
-        weighted_rows(samples, rows, 0, rows.size, rows.size > SAMPLES_AHEAD, W, b, out)
+        far = rows.size > SAMPLES_AHEAD
+        wide_weighted_rows(samples, rows, 0, rows.size, far, W, b, out)
 
     def of_all(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
         for n in range(rows.size):
@@ -70,7 +71,7 @@ def _subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -
 def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> Any:  # noqa: ARG001
     def of_compressed(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
         far = rows.size > SAMPLES_AHEAD
-        subtract_outer_products(samples, rows, 0, W.shape[0], far, False, rate, delta, W)
+        subtract_wide_outer_products(samples, rows, 0, W.shape[0], far, False, rate, delta, W)
 
     def of_all(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
         subtract_product(samples, rows, W.shape[0], rate, delta, W)

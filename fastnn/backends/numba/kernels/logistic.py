@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import types
 
 from .elementary import like, sigmoid
 from .jit import inner, overloads
-from .softmax import label
-
-
-class BinaryTargets(NamedTuple):
-    """Targets of the binary cross-entropy: their type tells compiled code which loss is meant."""
-
-    t: Any
 
 
 @inner
@@ -57,26 +50,22 @@ def binary_loss(y: Any, t: float) -> float:
     return loss
 
 
-def subtract_binary_target(t: Any, row: int, y: Any, outputs: int) -> float:
-    """The loss of the probabilities `y` of a sample; and its target is subtracted from them."""
-    raise NotImplementedError
+@inner
+def binary_loss_of_row(y: Any, t: Any, outputs: int) -> float:
+    """The loss of the probabilities `y` of a sample; and its targets are subtracted from them."""
+    loss = 0.0
+    for k in range(outputs):
+        loss += binary_loss(y[k], float(t[k]))
+        y[k] -= t[k]
+    return loss
 
 
-@overloads(subtract_binary_target)
-def _overload_subtract_binary_target(t: Any, row: int, y: Any, outputs: int) -> Any:  # noqa: ARG001
-    def of_label(t: Any, row: int, y: Any, outputs: int) -> float:
-        loss, target = 0.0, label(t, row, outputs)
-        for k in range(outputs):
-            value = 1.0 if k == target else 0.0
-            loss += binary_loss(y[k], value)
-            y[k] -= like(y[k], value)
-        return loss
-
-    def of_row(t: Any, row: int, y: Any, outputs: int) -> float:
-        loss = 0.0
-        for k in range(outputs):
-            loss += binary_loss(y[k], float(t[row, k]))
-            y[k] -= t[row, k]
-        return loss
-
-    return of_label if t.ndim == 1 else of_row
+@inner
+def binary_loss_of_label(y: Any, target: int, outputs: int) -> float:
+    """The same of a label."""
+    loss = 0.0
+    for k in range(outputs):
+        value = 1.0 if k == target else 0.0
+        loss += binary_loss(y[k], value)
+        y[k] -= like(y[k], value)
+    return loss

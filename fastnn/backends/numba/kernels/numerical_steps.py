@@ -12,43 +12,24 @@ from numba import types
 
 from .atomics import FINISHED, TAKEN, increase, wait_for
 from .elementary import like
-from .jit import kernel, overloads
+from .jit import inner, kernel, overloads
 from .numerical_gradient import cut_features, outputs_of, perturb
 from .rules import move, part
-from .softmax import label
 from .unperturbed import evaluate_in_blocks, prepare
 from .workspace import Workspace
 
 
-def _select_targets(all_targets: Any, rows: Any, outputs: Any, targets: Any) -> None:
-    """The targets of these rows as (start, classes, weights), from the targets of all samples."""
-    raise NotImplementedError
-
-
-@overloads(_select_targets)
-def _overload_select_targets(
-    all_targets: Any,
-    rows: Any,  # noqa: ARG001
-    outputs: Any,  # noqa: ARG001
-    targets: Any,  # noqa: ARG001
-) -> Any:
-    def of_labels(all_targets: Any, rows: Any, outputs: Any, targets: Any) -> None:
-        start, classes, weights = targets
-        for n in range(rows.size):
-            classes[n], weights[n] = label(all_targets, rows[n], outputs), 1.0
-            start[n + 1] = n + 1
-
-    def of_rows(all_targets: Any, rows: Any, outputs: Any, targets: Any) -> None:
-        start, classes, weights = targets
-        pair = 0
-        for n in range(rows.size):
-            for k in range(outputs):
-                if all_targets[rows[n], k] != 0:
-                    classes[pair], weights[pair] = k, all_targets[rows[n], k]
-                    pair += 1
-            start[n + 1] = pair
-
-    return of_labels if all_targets.ndim == 1 else of_rows
+@inner
+def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:
+    """The targets of these rows; they, and those of all, are (start, classes, weights)."""
+    begin, all_classes, all_weights = all_targets
+    start, classes, weights = targets
+    pair = 0
+    for n in range(rows.size):
+        for s in range(begin[rows[n]], begin[rows[n] + 1]):
+            classes[pair], weights[pair] = all_classes[s], all_weights[s]
+            pair += 1
+        start[n + 1] = pair
 
 
 def _descend(
@@ -162,7 +143,7 @@ def descent_steps(
             counters[step, 2],
         )
         if increase(preparation, TAKEN) == 0:
-            _select_targets(all_targets, batch, b2.size, targets)
+            _select_targets(all_targets, batch, targets)
             prepare(W2, work)
             if step == 0:  # one batch is like the other
                 cut_features(samples, batch, parts, 0.0, work)

@@ -2,7 +2,8 @@
 
 The formulas of the latter are those of :mod:`fastnn.functions.objectives`. Which it is is told by
 types: an empty tuple as the objective means the loss itself, for which a kernel is compiled without
-any of the rest; it is the binary cross-entropy where the targets are `BinaryTargets`.
+any of the rest; it is the binary cross-entropy where the targets are `BinaryTargets`. Whether they
+are labels or rows is told by a value: as a type it would make two kernels of each.
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from numba import types
 from ....functions import LOG_GUARD
 from .elementary import like
 from .jit import inner, overloads, reduction
-from .logistic import binary_loss, logistic_rows, subtract_binary_target
+from .logistic import (
+    binary_loss,
+    binary_loss_of_label,
+    binary_loss_of_row,
+    logistic_rows,
+)
 from .softmax import label, row_loss, softmax_rows
 
 
@@ -26,6 +32,26 @@ class Objective(NamedTuple):
     loss: int  # a code of LOSS_CODES
     alpha: float
     weights: np.ndarray  # of each sample of the dataset, float64; of shape (0,) where there is none
+
+
+class Targets(NamedTuple):
+    """The targets of all samples: labels, or rows; there are none of the others."""
+
+    labels: np.ndarray  # (samples,) or (0,)
+    rows: np.ndarray  # (samples, outputs) or (0, 0)
+
+
+class BinaryTargets(NamedTuple):
+    """Those of the binary cross-entropy."""
+
+    labels: np.ndarray
+    rows: np.ndarray
+
+
+def targets(t: np.ndarray, dtype: np.dtype, *, binary: bool) -> Targets | BinaryTargets:
+    """Labels or rows for a network of this dtype."""
+    both = (t, np.empty((0, 0), dtype)) if t.ndim == 1 else (np.empty(0, np.intp), t)
+    return (BinaryTargets if binary else Targets)(*both)
 
 
 #: The losses by what a network calls them.
@@ -38,7 +64,7 @@ def _is_book(objective: Any) -> bool:
 
 
 def _is_binary(targets: Any) -> bool:
-    return isinstance(targets, types.BaseNamedTuple)
+    return targets.instance_class is BinaryTargets
 
 
 # -- weights of samples ----------------------------------------------------------------------------
@@ -115,26 +141,25 @@ def subtract_target(objective: Any, targets: Any, row: int, y: Any, columns: int
 
 @overloads(subtract_target)
 def _overload_subtract_target(objective: Any, targets: Any, row: int, y: Any, columns: int) -> Any:
-    def of_label(objective: Any, targets: Any, row: int, y: Any, columns: int) -> float:
-        target = label(targets, row, y.size)
-        loss = -math.log(y[target] + LOG_GUARD)
-        y[target] -= like(y[target], 1)
-        return loss
-
-    def of_row(objective: Any, targets: Any, row: int, y: Any, columns: int) -> float:
-        target = targets[row]
-        loss = row_loss(y[: target.size], target)
-        for k in range(target.size):
-            y[k] -= target[k]
+    def of_book(objective: Any, targets: Any, row: int, y: Any, columns: int) -> float:
+        if targets.labels.size:
+            target = label(targets.labels, row, y.size)
+            y_target = y[target]
+            y[target] -= like(y_target, 1)
+            return -math.log(y_target + LOG_GUARD)
+        t = targets.rows[row]
+        loss = row_loss(y[: t.size], t)
+        for k in range(t.size):
+            y[k] -= t[k]
         return loss
 
     def of_each(objective: Any, targets: Any, row: int, y: Any, columns: int) -> float:
-        return subtract_binary_target(targets.t, row, y, columns)
+        if targets.labels.size:
+            return binary_loss_of_label(y, label(targets.labels, row, columns), columns)
+        return binary_loss_of_row(y, targets.rows[row], columns)
 
     if _is_book(objective):
-        if _is_binary(targets):
-            return of_each
-        return of_label if targets.ndim == 1 else of_row
+        return of_each if _is_binary(targets) else of_book
 
     guard = float(np.finfo(y.dtype.name).eps)
 
@@ -156,20 +181,12 @@ def _overload_subtract_target(objective: Any, targets: Any, row: int, y: Any, co
     return of_loss
 
 
+@inner
 def _target(targets: Any, row: int, k: int, y: Any) -> float:
     """Target k of a sample."""
-    raise NotImplementedError
-
-
-@overloads(_target)
-def _overload_target(targets: Any, row: int, k: int, y: Any) -> Any:
-    def of_label(targets: Any, row: int, k: int, y: Any) -> float:
-        return 1.0 if label(targets, row, y.size) == k else 0.0
-
-    def of_row(targets: Any, row: int, k: int, y: Any) -> float:
-        return np.float64(targets[row, k])
-
-    return of_label if targets.ndim == 1 else of_row
+    if targets.labels.size:
+        return 1.0 if label(targets.labels, row, y.size) == k else 0.0
+    return np.float64(targets.rows[row, k])
 
 
 # -- the penalty -----------------------------------------------------------------------------------

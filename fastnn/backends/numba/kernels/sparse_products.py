@@ -15,7 +15,7 @@ import numpy as np
 from .compression import first_at_least, prefetch_row
 from .elementary import like
 from .jit import inner
-from .vectors import WIDE, convert, element, lanes, load, load_like, store
+from .vectors import READING, WIDE, convert, element, lanes, load, store
 
 #: How many bytes of W have their turn at a time: somewhat more than the first-level cache holds, as
 #: the samples use some of their rows only. So many samples at least are to find them there, and so
@@ -30,43 +30,29 @@ def _by_columns(blocks_of_columns: Any) -> Any:
     `blocks_of_columns(blocks, width)` is one of so many vectors of so many bytes. It is called with
     the first column of its first vector, and of its last: where the columns are no whole number of
     vectors, the last two overlap. Both are then to be read before one is written, so that both
-    write the same.
+    write the same. There are no fewer columns than in one vector.
     """
     one, two, three, four = (blocks_of_columns(n, WIDE) for n in (1, 2, 3, 4))
-    half, two_halves = (blocks_of_columns(n, WIDE // 2) for n in (1, 2))
-    quarter, two_quarters = (blocks_of_columns(n, WIDE // 4) for n in (1, 2))
 
     @inner
     def all_columns(W: Any, *arguments: Any) -> None:
-        """For at least as many columns as are in a quarter of a vector."""
         n, columns = lanes(W, WIDE), W.shape[1]
         j, last = 0, columns - n
-        if columns < n // 2:
-            if columns == n // 4:
-                quarter(0, 0, W, *arguments)
-            else:
-                two_quarters(0, columns - n // 4, W, *arguments)
-        elif columns < n:
-            if columns == n // 2:
-                half(0, 0, W, *arguments)
-            else:
-                two_halves(0, columns - n // 2, W, *arguments)
+        while columns - j > 5 * n:
+            four(j, j + 3 * n, W, *arguments)
+            j += 4 * n
+        # Three and two: the last vector has none to overlap with but in its own call.
+        if columns - j > 4 * n:
+            three(j, j + 2 * n, W, *arguments)
+            j += 3 * n
+        if columns - j > 3 * n:
+            four(j, last, W, *arguments)
+        elif columns - j > 2 * n:
+            three(j, last, W, *arguments)
+        elif columns - j > n:
+            two(j, last, W, *arguments)
         else:
-            while columns - j > 5 * n:
-                four(j, j + 3 * n, W, *arguments)
-                j += 4 * n
-            # Three and two: the last vector has none to overlap with but in its own call.
-            if columns - j > 4 * n:
-                three(j, j + 2 * n, W, *arguments)
-                j += 3 * n
-            if columns - j > 3 * n:
-                four(j, last, W, *arguments)
-            elif columns - j > 2 * n:
-                three(j, last, W, *arguments)
-            elif columns - j > n:
-                two(j, last, W, *arguments)
-            else:
-                one(j, last, W, *arguments)
+            one(j, last, W, *arguments)
 
     return all_columns
 
@@ -87,7 +73,8 @@ def _ask_for(samples: Any, rows: Any, n: int, first: int, end: int) -> None:
         prefetch_row(samples, rows, m)
 
 
-def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
+def _blocks_of_weighted_rows(blocks: int, width: int, kind: str = "whole") -> Any:
+    read, read_like, write = READING[kind]
     near = NEAR // (blocks * width)
 
     @inner
@@ -114,45 +101,69 @@ def _blocks_of_weighted_rows(blocks: int, width: int) -> Any:
             for n in range(first, end):
                 row = element(rows, n)
                 s, stop = element(indptr, row), element(indptr, row + 1)
-                z3 = convert(load(b, last, width), zero)
+                z3 = convert(read(b, last, width, columns), zero)
                 if blocks > 1:
-                    z0 = convert(load(b, j, width), zero)
+                    z0 = convert(read(b, j, width, columns), zero)
                 if blocks > 2:
-                    z1 = convert(load(b, second, width), zero)
+                    z1 = convert(read(b, second, width, columns), zero)
                 if blocks > 3:
-                    z2 = convert(load(b, third, width), zero)
+                    z2 = convert(read(b, third, width, columns), zero)
                 if part > 0:
                     s = element(begins, n - first)
-                    z3 = load_like(out, (n, last), z3)
+                    z3 = read_like(out, (n, last), z3, columns)
                     if blocks > 1:
-                        z0 = load_like(out, (n, j), z0)
+                        z0 = read_like(out, (n, j), z0, columns)
                     if blocks > 2:
-                        z1 = load_like(out, (n, second), z1)
+                        z1 = read_like(out, (n, second), z1, columns)
                     if blocks > 3:
-                        z2 = load_like(out, (n, third), z2)
+                        z2 = read_like(out, (n, third), z2, columns)
                 while s < stop and element(indices, s) < beyond:
                     w, v = element(indices, s) * columns, like(zero, element(values, s))
                     if blocks > 1:
-                        z0 = z0 + convert(load(left, w, width), zero) * v
+                        z0 = z0 + convert(read(left, w, width, columns), zero) * v
                     if blocks > 2:
-                        z1 = z1 + convert(load(left, w + step, width), zero) * v
+                        z1 = z1 + convert(read(left, w + step, width, columns), zero) * v
                     if blocks > 3:
-                        z2 = z2 + convert(load(left, w + 2 * step, width), zero) * v
-                    z3 = z3 + convert(load(right, w, width), zero) * v
+                        z2 = z2 + convert(read(left, w + 2 * step, width, columns), zero) * v
+                    z3 = z3 + convert(read(right, w, width, columns), zero) * v
                     s += 1
                 begins[n - first] = s
                 if blocks > 1:
-                    store(out, (n, j), z0)
+                    write(out, (n, j), z0, columns)
                 if blocks > 2:
-                    store(out, (n, second), z1)
+                    write(out, (n, second), z1, columns)
                 if blocks > 3:
-                    store(out, (n, third), z2)
-                store(out, (n, last), z3)
+                    write(out, (n, third), z2, columns)
+                write(out, (n, last), z3, columns)
 
     return add
 
 
-_weighted_rows_by_vectors = _by_columns(_blocks_of_weighted_rows)
+def _weighted_rows(of_columns: Any) -> Any:
+    @inner
+    def weighted(
+        samples: Any, rows: Any, first: int, end: int, far: bool, W: Any, b: Any, out: Any
+    ) -> None:
+        begins = np.empty(min(MOST_SAMPLES, end - first), np.intp)
+        for n in range(first, end, MOST_SAMPLES):
+            if far:
+                _ask_for(samples, rows, n, first, end)
+            of_columns(W, b, samples, rows, n, min(n + MOST_SAMPLES, end), begins, out)
+
+    return weighted
+
+
+_some_columns = _blocks_of_weighted_rows(1, WIDE, "first")
+
+
+@inner
+def _narrow_rows(W: Any, *arguments: Any) -> None:
+    _some_columns(0, 0, W, *arguments)
+
+
+#: What `weighted_rows` does, of no fewer columns than in a vector: a padded W needs nothing else.
+wide_weighted_rows = _weighted_rows(_by_columns(_blocks_of_weighted_rows))
+_narrow_weighted_rows = _weighted_rows(_narrow_rows)
 
 
 @inner
@@ -163,20 +174,10 @@ def weighted_rows(
 
     Summed in the dtype of `out`. If the samples are `far`, they are asked for before their turn.
     """
-    if b.size >= lanes(W, WIDE // 4):
-        begins = np.empty(min(MOST_SAMPLES, end - first), np.intp)
-        for n in range(first, end, MOST_SAMPLES):
-            if far:
-                _ask_for(samples, rows, n, first, end)
-            some = n, min(n + MOST_SAMPLES, end)
-            _weighted_rows_by_vectors(W, b, samples, rows, *some, begins, out)
-        return
-    indptr, indices, values = samples
-    for n in range(first, end):
-        for j in range(b.size):
-            out[n, j] = b[j]
-            for s in range(indptr[rows[n]], indptr[rows[n] + 1]):
-                out[n, j] += like(out[0, 0], values[s]) * W[indices[s], j]
+    if b.size >= lanes(W, WIDE):
+        wide_weighted_rows(samples, rows, first, end, far, W, b, out)
+    else:
+        _narrow_weighted_rows(samples, rows, first, end, far, W, b, out)
 
 
 # -- and the other ---------------------------------------------------------------------------------
@@ -246,7 +247,51 @@ def _blocks_of_outer_product(blocks: int, width: int) -> Any:
     return subtract
 
 
-_outer_products_by_vectors = _by_columns(_blocks_of_outer_product)
+def _outer_products(of_columns: Any) -> Any:
+    @inner
+    def outer_products(
+        samples: Any,
+        rows: Any,
+        low: int,
+        high: int,
+        far: bool,
+        fresh: bool,
+        rate: Any,
+        delta: Any,
+        W: Any,
+    ) -> None:
+        begins = np.empty(min(MOST_SAMPLES, rows.size), np.intp)
+        for n in range(0, rows.size, MOST_SAMPLES):
+            if far:
+                _ask_for(samples, rows, n, 0, rows.size)
+            some = n, min(n + MOST_SAMPLES, rows.size), low, high, fresh
+            of_columns(W, samples, rows, *some, begins, rate, delta)
+
+    return outer_products
+
+
+# Whole vectors of which a part is written would be slow to be read again.
+_half, _two_halves = (_blocks_of_outer_product(n, WIDE // 2) for n in (1, 2))
+_quarter, _two_quarters = (_blocks_of_outer_product(n, WIDE // 4) for n in (1, 2))
+
+
+@inner
+def _narrow_products(W: Any, *arguments: Any) -> None:
+    """Of no fewer columns than in a quarter of a vector."""
+    n, columns = lanes(W, WIDE), W.shape[1]
+    if columns == n // 4:
+        _quarter(0, 0, W, *arguments)
+    elif columns < n // 2:
+        _two_quarters(0, columns - n // 4, W, *arguments)
+    elif columns == n // 2:
+        _half(0, 0, W, *arguments)
+    else:
+        _two_halves(0, columns - n // 2, W, *arguments)
+
+
+#: What `subtract_outer_products` does, of no fewer columns than in a vector.
+subtract_wide_outer_products = _outer_products(_by_columns(_blocks_of_outer_product))
+_subtract_narrow_ones = _outer_products(_narrow_products)
 
 
 @inner
@@ -266,13 +311,11 @@ def subtract_outer_products(
     If W is `fresh`, whatever is in it, it counts as zero. If the samples are `far`, they are asked
     for before their turn.
     """
+    if W.shape[1] >= lanes(W, WIDE):
+        subtract_wide_outer_products(samples, rows, low, high, far, fresh, rate, delta, W)
+        return
     if W.shape[1] >= lanes(W, WIDE // 4):
-        begins = np.empty(min(MOST_SAMPLES, rows.size), np.intp)
-        for n in range(0, rows.size, MOST_SAMPLES):
-            if far:
-                _ask_for(samples, rows, n, 0, rows.size)
-            some = n, min(n + MOST_SAMPLES, rows.size), low, high, fresh
-            _outer_products_by_vectors(W, samples, rows, *some, begins, rate, delta)
+        _subtract_narrow_ones(samples, rows, low, high, far, fresh, rate, delta, W)
         return
     indptr, indices, values = samples
     for i in range(low, high if fresh else low):

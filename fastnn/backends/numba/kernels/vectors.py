@@ -134,20 +134,6 @@ def prefetch(_context: Any, a: Any, index: Any) -> Any:
 
 
 @intrinsic
-def load_like(_context: Any, a: Any, index: Any, vector: Any) -> Any:
-    """The vector that starts with a[index], of as many elements as `vector` has."""
-    _check_contiguous(a)
-    result = Vector(a.dtype, vector.count)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, *arguments[:2], signature.args[:2])
-        place = builder.bitcast(pointer, context.get_value_type(result).as_pointer())
-        return builder.load(place, align=a.dtype.bitwidth // 8)
-
-    return result(a, index, vector), codegen
-
-
-@intrinsic
 def store(_context: Any, a: Any, index: Any, vector: Any) -> Any:
     """Write a vector to a[index], a[index + 1] and so on."""
     if not isinstance(vector, Vector) or a.dtype != vector.dtype:
@@ -163,6 +149,86 @@ def store(_context: Any, a: Any, index: Any, vector: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(a, index, vector), codegen
+
+
+def _reading(masked: bool) -> Any:
+    """What reads a vector from a[index] on, by bytes or like another, and what writes one there.
+
+    The last argument of each is how many of its numbers are meant if it is masked: the others are
+    zeros, and not written. They may be of another row, or of no array at all.
+    """
+
+    def loading(a: Any, vector: Any) -> Any:
+        _check_contiguous(a)
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind = context.get_value_type(vector)
+            place = _pointer(context, builder, *arguments[:2], signature.args[:2])
+            if not masked:
+                place = builder.bitcast(place, kind.as_pointer())
+                return builder.load(place, align=a.dtype.bitwidth // 8)
+            mask = _mask(context, builder, kind.count, arguments[3], signature.args[3])
+            return _masked(builder, "load", kind, [place, mask, ir.Constant(kind, None)], a)
+
+        return codegen
+
+    @intrinsic(prefer_literal=True)
+    def read(_context: Any, a: Any, index: Any, width: Any, count: Any) -> Any:
+        vector = Vector(a.dtype, width.literal_value * 8 // a.dtype.bitwidth)
+        return vector(a, index, width, count), loading(a, vector)
+
+    @intrinsic
+    def read_like(_context: Any, a: Any, index: Any, vector: Any, count: Any) -> Any:
+        result = Vector(a.dtype, vector.count)
+        return result(a, index, vector, count), loading(a, result)
+
+    @intrinsic
+    def write(_context: Any, a: Any, index: Any, vector: Any, count: Any) -> Any:
+        if not isinstance(vector, Vector) or a.dtype != vector.dtype:
+            return None
+        _check_contiguous(a)
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            value, size = arguments[2], a.dtype.bitwidth // 8
+            place = _pointer(context, builder, *arguments[:2], signature.args[:2])
+            if masked:
+                mask = _mask(context, builder, value.type.count, arguments[3], signature.args[3])
+                _masked(builder, "store", value.type, [value, place, mask], a)
+            else:
+                builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=size)
+            return context.get_dummy_value()
+
+        return types.void(a, index, vector, count), codegen
+
+    for function in (read, read_like, write):
+        named(function, "first" if masked else "whole")
+    return read, read_like, write
+
+
+def _mask(context: Any, builder: Any, lanes: int, count: Any, kind: Any) -> Any:
+    """The bits of a vector of which the first `count` are set."""
+    numbers = ir.VectorType(ir.IntType(64), lanes)
+    limit = context.cast(builder, count, kind, types.int64)
+    return builder.icmp_unsigned("<", _counted(numbers), _repeated(builder, limit, numbers))
+
+
+def _masked(builder: Any, what: str, kind: Any, values: list[Any], a: Any) -> Any:
+    """Load or store what a mask says."""
+    at = 0 if what == "load" else 1
+    values[at] = builder.bitcast(values[at], kind.as_pointer())
+    values.insert(at + 1, ir.Constant(ir.IntType(32), a.dtype.bitwidth // 8))  # the alignment
+    element = "f32" if a.dtype.bitwidth == 32 else "f64"
+    result = kind if what == "load" else ir.VoidType()
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(result, [value.type for value in values]),
+        f"llvm.masked.{what}.v{kind.count}{element}.p0",
+    )
+    return builder.call(function, values)
+
+
+#: Of whole vectors, and of their first numbers.
+READING = {"whole": _reading(masked=False), "first": _reading(masked=True)}
 
 
 @intrinsic
