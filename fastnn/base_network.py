@@ -172,16 +172,19 @@ class Network(NumericalNetwork):
                 "a network with a single output has no accuracy: that output is the largest for "
                 "every sample; take network.loss(x, t)"
             )
-        correct, samples = 0.0, 0
-        for piece, targets in self._enter_pieces(x, t):
-            with self.backend.current(), np.errstate(invalid="ignore"):  # refused, with the reason
-                logits = self._logits(piece)
-                if not self.backend.all_finite(logits):
-                    self._refuse_outputs()
-                found = self.backend.count_correct(logits, targets, self.loss_name)
-                correct += float(self.backend.to_numpy(found))
-            samples += piece.shape[0]
+        counts = self.backend.each(self._count_of_piece, self._enter_pieces(x, t))
+        correct, samples = map(sum, zip(*counts, strict=True))
         return correct / samples
+
+    def _count_of_piece(self, enter: Callable[[], tuple[Array, Array]]) -> tuple[float, int]:
+        """How many samples of a piece are right, and how many there are."""
+        piece, targets = enter()
+        with self.backend.current(), np.errstate(invalid="ignore"):  # refused, with the reason
+            logits = self._logits(piece)
+            if not self.backend.all_finite(logits):
+                self._refuse_outputs()
+            correct = self.backend.count_correct(logits, targets, self.loss_name)
+            return float(self.backend.to_numpy(correct)), piece.shape[0]
 
     def _refuse_outputs(self) -> None:
         """Raise InputError for outputs that are not finite, with the reason."""

@@ -6,7 +6,8 @@ Behind the doors nothing is converted or copied between devices any more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -31,6 +32,7 @@ from .validation import (
     refuse_gradient,
     room_for,
     shown,
+    sums_are_one,
 )
 
 #: How many samples a step is taken to have where a backend is chosen by the size of the work: as
@@ -188,31 +190,30 @@ class Doors:
         )
         if t.ndim == 1:
             return t
+        kind_of_targets = self._targets
+        if kind_of_targets == "distribution" and t.dtype == self.dtype and sums_are_one(t):
+            return t  # and so they are finite
         rows = self._convert(t, name)
-        if self._targets == "distribution":
+        if kind_of_targets == "distribution":
             check_sums(rows, given, name, xp=xp)
-        elif self._targets == "probabilities":
+        elif kind_of_targets == "probabilities":
             check_probabilities(rows, name, xp=xp)
         return rows
 
-    def _enter_pieces(self, x: Any, t: Any) -> Iterator[tuple[Array, Array]]:
-        """What :meth:`_enter_pair` gives, in pieces if the backend has many samples better so."""
+    def _enter_pieces(self, x: Any, t: Any) -> Iterable[Callable[[], tuple[Array, Array]]]:
+        """What gives :meth:`_enter_pair`, in pieces if the backend has many samples better so."""
         if (stream := streamed(x)) is not None:
-            yield from self._enter_streamed_pieces(stream, t)
-            return
+            return self._enter_streamed_pieces(stream, t)
         size = self.backend.rows_at_a_time
         if size is None or type(x) is not np.ndarray or x.ndim != 2 or len(x) <= size:
-            yield self._enter_pair(x, t)
-            return
+            return [partial(self._enter_pair, x, t)]
         self._check_params()
         with self.backend.current():
             given = self.backend.asarray(x, name="x")
             whole = check_samples(given, self._features, "x", xp=self.backend.xp)
             t = self._enter_targets(t, len(whole), "t", single=False)
-        for start in range(0, len(whole), size):
-            with self.backend.current():
-                piece = self._enter_piece(whole[start : start + size], whole)
-            yield piece, t[start : start + size]
+        pieces = [slice(start, start + size) for start in range(0, len(whole), size)]
+        return [partial(self._enter_piece, whole, t, piece) for piece in pieces]
 
     def _enter_stream(self, x: Stream, t: Any, name: str = "") -> Array:
         """The targets of samples that come in pieces; both are checked."""
@@ -223,25 +224,29 @@ class Doors:
         check_stream(x, self._features, self.dtype, x_name)
         return t
 
-    def _enter_streamed_pieces(self, x: Stream, t: Any) -> Iterator[tuple[Array, Array]]:
+    def _enter_streamed_pieces(
+        self, x: Stream, t: Any
+    ) -> Iterator[Callable[[], tuple[Array, Array]]]:
         t, start = self._enter_stream(x, t), 0
         for piece in x.pieces(self.backend.rows_at_a_time):
             with self.backend.current():
                 given = self.backend.asarray(piece)
                 samples = self.backend.samples(given, self.dtype)
                 entered = self.backend.asarray(given, self.dtype) if samples is None else samples
-            yield entered, t[start : start + len(piece), ...]
+            pair = entered, t[start : start + len(piece), ...]
+            yield lambda pair=pair: pair  # type: ignore[misc]
             start += len(piece)
 
-    def _enter_piece(self, piece: Array, whole: Array) -> Array:
-        samples = self.backend.samples(piece, self.dtype)
-        if samples is not None:
-            return samples
-        try:
-            return self._convert(piece, "x")
-        except InputError:
-            self._convert(whole, "x")  # the message shall say which of all samples it is
-            raise
+    def _enter_piece(self, whole: Array, t: Array, piece: slice) -> tuple[Array, Array]:
+        with self.backend.current():
+            samples = self.backend.samples(whole[piece], self.dtype)
+            if samples is not None:
+                return samples, t[piece]
+            try:
+                return self._convert(whole[piece], "x"), t[piece]
+            except InputError:
+                self._convert(whole, "x")  # the message shall say which of all samples it is
+                raise
 
     @property
     def _targets(self) -> Targets:

@@ -20,7 +20,7 @@ What comes before operations, devices and the doors for arrays, is in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,6 +41,14 @@ class Backend(Machine):
     #: How many samples a network hands to the operations at a time where it has very many and needs
     #: no more of them than a count; None for all.
     rows_at_a_time: ClassVar[int | None] = None
+
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        """`function` of each item, in order.
+
+        It may run on several threads at once, and enters ``current()`` itself where it has to. Of
+        several errors that of the first item is raised.
+        """
+        return [function(item) for item in items]
 
     def samples(self, x: Array, dtype: np.dtype) -> Any:
         """Samples for the few operations of one call, in a form that these are faster on, or None.

@@ -25,6 +25,7 @@ from .samples import (
     check_sums,
     check_targets,
     check_weights,
+    sums_are_one,
     targets_of_any_sum,
 )
 from .scalars import choice, float_dtype, function, generator, positive_int, real_number
@@ -63,5 +64,6 @@ __all__ = [
     "refuse_sparse",
     "room_for",
     "shown",
+    "sums_are_one",
     "targets_of_any_sum",
 ]

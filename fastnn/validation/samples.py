@@ -129,6 +129,18 @@ def targets_of_any_sum() -> Iterator[None]:
         _any_sum.reset(token)
 
 
+def sums_are_one(t: Array) -> bool:
+    """Whether each row of these targets is found at once to sum to one, and so to be finite.
+
+    False says nothing.
+    """
+    if type(t) is not np.ndarray:
+        return False
+    excess = t.dot(ones(t.shape[1], t.dtype))  # NumPy takes short rows one by one
+    excess -= 1
+    return bool(np.maximum.reduce(np.abs(excess, out=excess)) <= LARGEST_EXCESS)
+
+
 def check_sums(t: Array, given: Any, name: str = "t", *, xp: Any = None) -> None:
     """Raise InputError unless every row of floating targets sums to one.
 
@@ -137,15 +149,11 @@ def check_sums(t: Array, given: Any, name: str = "t", *, xp: Any = None) -> None
     """
     if _any_sum.get():
         return
+    if sums_are_one(t):
+        return
     xp = array_namespace(t) if xp is None else xp
-    if type(t) is np.ndarray:
-        sums = t.dot(ones(t.shape[1], t.dtype))  # NumPy takes short rows one by one
-        excess = np.abs(sums - 1)
-        if np.maximum.reduce(excess) <= LARGEST_EXCESS:
-            return
-    else:
-        sums = xp.sum(t, axis=1)
-        excess = xp.abs(sums - 1)
+    sums = xp.sum(t, axis=1)
+    excess = xp.abs(sums - 1)
     off = excess > LARGEST_EXCESS
     if str(getattr(given, "dtype", "")).endswith("float16"):
         off = excess > LARGEST_EXCESS_OF_HALVES

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from importlib import import_module
@@ -117,6 +117,13 @@ class NumbaBackend(NumpyBackend):
         """
         large = multiplications >= processor.LARGE
         return super().limit_threads(multiplications) if large else processor.threads_that_pay(0)
+
+    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return (
+            self.pool.map(function, items)
+            if isinstance(items, list) and len(items) > 1
+            else super().each(function, items)
+        )
 
     def sparse_samples(self, a: Any, dtype: Any, *, name: str = "x") -> SparseRows:
         return sparse_rows(a, dtype, name)

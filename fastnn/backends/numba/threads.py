@@ -18,18 +18,26 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 from weakref import WeakSet
 
 Task = Callable[[], object]
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 #: The number of the processor that the calling thread runs on; None where the system does not say,
 #: or does not let us choose.
 _processor = (
     getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 )
+
+
+class _Inside(threading.local):
+    """Whether the thread works for `map`: there is nobody to help it then."""
+
+    map = False
 
 
 class WorkerPool:
@@ -45,6 +53,7 @@ class WorkerPool:
     def __init__(self, size: int) -> None:
         self.size = size
         self._affinity_refused = False
+        self._inside = _Inside()
         self._start_empty()
         _pools.add(self)
 
@@ -58,29 +67,63 @@ class WorkerPool:
         for _ in self._workers:
             self._queue.put(None)
 
-    def run(self, task: Task, threads: int) -> None:
+    def run(self, task: Callable[[], Result], threads: int) -> Result:
         """Call `task` on this thread and up to `threads` − 1 workers.
 
-        All is done when the call on this thread returns; an exception of that call is raised.
+        All is done when the call on this thread returns: its result is returned, and its exception
+        raised.
         """
-        wanted = min(threads, self.size) - 1
+        wanted = 0 if self._inside.map else min(threads, self.size) - 1
         if len(self._workers) < wanted:
             self._start_workers(wanted)
         calls = min(wanted, len(self._workers))
         if calls < 1:
-            task()
-            return
+            return task()
         self._keep_processor_free()
         for _ in range(calls):
             self._queue.put(task)
         try:
-            task()
+            return task()
         finally:
             # What no worker has taken would keep the task's data in memory. It may be from another
             # caller, who then goes on alone.
             with suppress(Empty):
                 for _ in range(calls):
                     self._queue.get_nowait()
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """`function` of each item, in order, by as many threads as there are.
+
+        An error ends it, and is raised; of several, that of the first item that has one.
+        """
+        results: dict[int, Result] = {}
+        errors: dict[int, Exception] = {}
+        numbers, done = iter(range(len(items))), threading.Semaphore(0)
+
+        def work() -> None:
+            self._inside.map = True
+            try:
+                for number in numbers:  # each thread gets others
+                    try:
+                        if number < min(errors, default=len(items)):
+                            results[number] = function(items[number])
+                    except Exception as error:
+                        errors[number] = error
+                    finally:
+                        done.release()
+            finally:
+                self._inside.map = False
+
+        try:
+            self.run(work, len(items))
+            for _ in items:
+                done.acquire()
+        finally:
+            for _ in numbers:  # whatever has ended it: there is nothing left for the workers
+                pass
+        if errors:
+            raise errors[min(errors)]
+        return [results[number] for number in range(len(items))]
 
     def _start_workers(self, count: int) -> None:
         with self._lock:
