@@ -190,13 +190,13 @@ class Doors:
         )
         if t.ndim == 1:
             return t
-        kind_of_targets = self._targets
-        if kind_of_targets == "distribution" and t.dtype == self.dtype and sums_are_one(t):
+        distribution = self._targets == "distribution"
+        if distribution and self.backend.dtype_of(t) == self.dtype and sums_are_one(t):
             return t  # and so they are finite
         rows = self._convert(t, name)
-        if kind_of_targets == "distribution":
+        if distribution:
             check_sums(rows, given, name, xp=xp)
-        elif kind_of_targets == "probabilities":
+        elif self._targets == "probabilities":
             check_probabilities(rows, name, xp=xp)
         return rows
 

@@ -5,7 +5,9 @@ import gc
 import itertools
 import multiprocessing
 import os
+import signal
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -152,6 +154,73 @@ def test_an_exception_ends_neither_the_workers_nor_leaves_tasks():
             pool.run(fail, 3)
     assert pool._queue.empty()
     assert sum(thread.native_id in pool._workers for thread in threading.enumerate()) == 2
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 100])
+def test_map_gives_the_results_in_order(size, count):
+    pool, seen = WorkerPool(size), []
+
+    def square(n):
+        seen.append(n)
+        return n * n
+
+    for _ in range(20):
+        seen.clear()
+        assert pool.map(square, list(range(count))) == [n * n for n in range(count)]
+        assert sorted(seen) == list(range(count))
+
+
+def test_map_runs_on_several_threads_and_what_runs_in_it_on_one():
+    pool, together, inside = WorkerPool(2), threading.Barrier(2), []
+
+    def work(_):
+        together.wait(60)  # passed by two at a time only
+        pool.run(lambda: inside.append(threading.get_ident()), 2)
+        return threading.get_ident(), pool.map(lambda _: threading.get_ident(), [0, 1, 2])
+
+    found = pool.map(work, [0, 1])
+    assert len({own for own, _ in found}) == 2
+    assert all(others == [own] * 3 for own, others in found)
+    assert sorted(inside) == sorted(own for own, _ in found)
+    assert counted(pool, 4) == [1] * 4
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("size", [1, 3])
+def test_map_raises_the_error_of_the_first_item(size, error):
+    pool, made = WorkerPool(size), []
+
+    def work(n):
+        made.append(n)
+        if n in (5, 6, 20):
+            time.sleep(0.02 if n == 5 else 0)  # the later one is there first
+            raise error(n)
+
+    for _ in range(3):
+        made.clear()
+        with pytest.raises(error) as caught:
+            pool.map(work, list(range(30)))
+        assert caught.value.args == (5,)
+        assert size > 1 or made == list(range(6))
+        assert counted(pool, 7) == [1] * 7
+
+
+def test_map_leaves_nothing_to_do_when_it_is_interrupted():
+    pool, made, started = WorkerPool(2), [], threading.Event()
+    main = threading.get_ident()
+
+    def work(n):
+        if threading.get_ident() == main:
+            started.wait(60)
+            signal.raise_signal(signal.SIGINT)
+        made.append(n)
+        started.set()
+        time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.map(work, list(range(1000)))
+    assert len(made) < 20
 
 
 def test_a_pool_ends_with_its_last_reference():

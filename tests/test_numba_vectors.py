@@ -1,11 +1,16 @@
 """Vectors in compiled code, against the same in NumPy."""
 
+import ctypes
+import mmap
+
 import numpy as np
 import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
-from fastnn.backends.numba.kernels.vectors import WIDE, convert, lanes, load, store
+from fastnn.backends.numba.kernels.vectors import READING, WIDE, convert, lanes, load, store
+
+read, read_like, write = READING["first"]
 
 
 @njit
@@ -55,6 +60,49 @@ def test_narrower_vectors():
     out = np.zeros(8)
     halves(a, out)
     assert np.array_equal(out, a + np.tile(a[:4], 2))
+
+
+@njit
+def some_doubled(a, out, count):
+    v = read(a, 1, WIDE, count)
+    write(out, 1, v + read_like(a, 1, v, count), count)
+
+
+@njit
+def all_read(a, out, count):
+    store(out, 0, read(a, 0, WIDE, count))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [0, 1, 3, 7, 8, 15, 16])
+def test_the_first_numbers_of_a_vector(dtype, count):
+    n = WIDE // np.dtype(dtype).itemsize
+    count = min(count, n)
+    a, out = np.arange(1, n + 3, dtype=dtype), np.full(n + 2, -1, dtype)
+    some_doubled(a, out, count)
+    expected = np.full(n + 2, -1, dtype)
+    expected[1 : 1 + count] = 2 * a[1 : 1 + count]
+    assert np.array_equal(out, expected)
+    all_read(a, out, count)
+    assert np.array_equal(out[:n], np.where(np.arange(n) < count, a[:n], 0))
+
+
+def test_what_is_not_meant_is_not_read():
+    """A vector may begin at the end of a page, behind which there is no memory."""
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 2 * page)
+    whole = np.frombuffer(memory, np.float64)
+    last = whole[page // 8 - 3 : page // 8]
+    last[:] = 1, 2, 3
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mprotect(ctypes.c_void_p(whole.ctypes.data + page), page, 0):
+        pytest.skip("the system does not let a page be protected")
+    try:
+        out = np.zeros(8)
+        all_read(last, out, 3)
+        assert out.tolist() == [1, 2, 3, 0, 0, 0, 0, 0]
+    finally:
+        libc.mprotect(ctypes.c_void_p(whole.ctypes.data + page), page, 3)
 
 
 @njit

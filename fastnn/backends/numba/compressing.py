@@ -54,7 +54,9 @@ def of_pieces(
     room = most + _margin(shape[1], dtype)
     indices, values = np.empty(room, np.uint32), np.empty(room, dtype)
     for piece in pieces:
-        x, own = np.ascontiguousarray(piece, dtype), np.empty(len(piece) + 1, np.intp)
+        # Converted as they are compressed, if they are floating numbers.
+        x = np.ascontiguousarray(piece, None if _is_float(piece) else dtype)
+        own = np.empty(len(piece) + 1, np.intp)
         largest = kernels.compression.compress(x, own, indices[total:], values[total:])
         if largest < 0:
             return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...validation import Array
 from ..datasets import Dataset
 from ..support import Support
@@ -51,6 +53,12 @@ def multiplications(x: Array | SparseRows, units: int) -> int:
 def cut(work: int, grain: int, most: int) -> int:
     """Into how many parts to cut so many multiplications: one if threads do not pay."""
     return min(max(work // grain, 1), most)
+
+
+def counters(steps: int, stages: int, count: int) -> np.ndarray:
+    """Zeros for so many counters of each stage; those of two stages share no line of the cache."""
+    line = LINE // 8
+    return np.zeros((steps, stages, -(-count // line) * line), np.int64)
 
 
 def step_multiplications(data: Dataset, batch_size: int, units: int) -> int:

@@ -25,7 +25,8 @@ from typing import TypeVar
 from weakref import WeakSet
 
 Task = Callable[[], object]
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 #: The number of the processor that the calling thread runs on; None where the system does not say,
 #: or does not let us choose.
@@ -97,22 +98,22 @@ class WorkerPool:
         An error ends it, and is raised; of several, that of the first item that has one.
         """
         results: dict[int, Result] = {}
-        errors: dict[int, Exception] = {}
+        errors: dict[int, BaseException] = {}
         numbers, done = iter(range(len(items))), threading.Semaphore(0)
 
         def work() -> None:
-            self._inside.map = True
+            before, self._inside.map = self._inside.map, True
             try:
                 for number in numbers:  # each thread gets others
                     try:
                         if number < min(errors, default=len(items)):
                             results[number] = function(items[number])
-                    except Exception as error:
+                    except BaseException as error:
                         errors[number] = error
                     finally:
                         done.release()
             finally:
-                self._inside.map = False
+                self._inside.map = before
 
         try:
             self.run(work, len(items))

@@ -164,7 +164,7 @@ class BackpropSteps(_Steps):
     def _task(
         self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
     ) -> Any:
-        counters = np.zeros((len(rows), 3, 1 + len(working.W1)), np.int64), np.zeros(1, np.int64)
+        counters = support.counters(len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
         if not isinstance(self._samples, tuple):
             rows = rows.view(np.uint64)  # as the kernel numbers its own: products are compiled once
         data = self._samples, rows, self._targets

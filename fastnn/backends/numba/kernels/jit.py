@@ -23,9 +23,9 @@ from typing import Any
 
 from numba import njit
 from numba.core import event, sigutils
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 from numba.extending import overload
 
@@ -41,9 +41,46 @@ _log = logging.getLogger("fastnn.compilation")
 #: depend on the order that is written.
 FASTMATH = {"contract"}
 
+
+class LibraryOfParts(JITCodeLibrary):
+    """The code of a function that only compiled code calls: optimised and translated there alone.
+
+    Numba would do both with each function by itself, and once more with each that it is a part of:
+    a third of the time that all kernels take.
+    """
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """What the environment of a function would be given to, if it were in the process."""
+        return SimpleNamespace(set_env=lambda *_: None)
+
+
+class _PartCompiler(Compiler):
+    """Compiles such a function, up to what is linked into others."""
+
+    def _compile_core(self) -> Any:
+        state = self.state
+        state.library = LibraryOfParts(state.targetctx.codegen(), state.func_id.func_qualname)
+        return super()._compile_core()
+
+
 _COMMON: Any = {"fastmath": FASTMATH, "error_model": "numpy"}
 #: Entry points for Python would take longer to compile than the functions.
-_INTERNAL: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_INTERNAL: Any = {
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": _PartCompiler,
+}
 
 
 def named(function: Any, suffix: Any) -> Any:
@@ -65,40 +102,6 @@ def _distinct(function: Any) -> Any:
     return function
 
 
-class _LibraryOfParts(JITCodeLibrary):
-    """The code of a function that only compiled code calls: optimised and translated there alone.
-
-    Otherwise each function would be, and again with each that it is a part of.
-    """
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._finalized = True
-
-    def get_pointer_to_function(self, name: str) -> int:  # noqa: ARG002
-        return 0
-
-    @property
-    def codegen(self) -> Any:
-        """What the environment of a function would be given to, if it were in the process."""
-        return SimpleNamespace(set_env=lambda *_: None)
-
-
-class _PartCompiler(Compiler):
-    """Compiles such a function, up to what is linked into others."""
-
-    def _compile_core(self) -> Any:
-        state = self.state
-        state.library = _LibraryOfParts(state.targetctx.codegen(), state.func_id.func_qualname)
-        return super()._compile_core()
-
-
-_INTERNAL["pipeline_class"] = _PartCompiler
-
-
 def inner(function: Any) -> Any:
     """Compile what only compiled code calls."""
     return njit(**_COMMON, **_INTERNAL)(_distinct(function))
@@ -116,7 +119,7 @@ def overloads(function: Any) -> Any:
 
     The options are those of the code that calls it.
     """
-    return overload(function, jit_options={"pipeline_class": _PartCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True})
+    return overload(function, jit_options=_INTERNAL)
 
 
 #: Twice what the compiler takes for a kernel at most; other threads may want memory meanwhile.

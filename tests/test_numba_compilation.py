@@ -1,0 +1,82 @@
+"""What is compiled: no function twice, and no kernel for what another one does as well."""
+
+import gc
+
+import numpy as np
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+import fastnn
+from fastnn.backends.numba import kernels
+from fastnn.backends.numba.kernels import backprop_steps, jit, numerical_steps
+
+
+@pytest.fixture
+def net():
+    return fastnn.TwoLayerNet(30, 20, 3, backend="numba", rng=0)
+
+
+@pytest.fixture
+def x():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(200, 30)) * (rng.random((200, 30)) < 0.2)
+
+
+def test_what_only_compiled_code_calls_is_compiled_within_that_alone(net, x):
+    """Its library is optimised, and becomes machine code, where it is linked into a kernel."""
+    t = np.arange(200) % 3
+    fastnn.train(net, x, t, iterations=3, batch_size=10, rng=0)
+    net.gradient(x, t)
+    of_kernels = kernels.__name__ + "."
+    parts, whole = [], []
+    for found in gc.get_objects():
+        if isinstance(found, Dispatcher) and found.py_func.__module__.startswith(of_kernels):
+            (whole if found.targetoptions.get("nogil") else parts).extend(found.overloads.values())
+    assert whole
+    engine = whole[0].library.codegen._engine
+    assert all(engine.is_symbol_defined(a.fndesc.llvm_cpython_wrapper_name) for a in whole)
+    for part in parts:
+        assert isinstance(part.library, jit.LibraryOfParts)
+        assert not engine.is_symbol_defined(part.fndesc.llvm_cpython_wrapper_name)
+
+
+@pytest.mark.parametrize("kernel", [backprop_steps.descent_steps, numerical_steps.descent_steps])
+def test_labels_and_rows_of_targets_share_a_kernel(net, x, kernel):
+    gradient = "numerical" if kernel is numerical_steps.descent_steps else "backprop"
+    labels, options = np.arange(200) % 3, {"iterations": 3, "batch_size": 10, "rng": 0}
+    fastnn.train(net, x, labels, gradient=gradient, **options)
+    before = len(kernel.overloads)
+    for targets in (np.eye(3)[labels], np.eye(3)[labels] * 0.4 + 0.2):
+        fastnn.train(net, x, targets, gradient=gradient, **options)
+    assert len(kernel.overloads) == before
+
+
+def test_the_numerical_gradient_of_rows_is_that_kernel_of_labels(net, x):
+    labels = np.arange(200) % 3
+    net.numerical_gradient(x, labels)
+    before = len(net.backend.kernels.numerical_gradient.differences.overloads)
+    for targets in (np.eye(3)[labels], np.eye(3)[labels] * 0.4 + 0.2):
+        net.numerical_gradient(x, targets)
+    assert len(net.backend.kernels.numerical_gradient.differences.overloads) == before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("units", range(1, 36))
+def test_products_of_any_width(x, dtype, units):
+    """Narrow ones go a part of a vector at a time: nothing beside them is written."""
+    backend, rng = fastnn.get_backend("numba"), np.random.default_rng(units)
+    samples = backend.kept_samples(x.astype(dtype), np.dtype(dtype))
+    W, b = (rng.normal(size=shape).astype(dtype) for shape in ((30, units), units))
+    delta = rng.normal(size=(200, units)).astype(dtype)
+    room = np.full((202, units), 7, dtype)
+    found = backend.dense(samples, W, b, out=room[1:-1])
+    tolerance = 1e-13 if dtype == "float64" else 1e-4
+    np.testing.assert_allclose(found, x @ W + b, rtol=tolerance, atol=tolerance)
+    assert (room[[0, -1]] == 7).all()
+    room = np.full((32, units), 7, dtype)
+    room[1:-1] = W
+    backend.dense_descent(room[1:-1], b.copy(), samples, delta, 0.5)
+    np.testing.assert_allclose(
+        room[1:-1], W - 0.5 * (x.T @ delta), rtol=10 * tolerance, atol=10 * tolerance
+    )
+    assert (room[[0, -1]] == 7).all()
