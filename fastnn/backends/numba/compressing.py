@@ -51,7 +51,7 @@ def of_pieces(
     most, total, row, finite = int(SPARSE_DENSITY * math.prod(shape)), 0, 0, True
     indptr = np.zeros(shape[0] + 1, np.intp)
     # Memory that is never written takes no place; it is given back in the end.
-    room = most + _margin(shape[1], dtype)
+    room = most + _margin(shape[1], np.dtype(np.float32))  # the pieces may be of any dtype
     indices, values = np.empty(room, np.uint32), np.empty(room, dtype)
     for piece in pieces:
         # Converted as they are compressed, if they are floating numbers.
