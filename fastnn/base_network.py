@@ -120,8 +120,8 @@ class Network(NumericalNetwork):
             NumPy's own, here and in the methods below, where NumPy computes and a number on the way
             is beyond the range of the dtype.
         """
-        x, single = self._enter(x)
         with self.backend.current():
+            x, single = self._enter_samples(x, "x", "call")
             if "preprocessing" in vars(self):
                 from .data.preprocessing import warn_of_unusual
 
@@ -150,8 +150,8 @@ class Network(NumericalNetwork):
             cross-entropy the targets of a sample do not sum to one, or with the binary one a target
             is below 0 or above 1.
         """
-        x, t = self._enter_pair(x, t)
         with self.backend.current():
+            x, t = self._enter_samples_and_targets(x, t)
             return float(self.backend.to_numpy(self._loss(x, t)))
 
     def accuracy(self, x: Any, t: Any) -> float:

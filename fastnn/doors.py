@@ -171,10 +171,16 @@ class Doors:
     def _enter_pair(
         self, x: Any, t: Any, name: str = "", *, use: Use = "call"
     ) -> tuple[Array, Array]:
-        x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
         with self.backend.current():
-            x, single = self._enter_samples(x, x_name, use)
-            return x, self._enter_targets(t, x.shape[0], t_name, single=single and use == "call")
+            return self._enter_samples_and_targets(x, t, name, use)
+
+    def _enter_samples_and_targets(
+        self, x: Any, t: Any, name: str = "", use: Use = "call"
+    ) -> tuple[Array, Array]:
+        """The same inside ``current()``."""
+        x_name, t_name = (f"x_{name}", f"t_{name}") if name else ("x", "t")
+        x, single = self._enter_samples(x, x_name, use)
+        return x, self._enter_targets(t, x.shape[0], t_name, single=single and use == "call")
 
     def _enter_targets(self, given: Any, samples: int, name: str, *, single: bool) -> Array:
         """Targets of so many samples: checked labels, or rows of the dtype."""

@@ -35,8 +35,8 @@ def sparse_dense(
             break
         first, end = rows.size * part // parts, rows.size * (part + 1) // parts
         weighted_rows(samples, rows, first, end, True, W, b, out)
-        for n in range(first, end):
-            activate(out[n], activation)
+        some = out[first:end]  # at once: rows of a few vectors are too short to be quick
+        activate(some.reshape(some.size), activation)
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, parts)
 
