@@ -235,13 +235,15 @@ class Doors:
     ) -> Iterator[Callable[[], tuple[Array, Array]]]:
         t, start = self._enter_stream(x, t), 0
         for piece in x.pieces(self.backend.rows_at_a_time):
-            with self.backend.current():
-                given = self.backend.asarray(piece)
-                samples = self.backend.samples(given, self.dtype)
-                entered = self.backend.asarray(given, self.dtype) if samples is None else samples
-            pair = entered, t[start : start + len(piece), ...]
-            yield lambda pair=pair: pair  # type: ignore[misc]
+            some = slice(start, start + len(piece))
+            yield partial(self._enter_streamed_piece, piece, t[some, ...])
             start += len(piece)
+
+    def _enter_streamed_piece(self, piece: np.ndarray, t: Array) -> tuple[Array, Array]:
+        with self.backend.current():
+            given = self.backend.asarray(piece)
+            samples = self.backend.samples(given, self.dtype)
+            return self.backend.asarray(given, self.dtype) if samples is None else samples, t
 
     def _enter_piece(self, whole: Array, t: Array, piece: slice) -> tuple[Array, Array]:
         with self.backend.current():

@@ -189,16 +189,20 @@ def test_map_runs_on_several_threads_and_what_runs_in_it_on_one():
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("size", [1, 3])
 def test_map_raises_the_error_of_the_first_item(size, error):
-    pool, made = WorkerPool(size), []
+    pool, made, later = WorkerPool(size), [], threading.Event()
 
     def work(n):
         made.append(n)
+        if n == 6:
+            later.set()
+        if n == 5 and size > 1:
+            later.wait(60)
         if n in (5, 6, 20):
-            time.sleep(0.02 if n == 5 else 0)  # the later one is there first
             raise error(n)
 
     for _ in range(3):
         made.clear()
+        later.clear()
         with pytest.raises(error) as caught:
             pool.map(work, list(range(30)))
         assert caught.value.args == (5,)
@@ -216,7 +220,7 @@ def test_map_leaves_nothing_to_do_when_it_is_interrupted():
             signal.raise_signal(signal.SIGINT)
         made.append(n)
         started.set()
-        time.sleep(0.01)
+        time.sleep(0.01)  # few are made until it is known that the other thread has stopped
 
     with pytest.raises(KeyboardInterrupt):
         pool.map(work, list(range(1000)))

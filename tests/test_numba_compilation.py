@@ -1,13 +1,10 @@
 """What is compiled: no function twice, and no kernel for what another one does as well."""
 
-import gc
-
 import numpy as np
 import pytest
-from numba.core.dispatcher import Dispatcher
+from numba import njit
 
 import fastnn
-from fastnn.backends.numba import kernels
 from fastnn.backends.numba.kernels import backprop_steps, jit, numerical_steps
 
 
@@ -22,23 +19,31 @@ def x():
     return rng.normal(size=(200, 30)) * (rng.random((200, 30)) < 0.2)
 
 
-def test_what_only_compiled_code_calls_is_compiled_within_that_alone(net, x):
-    """Its library is optimised, and becomes machine code, where it is linked into a kernel."""
-    t = np.arange(200) % 3
-    fastnn.train(net, x, t, iterations=3, batch_size=10, rng=0)
-    net.gradient(x, t)
-    of_kernels = kernels.__name__ + "."
-    parts, whole = [], []
-    for found in gc.get_objects():
-        # By its type: a weak reference would answer for what is gone.
-        if issubclass(type(found), Dispatcher) and found.py_func.__module__.startswith(of_kernels):
-            (whole if found.targetoptions.get("nogil") else parts).extend(found.overloads.values())
-    assert whole
-    engine = whole[0].library.codegen._engine
-    assert all(engine.is_symbol_defined(a.fndesc.llvm_cpython_wrapper_name) for a in whole)
-    for part in parts:
-        assert isinstance(part.library, jit.LibraryOfParts)
-        assert not engine.is_symbol_defined(part.fndesc.llvm_cpython_wrapper_name)
+def tripled(x):
+    raise NotImplementedError
+
+
+@jit.overloads(tripled)
+def overload_tripled(x):
+    return lambda x: 3 * x
+
+
+def test_what_only_compiled_code_calls_becomes_machine_code_within_that_alone():
+    by_itself = njit(lambda x: 5 * x)
+    part = jit.inner(lambda x: 2 * x)
+    whole = njit(lambda x: part(x) + tripled(x) + by_itself(x))
+    assert whole(1.5) == 15
+
+    def compiled(dispatcher):
+        (found,) = dispatcher.overloads.values()
+        return found
+
+    library = compiled(whole).library
+    of_parts = [each for each in library._linking_libraries if type(each) is jit.LibraryOfParts]
+    assert len(of_parts) == 2  # that of the overload, too
+    engine = library.codegen._engine
+    assert engine.is_symbol_defined(compiled(by_itself).fndesc.llvm_func_name)
+    assert not engine.is_symbol_defined(compiled(part).fndesc.llvm_func_name)
 
 
 @pytest.mark.parametrize("kernel", [backprop_steps.descent_steps, numerical_steps.descent_steps])

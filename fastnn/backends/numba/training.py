@@ -166,7 +166,8 @@ class BackpropSteps(_Steps):
     ) -> Any:
         counters = support.counters(len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
         if not isinstance(self._samples, tuple):
-            rows = rows.view(np.uint64)  # as the kernel numbers its own: products are compiled once
+            # As the kernel numbers its own rows: the products are compiled once then.
+            rows = rows.astype(np.uint64, copy=False)
         data = self._samples, rows, self._targets
         modes = self._code, rates, working, memory, self._objective
         arguments = *counters, self._threads, *data, *modes, losses
@@ -215,7 +216,7 @@ class NumericalSteps(_Steps):
     def _task(
         self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
     ) -> Any:
-        counters, no_rows = np.zeros((len(rows), 3, 2), np.int64), np.empty((0, 0))
+        counters, no_rows = support.counters(len(rows), 3, 2), np.empty((0, 0))
         data = self._samples, rows, *working, self._targets, self._of_batch, no_rows
         modes = float(self._step.h), (self._code, True), rates, memory
         arguments = counters, self._threads, *data, *modes, self._memory, losses

@@ -255,7 +255,7 @@ def descent_steps(
 
     Parameters
     ----------
-    counters : int64 array of shape (steps, 3, 1 + panels)
+    counters : int64 array of shape (steps, 3, 1 + panels), or with more than that
         Zeros: for each stage, how many of its parts are finished, and then whether each of them is
         taken.
     arrived : int64 array of shape (1,)

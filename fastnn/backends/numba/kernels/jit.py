@@ -45,8 +45,7 @@ FASTMATH = {"contract"}
 class LibraryOfParts(JITCodeLibrary):
     """The code of a function that only compiled code calls: optimised and translated there alone.
 
-    Numba would do both with each function by itself, and once more with each that it is a part of:
-    a third of the time that all kernels take.
+    Numba would do both with each function by itself, and once more with each that it is a part of.
     """
 
     def _optimize_final_module(self) -> None:

@@ -139,45 +139,40 @@ def _blocks_of_weighted_rows(blocks: int, width: int, kind: str = "whole") -> An
     return add
 
 
+_wide_rows = _by_columns(_blocks_of_weighted_rows)
+_narrow_rows = _blocks_of_weighted_rows(1, WIDE, "first")
+
+
+@inner
+def _rows_of_any_width(W: Any, *arguments: Any) -> None:
+    if W.shape[1] >= lanes(W, WIDE):
+        _wide_rows(W, *arguments)
+    else:
+        _narrow_rows(0, 0, W, *arguments)
+
+
 def _weighted_rows(of_columns: Any) -> Any:
     @inner
-    def weighted(
+    def weighted_rows(
         samples: Any, rows: Any, first: int, end: int, far: bool, W: Any, b: Any, out: Any
     ) -> None:
+        """b + x·W into out[n] for each of the rows[n] of the compressed samples, first ≤ n < end.
+
+        Summed in the dtype of `out`. If the samples are `far`, they are asked for before their
+        turn.
+        """
         begins = np.empty(min(MOST_SAMPLES, end - first), np.intp)
         for n in range(first, end, MOST_SAMPLES):
             if far:
                 _ask_for(samples, rows, n, first, end)
             of_columns(W, b, samples, rows, n, min(n + MOST_SAMPLES, end), begins, out)
 
-    return weighted
+    return weighted_rows
 
 
-_some_columns = _blocks_of_weighted_rows(1, WIDE, "first")
-
-
-@inner
-def _narrow_rows(W: Any, *arguments: Any) -> None:
-    _some_columns(0, 0, W, *arguments)
-
-
-#: What `weighted_rows` does, of no fewer columns than in a vector: a padded W needs nothing else.
-wide_weighted_rows = _weighted_rows(_by_columns(_blocks_of_weighted_rows))
-_narrow_weighted_rows = _weighted_rows(_narrow_rows)
-
-
-@inner
-def weighted_rows(
-    samples: Any, rows: Any, first: int, end: int, far: bool, W: Any, b: Any, out: Any
-) -> None:
-    """b + x·W into out[n] for each of the rows[n] of the compressed samples, first ≤ n < end.
-
-    Summed in the dtype of `out`. If the samples are `far`, they are asked for before their turn.
-    """
-    if b.size >= lanes(W, WIDE):
-        wide_weighted_rows(samples, rows, first, end, far, W, b, out)
-    else:
-        _narrow_weighted_rows(samples, rows, first, end, far, W, b, out)
+#: Of any W, and of one whose rows are no shorter than a vector, as padded ones are: nothing that is
+#: not needed for these is compiled into a kernel.
+weighted_rows, wide_weighted_rows = _weighted_rows(_rows_of_any_width), _weighted_rows(_wide_rows)
 
 
 # -- and the other ---------------------------------------------------------------------------------
@@ -247,9 +242,62 @@ def _blocks_of_outer_product(blocks: int, width: int) -> Any:
     return subtract
 
 
+_wide_products = _by_columns(_blocks_of_outer_product)
+# Whole vectors of which a part is written would be slow to be read again.
+_half, _two_halves = (_blocks_of_outer_product(n, WIDE // 2) for n in (1, 2))
+_quarter, _two_quarters = (_blocks_of_outer_product(n, WIDE // 4) for n in (1, 2))
+
+
+@inner
+def _products_of_any_width(W: Any, *arguments: Any) -> None:
+    n, columns = lanes(W, WIDE), W.shape[1]
+    if columns >= n:
+        _wide_products(W, *arguments)
+    elif columns > n // 2:
+        _two_halves(0, columns - n // 2, W, *arguments)
+    elif columns == n // 2:
+        _half(0, 0, W, *arguments)
+    elif columns > n // 4:
+        _two_quarters(0, columns - n // 4, W, *arguments)
+    elif columns == n // 4:
+        _quarter(0, 0, W, *arguments)
+    else:
+        _one_by_one(W, *arguments)
+
+
+@inner
+def _one_by_one(
+    W: Any,
+    samples: Any,
+    rows: Any,
+    first: int,
+    end: int,
+    low: int,
+    high: int,
+    fresh: bool,
+    begins: Any,  # noqa: ARG001
+    rate: Any,
+    delta: Any,
+) -> None:
+    """Of a few columns, number by number."""
+    indptr, indices, values = samples
+    if fresh and first == 0:
+        W[low:high] = 0
+    for n in range(first, end):
+        row, d = element(rows, n), delta[n]
+        stop = element(indptr, row + 1)
+        for s in range(first_at_least(indices, element(indptr, row), stop, low), stop):
+            i = element(indices, s)
+            if i >= high:
+                break
+            w, v = W[i], rate * element(values, s)
+            for j in range(w.size):
+                w[j] -= v * d[j]
+
+
 def _outer_products(of_columns: Any) -> Any:
     @inner
-    def outer_products(
+    def subtract_outer_products(
         samples: Any,
         rows: Any,
         low: int,
@@ -260,6 +308,11 @@ def _outer_products(of_columns: Any) -> Any:
         delta: Any,
         W: Any,
     ) -> None:
+        """W -= rate·xᵀ·delta for rows x of the compressed samples, of the features low … high − 1.
+
+        If W is `fresh`, whatever is in it, it counts as zero. If the samples are `far`, they are
+        asked for before their turn.
+        """
         begins = np.empty(min(MOST_SAMPLES, rows.size), np.intp)
         for n in range(0, rows.size, MOST_SAMPLES):
             if far:
@@ -267,64 +320,9 @@ def _outer_products(of_columns: Any) -> Any:
             some = n, min(n + MOST_SAMPLES, rows.size), low, high, fresh
             of_columns(W, samples, rows, *some, begins, rate, delta)
 
-    return outer_products
+    return subtract_outer_products
 
 
-# Whole vectors of which a part is written would be slow to be read again.
-_half, _two_halves = (_blocks_of_outer_product(n, WIDE // 2) for n in (1, 2))
-_quarter, _two_quarters = (_blocks_of_outer_product(n, WIDE // 4) for n in (1, 2))
-
-
-@inner
-def _narrow_products(W: Any, *arguments: Any) -> None:
-    """Of no fewer columns than in a quarter of a vector."""
-    n, columns = lanes(W, WIDE), W.shape[1]
-    if columns == n // 4:
-        _quarter(0, 0, W, *arguments)
-    elif columns < n // 2:
-        _two_quarters(0, columns - n // 4, W, *arguments)
-    elif columns == n // 2:
-        _half(0, 0, W, *arguments)
-    else:
-        _two_halves(0, columns - n // 2, W, *arguments)
-
-
-#: What `subtract_outer_products` does, of no fewer columns than in a vector.
-subtract_wide_outer_products = _outer_products(_by_columns(_blocks_of_outer_product))
-_subtract_narrow_ones = _outer_products(_narrow_products)
-
-
-@inner
-def subtract_outer_products(
-    samples: Any,
-    rows: Any,
-    low: int,
-    high: int,
-    far: bool,
-    fresh: bool,
-    rate: Any,
-    delta: Any,
-    W: Any,
-) -> None:
-    """W -= rate·xᵀ·delta for rows x of the compressed samples, and their features low … high − 1.
-
-    If W is `fresh`, whatever is in it, it counts as zero. If the samples are `far`, they are asked
-    for before their turn.
-    """
-    if W.shape[1] >= lanes(W, WIDE):
-        subtract_wide_outer_products(samples, rows, low, high, far, fresh, rate, delta, W)
-        return
-    if W.shape[1] >= lanes(W, WIDE // 4):
-        _subtract_narrow_ones(samples, rows, low, high, far, fresh, rate, delta, W)
-        return
-    indptr, indices, values = samples
-    for i in range(low, high if fresh else low):
-        for j in range(W.shape[1]):
-            W[i, j] = 0
-    for n in range(rows.size):
-        begin, end = indptr[rows[n]], indptr[rows[n] + 1]
-        for s in range(first_at_least(indices, begin, end, low), end):
-            if indices[s] >= high:
-                break
-            for j in range(W.shape[1]):
-                W[indices[s], j] -= rate * values[s] * delta[n, j]
+#: Likewise of any W, and of one whose rows are no shorter than a vector.
+subtract_outer_products = _outer_products(_products_of_any_width)
+subtract_wide_outer_products = _outer_products(_wide_products)

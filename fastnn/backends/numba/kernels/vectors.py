@@ -93,15 +93,8 @@ def _check_contiguous(a: Any) -> None:
 @intrinsic(prefer_literal=True)
 def load(_context: Any, a: Any, index: Any, width: Any) -> Any:
     """The vector of `width` bytes that starts with a[index]."""
-    _check_contiguous(a)
-    vector = Vector(a.dtype, width.literal_value * 8 // a.dtype.bitwidth)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, *arguments[:2], signature.args[:2])
-        place = builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
-        return builder.load(place, align=a.dtype.bitwidth // 8)
-
-    return vector(a, index, width), codegen
+    vector = _of_width(a, width)
+    return vector(a, index, width), _loading(a, vector)
 
 
 @intrinsic
@@ -138,17 +131,7 @@ def store(_context: Any, a: Any, index: Any, vector: Any) -> Any:
     """Write a vector to a[index], a[index + 1] and so on."""
     if not isinstance(vector, Vector) or a.dtype != vector.dtype:
         return None
-    _check_contiguous(a)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, index, value = arguments
-        pointer = _pointer(context, builder, array, index, signature.args[:2])
-        builder.store(
-            value, builder.bitcast(pointer, value.type.as_pointer()), align=a.dtype.bitwidth // 8
-        )
-        return context.get_dummy_value()
-
-    return types.void(a, index, vector), codegen
+    return types.void(a, index, vector), _storing(a)
 
 
 def _reading(masked: bool) -> Any:
@@ -158,51 +141,66 @@ def _reading(masked: bool) -> Any:
     zeros, and not written. They may be of another row, or of no array at all.
     """
 
-    def loading(a: Any, vector: Any) -> Any:
-        _check_contiguous(a)
-
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kind = context.get_value_type(vector)
-            place = _pointer(context, builder, *arguments[:2], signature.args[:2])
-            if not masked:
-                place = builder.bitcast(place, kind.as_pointer())
-                return builder.load(place, align=a.dtype.bitwidth // 8)
-            mask = _mask(context, builder, kind.count, arguments[3], signature.args[3])
-            return _masked(builder, "load", kind, [place, mask, ir.Constant(kind, None)], a)
-
-        return codegen
-
     @intrinsic(prefer_literal=True)
     def read(_context: Any, a: Any, index: Any, width: Any, count: Any) -> Any:
-        vector = Vector(a.dtype, width.literal_value * 8 // a.dtype.bitwidth)
-        return vector(a, index, width, count), loading(a, vector)
+        vector = _of_width(a, width)
+        return vector(a, index, width, count), _loading(a, vector, masked)
 
     @intrinsic
     def read_like(_context: Any, a: Any, index: Any, vector: Any, count: Any) -> Any:
         result = Vector(a.dtype, vector.count)
-        return result(a, index, vector, count), loading(a, result)
+        return result(a, index, vector, count), _loading(a, result, masked)
 
     @intrinsic
     def write(_context: Any, a: Any, index: Any, vector: Any, count: Any) -> Any:
         if not isinstance(vector, Vector) or a.dtype != vector.dtype:
             return None
-        _check_contiguous(a)
-
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            value, size = arguments[2], a.dtype.bitwidth // 8
-            place = _pointer(context, builder, *arguments[:2], signature.args[:2])
-            if masked:
-                mask = _mask(context, builder, value.type.count, arguments[3], signature.args[3])
-                _masked(builder, "store", value.type, [value, place, mask], a)
-            else:
-                builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=size)
-            return context.get_dummy_value()
-
-        return types.void(a, index, vector, count), codegen
+        return types.void(a, index, vector, count), _storing(a, masked)
 
     for function in (read, read_like, write):
         named(function, "first" if masked else "whole")
     return read, read_like, write
+
+
+def _of_width(a: Any, width: Any) -> Vector:
+    _check_contiguous(a)
+    return Vector(a.dtype, width.literal_value * 8 // a.dtype.bitwidth)
+
+
+def _loading(a: Any, vector: Vector, masked: bool = False) -> Any:
+    """The code that loads a vector from a[index], masked if the fourth argument is a count."""
+    _check_contiguous(a)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = context.get_value_type(vector)
+        pointer = _pointer(context, builder, *arguments[:2], signature.args[:2])
+        place = builder.bitcast(pointer, kind.as_pointer())
+        if not masked:
+            return builder.load(place, align=a.dtype.bitwidth // 8)
+        mask = _mask(context, builder, kind.count, arguments[3], signature.args[3])
+        values = [place, _alignment(a), mask, ir.Constant(kind, None)]
+        return _call_masked(builder, "load", kind, values, kind)
+
+    return codegen
+
+
+def _storing(a: Any, masked: bool = False) -> Any:
+    """And the code that stores one there."""
+    _check_contiguous(a)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value = arguments[2]
+        pointer = _pointer(context, builder, *arguments[:2], signature.args[:2])
+        place = builder.bitcast(pointer, value.type.as_pointer())
+        if masked:
+            mask = _mask(context, builder, value.type.count, arguments[3], signature.args[3])
+            values = [value, place, _alignment(a), mask]
+            _call_masked(builder, "store", value.type, values, ir.VoidType())
+        else:
+            builder.store(value, place, align=a.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return codegen
 
 
 def _mask(context: Any, builder: Any, lanes: int, count: Any, kind: Any) -> Any:
@@ -212,13 +210,13 @@ def _mask(context: Any, builder: Any, lanes: int, count: Any, kind: Any) -> Any:
     return builder.icmp_unsigned("<", _counted(numbers), _repeated(builder, limit, numbers))
 
 
-def _masked(builder: Any, what: str, kind: Any, values: list[Any], a: Any) -> Any:
-    """Load or store what a mask says."""
-    at = 0 if what == "load" else 1
-    values[at] = builder.bitcast(values[at], kind.as_pointer())
-    values.insert(at + 1, ir.Constant(ir.IntType(32), a.dtype.bitwidth // 8))  # the alignment
-    element = "f32" if a.dtype.bitwidth == 32 else "f64"
-    result = kind if what == "load" else ir.VoidType()
+def _alignment(a: Any) -> Any:
+    return ir.Constant(ir.IntType(32), a.dtype.bitwidth // 8)
+
+
+def _call_masked(builder: Any, what: str, kind: Any, values: list[Any], result: Any) -> Any:
+    """Call what LLVM has to load or store vectors of this kind by a mask."""
+    element = {"float": "f32", "double": "f64"}[str(kind.element)]
     function = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(result, [value.type for value in values]),
