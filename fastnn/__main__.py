@@ -1,5 +1,7 @@
 """``python -m fastnn``, and the program ``fastnn``: the command line, ready for Ctrl-C at once."""
 
+import atexit
+import gc
 import os
 import sys
 import threading
@@ -10,6 +12,7 @@ def main() -> None:
     """Load and run the command line; loading takes some tenths of a second."""
     try:
         _spare_threads()
+        _spare_collections()
         try:
             from .cli import main as run
         except (ImportError, MemoryError) as error:  # a library is missing, or not in one piece
@@ -34,6 +37,15 @@ def _spare_threads() -> None:
         thread.join()
     except RuntimeError:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+def _spare_collections() -> None:
+    """Keep Python from searching all that is loaded for cycles, which live until the end anyway.
+
+    Searching again and again while it is loaded, and thrice at the end, takes a tenth of the start.
+    """
+    gc.set_threshold(10_000, 100, 100)
+    atexit.register(gc.freeze)
 
 
 if __name__ == "__main__":

@@ -431,7 +431,7 @@ class Network(NumericalNetwork):
         if not stream.in_memory:
             return StreamedDataset(self.backend, stream, t, self.dtype)
         with self.backend.current():
-            x = self.backend.collected(stream.small_pieces, stream.shape, self.dtype)
+            x = self.backend.collected(stream, self.dtype)
             return self.backend.dataset(x, t)
 
     def _loss(self, x: Array, t: Array) -> Array:

@@ -6,7 +6,7 @@ Behind the doors nothing is converted or copied between devices any more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, Self
 
@@ -15,7 +15,7 @@ import numpy as np
 from .backends import Backend, get_backend
 from .errors import DtypeError, InputError
 from .functions import LOSSES, Targets
-from .streams import Stream, check_stream, streamed
+from .streams import Stream, check_stream, slices, streamed
 from .validation import (
     WITH_WAYS_OF_THEIR_OWN,
     Array,
@@ -206,11 +206,15 @@ class Doors:
             check_probabilities(rows, name, xp=xp)
         return rows
 
-    def _enter_pieces(self, x: Any, t: Any) -> Iterable[Callable[[], tuple[Array, Array]]]:
+    def _enter_pieces(self, x: Any, t: Any) -> list[Callable[[], tuple[Array, Array]]]:
         """What gives :meth:`_enter_pair`, in pieces if the backend has many samples better so."""
-        if (stream := streamed(x)) is not None:
-            return self._enter_streamed_pieces(stream, t)
         size = self.backend.rows_at_a_time
+        if (stream := streamed(x)) is not None:
+            t = self._enter_stream(stream, t)
+            return [
+                partial(self._enter_streamed_piece, stream, t, piece)
+                for piece in stream.slices(size)
+            ]
         if size is None or type(x) is not np.ndarray or x.ndim != 2 or len(x) <= size:
             return [partial(self._enter_pair, x, t)]
         self._check_params()
@@ -218,8 +222,7 @@ class Doors:
             given = self.backend.asarray(x, name="x")
             whole = check_samples(given, self._features, "x", xp=self.backend.xp)
             t = self._enter_targets(t, len(whole), "t", single=False)
-        pieces = [slice(start, start + size) for start in range(0, len(whole), size)]
-        return [partial(self._enter_piece, whole, t, piece) for piece in pieces]
+        return [partial(self._enter_piece, whole, t, piece) for piece in slices(len(whole), size)]
 
     def _enter_stream(self, x: Stream, t: Any, name: str = "") -> Array:
         """The targets of samples that come in pieces; both are checked."""
@@ -230,20 +233,12 @@ class Doors:
         check_stream(x, self._features, self.dtype, x_name)
         return t
 
-    def _enter_streamed_pieces(
-        self, x: Stream, t: Any
-    ) -> Iterator[Callable[[], tuple[Array, Array]]]:
-        t, start = self._enter_stream(x, t), 0
-        for piece in x.pieces(self.backend.rows_at_a_time):
-            some = slice(start, start + len(piece))
-            yield partial(self._enter_streamed_piece, piece, t[some, ...])
-            start += len(piece)
-
-    def _enter_streamed_piece(self, piece: np.ndarray, t: Array) -> tuple[Array, Array]:
+    def _enter_streamed_piece(self, x: Stream, t: Array, piece: slice) -> tuple[Array, Array]:
         with self.backend.current():
-            given = self.backend.asarray(piece)
+            given, targets = self.backend.asarray(x[piece]), t[piece, ...]
             samples = self.backend.samples(given, self.dtype)
-            return self.backend.asarray(given, self.dtype) if samples is None else samples, t
+            whole = self.backend.asarray(given, self.dtype) if samples is None else samples
+            return whole, targets
 
     def _enter_piece(self, whole: Array, t: Array, piece: slice) -> tuple[Array, Array]:
         with self.backend.current():

@@ -138,16 +138,15 @@ class Stream:
         """The same rows as they are in the file, transformed."""
         return Stream(self._given, self._rows, transform)
 
-    def pieces(self, size: int | None = None) -> Iterator[np.ndarray]:
-        """All samples in order: `size` at a time, or about :data:`PIECE` bytes."""
+    def slices(self, size: int | None = None) -> list[slice]:
+        """All rows in order: `size` at a time, or about :data:`PIECE` bytes."""
         width = self.shape[1] * max(self._values.itemsize, self.dtype.itemsize)
-        size = max(PIECE // width, 1) if size is None else size
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
+        return slices(len(self), PIECE // width if size is None else size)
 
-    def small_pieces(self) -> Iterator[np.ndarray]:
-        """The same, about :data:`SMALL_PIECE` bytes at a time."""
-        yield from self.pieces(max(SMALL_PIECE // (self.shape[1] * 8), 1))
+    def pieces(self) -> Iterator[np.ndarray]:
+        """All samples in order, about :data:`PIECE` bytes at a time."""
+        for some in self.slices():
+            yield self[some]
 
     def __array__(self, *_: Any, **__: Any) -> np.ndarray:
         if self.in_memory:
@@ -191,6 +190,17 @@ class Stream:
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows, which trims
             with suppress(OSError, ValueError):
                 mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def slices(rows: int, size: int) -> list[slice]:
+    """So many rows in order, `size` at a time, and at least one."""
+    size = max(size, 1)
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def small_slices(x: Stream | np.ndarray) -> list[slice]:
+    """The rows of samples in order, about :data:`SMALL_PIECE` bytes at a time."""
+    return slices(len(x), SMALL_PIECE // (x.shape[1] * 8))
 
 
 def streamed(x: Any) -> Stream | None:

@@ -20,13 +20,14 @@ What comes before operations, devices and the doors for arrays, is in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import InputError
 from ..functions import ACTIVATIONS, LOSSES, one_hot
+from ..streams import Stream, small_slices
 from ..validation import Array
 from . import incremental
 from .availability import Availability
@@ -42,7 +43,7 @@ class Backend(Machine):
     #: no more of them than a count; None for all.
     rows_at_a_time: ClassVar[int | None] = None
 
-    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """`function` of each item, in order.
 
         It may run on several threads at once, and enters ``current()`` itself where it has to. Of
@@ -63,17 +64,14 @@ class Backend(Machine):
         """The same for samples of a :meth:`dataset`, which are kept for many calls."""
         return None
 
-    def collected(
-        self, pieces: Callable[[], Iterator[np.ndarray]], shape: tuple[int, int], dtype: np.dtype
-    ) -> Any:
-        """Samples that come a piece at a time, for :meth:`dataset`.
+    def collected(self, x: Stream, dtype: np.dtype) -> Any:
+        """Samples in memory that are read a piece at a time, for :meth:`dataset`.
 
-        The pieces are arrays of NumPy's, finite in `dtype`, and `shape` is that of all together.
+        They are checked, and finite in `dtype`.
         """
-        whole, start = np.empty(shape, dtype), 0
-        for piece in pieces():
-            whole[start : start + len(piece)] = piece
-            start += len(piece)
+        whole = np.empty(x.shape, dtype)
+        for some in small_slices(x):
+            whole[some] = x[some]
         return self.asarray(whole)
 
     def dataset(self, x: Array, t: Array) -> Dataset:

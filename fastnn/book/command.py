@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show_compilation()
     script, options = console.run(command, NAME, arguments)
     _check_file(script)
+    gc.freeze()  # what is loaded lives until the end, and is not searched for cycles any more
     try:
         run_script(script, **options)
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, shuffle
+from sklearn.utils import assert_all_finite, check_random_state, shuffle
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..backends import Backend
@@ -77,9 +77,11 @@ class TwoLayerEstimator(BaseEstimator):
                 "set early_stopping=False, or use fit"
             )
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        before = vars(self).copy()
         X, y, targets = self._validated(X, y, incremental=incremental, reset=first)
         weights = self._weights(X, y, sample_weight, incremental=incremental)
         self._random_state = check_random_state(self.random_state)
+        not_drawn = self._random_state.get_state()
         if first:
             self._initialize(X.shape[1], units, X.dtype)
         elif self.coefs_[0].shape[1] != units:
@@ -90,7 +92,14 @@ class TwoLayerEstimator(BaseEstimator):
         if not (incremental and hasattr(self, "_solver")):
             self._solver = Solver(self)
         network = self._network_of(X)
-        data = network.dataset(X, targets, "train", sample_weight=weights)
+        try:  # looks at all values, so that nobody else has to
+            data = network.dataset(X, targets, "train", sample_weight=weights)
+        except InputError:
+            self._random_state.set_state(not_drawn)
+            vars(self).clear()
+            vars(self).update(before)
+            assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
+            raise
         train, validation = np.arange(len(targets)), None
         if self.early_stopping:
             train, held_out = self._split(targets)

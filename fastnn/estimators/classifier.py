@@ -205,6 +205,7 @@ class TwoLayerClassifier(ClassifierMixin, TwoLayerEstimator):
             accept_sparse=self._accepted,
             multi_output=True,
             dtype=(np.float64, np.float32),
+            ensure_all_finite=False,  # of X; its dataset sees to it
             reset=reset,
         )
         if y.ndim == 2 and y.shape[1] == 1:

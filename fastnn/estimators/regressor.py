@@ -184,6 +184,7 @@ class TwoLayerRegressor(RegressorMixin, TwoLayerEstimator):
             multi_output=True,
             y_numeric=True,
             dtype=(np.float64, np.float32),
+            ensure_all_finite=False,  # of X; its dataset sees to it
             reset=reset,
         )
         if y.ndim == 2 and y.shape[1] == 1:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import cache
 from importlib import import_module
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import BackendImportError, BackendNotInstalledError
+from ...streams import Stream
 from ...validation import Array, float_dtype
 from .. import processor
 from ..base import Availability, Dataset, Runner, TrainingStep
@@ -118,12 +119,8 @@ class NumbaBackend(NumpyBackend):
         large = multiplications >= processor.LARGE
         return super().limit_threads(multiplications) if large else processor.threads_that_pay(0)
 
-    def each(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-        return (
-            self.pool.map(function, items)
-            if isinstance(items, list) and len(items) > 1
-            else super().each(function, items)
-        )
+    def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        return self.pool.map(function, items)
 
     def sparse_samples(self, a: Any, dtype: Any, *, name: str = "x") -> SparseRows:
         return sparse_rows(a, dtype, name)
@@ -132,13 +129,11 @@ class NumbaBackend(NumpyBackend):
         return compressing.for_one_call(self.kernels, x, dtype)
 
     def kept_samples(self, x: Array, dtype: np.dtype) -> SparseRows | None:
-        return compressing.for_many_calls(self.kernels, x, dtype)
+        return compressing.for_many_calls(self.kernels, self.pool, x, dtype)
 
-    def collected(
-        self, pieces: Callable[[], Iterator[Array]], shape: tuple[int, int], dtype: np.dtype
-    ) -> Any:
-        found = compressing.of_pieces(self.kernels, pieces(), shape, dtype)
-        return super().collected(pieces, shape, dtype) if found is None else found
+    def collected(self, x: Stream, dtype: np.dtype) -> Any:
+        found = compressing.in_pieces(self.kernels, self.pool, x, dtype)
+        return super().collected(x, dtype) if found is None else found
 
     def dataset(self, x: Array, t: Array) -> Dataset:
         t = t.copy() if t.ndim == 1 else t  # the kernels index with labels

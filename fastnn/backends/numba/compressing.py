@@ -7,15 +7,17 @@ dense copy.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
 
-from ...streams import Stream
+from ...streams import Stream, small_slices
 from ...validation import Array
 from .samples import SparseRows
 from .support import LINE, SPARSE_DENSITY, SPARSE_ROWS, SPARSE_SIZE
+from .threads import WorkerPool
 
 Compressed = tuple[Array, Array, Array]
 
@@ -28,76 +30,114 @@ def for_one_call(kernels: SimpleNamespace, x: Array, dtype: np.dtype) -> SparseR
     return _finite(*compress_all(kernels, x, count, dtype), x.shape) if count else None
 
 
-def for_many_calls(kernels: SimpleNamespace, x: Array, dtype: np.dtype) -> SparseRows | None:
+def for_many_calls(
+    kernels: SimpleNamespace, pool: WorkerPool, x: Array, dtype: np.dtype
+) -> SparseRows | None:
     """Compressed, if most of all their values are zeros."""
     if not _is_float(x):
-        return of_pieces(kernels, Stream(x).small_pieces(), x.shape, dtype)
-    count = _estimate(kernels, x)
-    most = int(SPARSE_DENSITY * x.size)
-    if not count:  # there, some rows were not like all of them, or it is not worth it
-        count = int(np.count_nonzero(x))
-        if count > most:
-            return None
-    found = compress(kernels, x, count, most, dtype)
-    if found is None or len(found[0][2]) > most:  # of the last row, whatever it holds is taken
+        return in_pieces(kernels, pool, Stream(x), dtype)
+    # Where some rows are not like all of them, or it is not worth it, all are looked at.
+    if not _estimate(kernels, x) and np.count_nonzero(x) > int(SPARSE_DENSITY * x.size):
         return None
-    return _finite(*found, x.shape)
+    return in_pieces(kernels, pool, x, dtype)
 
 
-def of_pieces(
-    kernels: SimpleNamespace, pieces: Iterable[Array], shape: tuple[int, int], dtype: np.dtype
+def in_pieces(
+    kernels: SimpleNamespace, pool: WorkerPool, x: Array | Stream, dtype: np.dtype
 ) -> SparseRows | None:
-    """Compressed samples that come a piece at a time, if most of all their values are zeros."""
-    most, total, row, finite = int(SPARSE_DENSITY * math.prod(shape)), 0, 0, True
-    indptr = np.zeros(shape[0] + 1, np.intp)
-    # Memory that is never written takes no place; it is given back in the end.
-    room = most + _margin(shape[1], np.dtype(np.float32))  # the pieces may be of any dtype
-    indices, values = np.empty(room, np.uint32), np.empty(room, dtype)
-    for piece in pieces:
-        # Converted as they are compressed, if they are floating numbers.
-        x = np.ascontiguousarray(piece, None if _is_float(piece) else dtype)
-        own = np.empty(len(piece) + 1, np.intp)
-        largest = kernels.compression.compress(x, own, indices[total:], values[total:])
-        if largest < 0:
-            return None
-        finite &= math.isfinite(largest)
-        indptr[row + 1 : row + 1 + len(x)] = own[1:] + total
-        total, row = total + int(own[-1]), row + len(x)
-    if total > most or not finite:
-        return None
-    indices.resize(total, refcheck=False)
-    values.resize(total, refcheck=False)
-    return SparseRows((indptr, indices, values), np.arange(shape[0]), shape[1])
+    """Samples that are read a piece at a time, compressed by all threads.
 
-
-def compress(
-    kernels: SimpleNamespace, x: Array, count: int, most: int, dtype: np.dtype
-) -> tuple[Compressed, float] | None:
-    """The values of x that are not zero, in this dtype, and the largest of their absolute values.
-
-    Room is made for `count`, and then for `most` of them. None if there are more than that, but in
-    the last row, which is taken whatever it holds.
+    None if too many of their values are not zero, or if they are not finite.
     """
-    x, indptr = np.ascontiguousarray(x), np.empty(len(x) + 1, np.intp)
-    for expected in (min(count, most), most):
-        room = expected + _margin(x.shape[1], x.dtype)
-        # Unsigned: a signed index might be negative, and the kernels would have to ask.
-        indices, values = np.empty(room, np.uint32), np.empty(room, dtype)
-        if not (largest := kernels.compression.compress(x, indptr, indices, values)) < 0:  # or NaN
-            return (indptr, indices[: indptr[-1]], values[: indptr[-1]]), largest
-    return None
+    slices = small_slices(x)
+    joined = _Joined(x.shape, dtype, slices[0].stop)
+
+    def enter(some: slice) -> None:
+        # Converted as they are compressed, if they are floating numbers.
+        piece = np.ascontiguousarray(found := x[some], None if _is_float(found) else dtype)
+        place = joined.place()
+        if not math.isfinite(kernels.compression.compress(piece, *place)):
+            raise _NotCompressedError
+        joined.add(some, place)
+
+    try:
+        pool.map(enter, slices)
+    except _NotCompressedError:
+        return None
+    return SparseRows(joined.whole(), np.arange(x.shape[0]), x.shape[1])
+
+
+class _NotCompressedError(Exception):
+    """Too many values are not zero, or they are not finite."""
+
+
+class _Joined:
+    """Compressed pieces of so many rows, one after the other, whichever is ready first."""
+
+    def __init__(self, shape: tuple[int, int], dtype: np.dtype, rows: int) -> None:
+        self._piece = rows, rows * shape[1] + _margin(shape[1], np.dtype(np.float32))
+        most = int(SPARSE_DENSITY * math.prod(shape))
+        self._indptr = np.zeros(shape[0] + 1, np.intp)
+        # Memory that is never written takes no place; it is given back in the end.
+        self._indices, self._values = _empty(most, dtype)
+        self._row = self._total = 0  # where the next piece begins
+        self._waiting: dict[int, tuple[slice, Compressed]] = {}  # for those before, by first row
+        self._unused: list[Compressed] = []
+        self._lock = threading.Lock()
+
+    def place(self) -> Compressed:
+        """Where a piece is compressed: what was just used is in the cache."""
+        with suppress(IndexError):
+            return self._unused.pop()
+        rows, room = self._piece
+        return np.empty(rows + 1, np.intp), *_empty(room, self._values.dtype)
+
+    def add(self, some: slice, piece: Compressed) -> None:
+        """Take these rows, and what has waited for them."""
+        with self._lock:
+            self._waiting[some.start] = some, piece
+            ready = []
+            while (found := self._waiting.pop(self._row, None)) is not None:
+                rows, (indptr, *_) = found
+                ready.append((*found, self._total))
+                self._row = rows.stop
+                self._total += int(indptr[rows.stop - rows.start])
+            if self._total > len(self._values):
+                raise _NotCompressedError
+        for rows, (indptr, indices, values), total in ready:
+            ends = indptr[1 : rows.stop - rows.start + 1]
+            self._indptr[rows.start + 1 : rows.stop + 1] = ends + total
+            kept, place = slice(int(ends[-1])), slice(total, total + int(ends[-1]))
+            self._indices[place], self._values[place] = indices[kept], values[kept]
+            self._unused.append((indptr, indices, values))
+
+    def whole(self) -> Compressed:
+        """All pieces, after the last one."""
+        for found in self._indices, self._values:
+            found.resize(self._total, refcheck=False)
+        return self._indptr, self._indices, self._values
 
 
 def compress_all(
     kernels: SimpleNamespace, x: Array, count: int, dtype: np.dtype
 ) -> tuple[Compressed, float]:
-    """The same of all values of x; room is made for `count` of them first.
+    """The values of x that are not zero, in this dtype, and the largest of their absolute values.
 
-    There may be more than were counted, as another thread may change x, but never more than all.
+    Room is made for `count` of them first. There may be more than were counted, as another thread
+    may change x, but never more than all.
     """
-    found = compress(kernels, x, count, x.size, dtype)
-    assert found is not None
-    return found
+    x, indptr = np.ascontiguousarray(x), np.empty(len(x) + 1, np.intp)
+    for expected in (min(count, x.size), x.size):
+        indices, values = _empty(expected + _margin(x.shape[1], x.dtype), dtype)
+        if not (largest := kernels.compression.compress(x, indptr, indices, values)) < 0:  # or NaN
+            break
+    return (indptr, indices[: indptr[-1]], values[: indptr[-1]]), largest
+
+
+def _empty(room: int, dtype: np.dtype) -> tuple[Array, Array]:
+    """Indices and values to be written."""
+    # Unsigned: a signed index might be negative, and the kernels would have to ask.
+    return np.empty(room, np.uint32), np.empty(room, dtype)
 
 
 def _margin(columns: int, dtype: np.dtype) -> int:
