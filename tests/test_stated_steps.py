@@ -259,9 +259,11 @@ def test_a_signal_ends_a_long_call_with_its_steps_made():
 
 def test_a_full_batch_sets_up_once_for_many_steps(monkeypatch):
     backend = NumbaBackend(1)
-    entered, enter = [], backend.kernels.panels.enter
+    entered, enter = [], backend.kernels.panels.Copies.enter
     monkeypatch.setattr(
-        backend.kernels.panels, "enter", lambda *arguments: entered.append(1) or enter(*arguments)
+        backend.kernels.panels.Copies,
+        "enter",
+        lambda *arguments: entered.append(1) or enter(*arguments),
     )
     net = fastnn.TwoLayerNet(12, 8, 3, backend=backend, rng=0)
     fastnn.train(net, X, LABELS, iterations=320, batch_size=60, evaluate_every=0, rng=0)

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import assert_all_finite, check_random_state, shuffle
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..backends import Backend
@@ -96,8 +96,8 @@ class TwoLayerEstimator(BaseEstimator):
             data = network.dataset(X, targets, "train", sample_weight=weights)
         except InputError:
             self._random_state.set_state(not_drawn)
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
             raise
         train, validation = np.arange(len(targets)), None
@@ -174,7 +174,10 @@ class TwoLayerEstimator(BaseEstimator):
             ):
                 for _ in range(self.max_iter):
                     if self.shuffle:
-                        order = shuffle(order, random_state=self._random_state)
+                        # The draws of sklearn.utils.shuffle, whose checks take 0.1 ms.
+                        numbers = np.arange(len(order))
+                        self._random_state.shuffle(numbers)
+                        order = order[numbers]
                     self.loss_ = epochs(train[order])
                     self.n_iter_ += 1
                     self.t_ += len(train)

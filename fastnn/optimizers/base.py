@@ -145,7 +145,11 @@ class Optimizer:
 
     def _check_state(self, kept: str, state: dict[str, Array], params: Mapping[str, Any]) -> None:
         for name, w in params.items():
-            there, what = state.get(name), f"{kept}[{name!r}] of this {type(self).__name__}"
+            there: Any = state.get(name)
+            plain = type(there) is type(w) is np.ndarray
+            if plain and (there.shape, there.dtype) == (w.shape, w.dtype):
+                continue
+            what = f"{kept}[{name!r}] of this {type(self).__name__}"
             if there is None:
                 raise InputError(
                     f"{what} is not there, but those of {shown(list(state))}; "

@@ -97,6 +97,8 @@ class WorkerPool:
 
         An error ends it, and is raised; of several, that of the first item that has one.
         """
+        if len(items) < 2:
+            return [function(item) for item in items]
         results: dict[int, Result] = {}
         errors: dict[int, BaseException] = {}
         numbers, done = iter(range(len(items))), threading.Semaphore(0)

@@ -123,10 +123,9 @@ class BackpropSteps(_Steps):
         work = support.step_multiplications(data, step.batch_size, W1.shape[1])
         threads = max(1, min(pool.size, work // support.FUSED_GRAIN, W1.shape[1], step.batch_size))
         super().__init__(kernels, pool, step, threads, work)
-        self._panels = kernels.panels.allocate(
-            threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype
-        )
-        self._of_rule: list[Any] = []
+        panels = kernels.panels.allocate(threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype)
+        self._parameters = kernels.panels.Copies(panels)
+        self._of_rule: list[Any] = []  # first of all the gradient
         self._objective = self._of_sklearn()
 
     def _of_sklearn(self) -> Any:
@@ -139,27 +138,28 @@ class BackpropSteps(_Steps):
         return self._kernels.objectives.Objective(code, float(step.alpha), weights)
 
     def _enter(self, parameters: tuple[Array, ...]) -> Any:
-        self._kernels.panels.enter(self._panels, *parameters)
-        return self._panels
+        self._parameters.enter(parameters)
+        return self._parameters.panels
 
     def _leave(self, working: Any, parameters: tuple[Array, ...]) -> None:
-        self._kernels.panels.leave(working, *parameters)
+        self._parameters.leave()
 
     def _enter_state(self, state: list[tuple[Array, ...]]) -> tuple[Any, Callable[[], None]]:
         if self._is_plain:
             return (), _nothing
         panels = self._kernels.panels
-        while len(self._of_rule) <= len(state):  # the first is the gradient
-            self._of_rule.append(panels.zeros_like(self._panels))
+        while len(self._of_rule) <= len(state):
+            like = panels.zeros_like(self._parameters.panels)
+            self._of_rule.append(panels.Copies(like))
         gradient, *kept = self._of_rule
         for there, arrays in zip(kept, state, strict=True):
-            panels.cut(there, *arrays)
+            there.enter(arrays)
 
         def leave() -> None:
-            for there, arrays in zip(kept, state, strict=True):
-                panels.leave(there, *arrays)
+            for there in kept:
+                there.leave()
 
-        return self._remembered(gradient, kept), leave
+        return self._remembered(gradient.panels, [there.panels for there in kept]), leave
 
     def _task(
         self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray

@@ -83,35 +83,45 @@ def zeros_like(panels: Panels) -> Parameters:
     return Parameters(*(_aligned(a.shape, a.dtype) for a in arrays))
 
 
-def enter(panels: Panels, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
-    """Copy the parameters of a network into its panels."""
-    cut(panels, W1, b1, W2, b2)
-    for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
-        panels.W2T[p, :, : end - first] = W2[first:end].T
+class Copies:
+    """What has the shapes of a network's parameters, as copies that are laid out as panels.
 
+    The views that are copied are made once for the same arrays: of a small network each takes
+    longer than its copy.
+    """
 
-def cut(
-    panels: Panels | Parameters, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray
-) -> None:
-    """Copy what has the shapes of the parameters to where they are in the panels."""
-    k = len(b2)
-    for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
-        panels.W1[p, :, : end - first] = W1[:, first:end]
-        panels.b1[p, : end - first] = b1[first:end]
-        panels.W2[p, : end - first, :k] = W2[first:end]
-    panels.b2[:k] = b2
+    def __init__(self, panels: Panels | Parameters) -> None:
+        self.panels = panels
+        self._arrays: tuple[np.ndarray, ...] = ()
+        self._views: list[tuple[np.ndarray, np.ndarray]] = []  # into the panels, and the arrays
+        self._entering: list[tuple[np.ndarray, np.ndarray]] = []
 
+    def enter(self, arrays: tuple[np.ndarray, ...]) -> None:
+        """Copy W1, b1, W2 and b2 into the panels."""
+        if [*map(id, arrays)] != [*map(id, self._arrays)]:
+            self._take(*arrays)
+        for there, here in self._views:
+            there[...] = here
+        for there, here in self._entering:
+            there[...] = here
 
-def leave(
-    panels: Panels | Parameters, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray
-) -> None:
-    """Copy it back."""
-    k = len(b2)
-    for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
-        W1[:, first:end] = panels.W1[p, :, : end - first]
-        b1[first:end] = panels.b1[p, : end - first]
-        W2[first:end] = panels.W2[p, : end - first, :k]
-    b2[:] = panels.b2[:k]
+    def leave(self) -> None:
+        """Copy them back."""
+        for there, here in self._views:
+            here[...] = there
+
+    def _take(self, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
+        panels, k = self.panels, len(b2)
+        self._arrays, self._views, self._entering = (W1, b1, W2, b2), [(panels.b2[:k], b2)], []
+        for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
+            units, some = slice(end - first), slice(first, end)
+            self._views += [
+                (panels.W1[p, :, units], W1[:, some]),
+                (panels.b1[p, units], b1[some]),
+                (panels.W2[p, units, :k], W2[some]),
+            ]
+            if isinstance(panels, Panels):
+                self._entering.append((panels.W2T[p, :, units], W2[some].T))
 
 
 def _bounds(panels: int, units: int) -> list[tuple[int, int]]:
