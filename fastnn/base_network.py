@@ -122,7 +122,7 @@ class Network(NumericalNetwork):
         """
         with self.backend.current():
             x, single = self._enter_samples(x, "x", "call")
-            if "preprocessing" in vars(self):
+            if "preprocessing" in self.__dict__:
                 from .data.preprocessing import warn_of_unusual
 
                 warn_of_unusual(self, x)

@@ -277,16 +277,17 @@ class Doors:
 
         A user may have assigned it.
         """
-        if self.params.keys() != self._shapes.keys():
+        params = self._params
+        if len(params) == len(self._shapes) and self._are_plain(params):
+            return
+        if params.keys() != self._shapes.keys():
             raise InputError(
-                f"params has the entries {shown(list(self.params))}; "
+                f"params has the entries {shown(list(params))}; "
                 f"a {type(self).__name__} has {list(self._shapes)}"
             )
-        if self._are_plain(self.params):
-            return
-        self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in self.params.items()})
+        self.backend.check_arrays(**{f"params[{name!r}]": p for name, p in params.items()})
         for name, shape in self._shapes.items():
-            parameter = self.params[name]
+            parameter = params[name]
             if isinstance(parameter, WITH_WAYS_OF_THEIR_OWN):
                 raise DtypeError(
                     f"params[{name!r}] is a {kind(parameter)}, which computes in ways of its own; "
@@ -311,12 +312,12 @@ class Doors:
 
         Every call of a network begins with this.
         """
-        if self.backend.array_type is not np.ndarray:
+        plain, dtype = np.ndarray, self.dtype
+        if self.backend.array_type is not plain:
             return False
-        dtype = self.dtype
         for name, shape in self._shapes.items():
-            p = params[name]
-            if type(p) is not np.ndarray or p.dtype != dtype or p.shape != shape:
+            p = params.get(name)
+            if type(p) is not plain or p.shape != shape or p.dtype != dtype:
                 return False
             if not p.flags.writeable:
                 return False

@@ -189,6 +189,13 @@ class TwoLayerNet(Network):
         z1 = self.backend.dense(x, W1, b1, self.activation)
         return self.backend.dense(z1, W2, b2)
 
+    def _outputs_of(self, x: Array) -> Array:
+        if type(self)._logits is not TwoLayerNet._logits:  # those of a derived network
+            return super()._outputs_of(x)
+        W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)
+        activation, loss = self.activation, self.loss_name
+        return self.backend.two_layer_output(x, W1, b1, W2, b2, activation, loss)
+
     def _backward(
         self, x: Array, t: Array, out: dict[str, Array]
     ) -> tuple[Array, list[LayerDelta]]:

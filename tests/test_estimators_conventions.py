@@ -212,3 +212,25 @@ def test_importing_fastnn_imports_no_scikit_learn():
     code = "import sys, fastnn; fastnn.TwoLayerNet; print('sklearn' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("of", [np.asarray, sp.csr_array, np.float32], ids=["f8", "csr", "f4"])
+def test_samples_that_are_not_finite_change_nothing(value, of):
+    """They are found where they are compressed, when the first weights have been drawn."""
+    x, rng = np.where(X > 3, X, 0.0), np.random.RandomState(3)
+    x[7, 2] = value
+    for backend in ("numpy", "numba"):
+        if sp.issparse(of(x)) and backend == "numpy":
+            continue
+        drawn, messages = rng.get_state(), []
+        for cls, options in ((TwoLayerClassifier, {"backend": backend}), (MLPClassifier, {})):
+            model = cls(random_state=rng, **options)
+            before = vars(model).copy()
+            with pytest.raises(ValueError, match="contains") as caught:
+                model.fit(of(x), CLASSES)
+            messages.append(str(caught.value).replace(cls.__name__, "the network"))
+            if cls is TwoLayerClassifier:
+                assert vars(model) == before
+                assert str(rng.get_state()) == str(drawn)
+        assert messages[0] == messages[1]

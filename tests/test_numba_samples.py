@@ -3,14 +3,16 @@
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn.backends.numba.backend import NumbaBackend
-from fastnn.backends.numba.compressing import compress_all
+from fastnn.backends.numba.compressing import compress_all, in_pieces
 from fastnn.backends.numba.samples import SparseRows
 
 
@@ -77,6 +79,61 @@ def test_weights_that_take_turns_in_the_cache(dtype, features, rows, units, dens
     assert (
         abs(whole - (W - rate * (x.T @ delta))) <= bound * (abs(W) + abs(x.T) @ abs(delta))
     ).all()
+
+
+class Slow:
+    """Samples of which some pieces come late, and in any order."""
+
+    def __init__(self, x, late):
+        self._x, self._late, self.shape = x, late, x.shape
+
+    def __len__(self):
+        return len(self._x)
+
+    def __getitem__(self, some):
+        time.sleep(0.02 if self._late[some.start] else 0)
+        return self._x[some]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("late", ["the first", "every third"])
+def test_pieces_are_joined_in_order(dtype, kind, late, monkeypatch):
+    monkeypatch.setattr("fastnn.streams.SMALL_PIECE", 7 * 30 * 8)  # seven rows
+    rng = np.random.default_rng(0)
+    x = (rng.integers(1, 9, (200, 30)) * (rng.random((200, 30)) < 0.1)).astype(kind)
+    x[40:60] = 0
+    at = np.arange(200)
+    backend = NumbaBackend(3)
+    slow = Slow(x, at == 0 if late == "the first" else at % 21 == 0)
+    found = in_pieces(backend.kernels, backend.pool, slow, dtype)
+    expected = sp.csr_array(x.astype(dtype))
+    indptr, indices, values = found.samples
+    assert (indptr.dtype, indices.dtype, values.dtype) == (np.intp, np.uint32, dtype)
+    np.testing.assert_array_equal(indptr, expected.indptr)
+    np.testing.assert_array_equal(indices, expected.indices)
+    np.testing.assert_array_equal(values, expected.data)
+    np.testing.assert_array_equal(found.gathered(), x)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_pieces_that_are_not_finite_are_not_compressed(dtype, value, monkeypatch):
+    monkeypatch.setattr("fastnn.streams.SMALL_PIECE", 7 * 30 * 8)
+    x = np.zeros((200, 30))
+    backend = NumbaBackend(2)
+    for row in (0, 93, 199):
+        x[row, 29] = value
+        found = in_pieces(backend.kernels, backend.pool, x, dtype)
+        assert (found is None) == (not np.isfinite(value) or dtype == np.float32)
+        x[row] = 0
+
+
+def test_samples_with_few_zeros_at_the_end_stay_as_they_are(dtype, monkeypatch):
+    monkeypatch.setattr("fastnn.streams.SMALL_PIECE", 7 * 30 * 8)
+    backend, x = NumbaBackend(2), np.zeros((200, 30), dtype)
+    x[150:] = 1  # a quarter, as many as may be
+    assert np.array_equal(in_pieces(backend.kernels, backend.pool, x, dtype).gathered(), x)
+    x[0, 0] = 1
+    assert in_pieces(backend.kernels, backend.pool, x, dtype) is None
 
 
 #: Compressing as the kernels do it, on the processor that NUMBA_CPU_NAME says.

@@ -113,7 +113,10 @@ def test_what_is_no_part_of_a_step_may_be_overridden(backend):
 
 
 @pytest.mark.parametrize(
-    "operation", sorted(set(OPERATIONS) - {"take", "output", "loss", "count_correct", "descent"})
+    "operation",
+    sorted(
+        set(OPERATIONS) - {"take", "output", "two_layer_output", "loss", "count_correct", "descent"}
+    ),
 )
 def test_a_backend_that_changes_an_operation_is_asked_for_it(backend, operation):
     calls = []
@@ -323,3 +326,30 @@ def test_parameters_that_are_assigned_between_calls_are_the_ones_trained(backend
         np.testing.assert_allclose(
             backend.to_numpy(net.params[name]), backend.to_numpy(parameter), rtol=1e-12
         )
+
+
+@pytest.mark.parametrize("operation", ["dense", "output", "two_layer_output"])
+def test_a_backend_that_changes_an_operation_is_asked_for_a_prediction(backend, operation):
+    calls = []
+
+    def changed(self, *arguments, **options):
+        calls.append(operation)
+        return getattr(type(backend), operation)(self, *arguments, **options)
+
+    made = type("Changed", (type(backend),), {operation: changed, "name": "changed"})()
+    net = fastnn.TwoLayerNet(12, 8, 3, backend=made, rng=0)
+    expected = fastnn.TwoLayerNet(12, 8, 3, backend=backend, rng=0).predict(X[:2])
+    found = net.predict(X[:2])
+    assert len(calls) == (2 if operation == "dense" else 1)
+    np.testing.assert_allclose(made.to_numpy(found), backend.to_numpy(expected), rtol=1e-12)
+
+
+def test_a_network_with_logits_of_its_own_predicts_with_them(backend):
+    class Warm(fastnn.TwoLayerNet):
+        def _logits(self, x):
+            return super()._logits(x) / 10
+
+    nets = [cls(12, 8, 3, 1.0, backend=backend, rng=0) for cls in (Warm, fastnn.TwoLayerNet)]
+    own, ours = (backend.to_numpy(net.predict(X[:2])) for net in nets)
+    expected = ours**0.1
+    np.testing.assert_allclose(own, expected / expected.sum(axis=1, keepdims=True), rtol=1e-9)

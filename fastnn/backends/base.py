@@ -97,11 +97,15 @@ class Backend(Machine):
 
         Steps that a subclass changes must not be left to what `cls` has for them.
         """
-        own = vars(self).keys()
-        return all(
-            getattr(type(self), name) is getattr(cls, name) and name not in own
-            for name in OPERATIONS
-        )
+        return not self._changes(cls, *OPERATIONS)
+
+    def _changes(self, cls: type[Backend], *operations: str) -> bool:
+        """Whether one of these is not that of `cls`."""
+        own, mine = self.__dict__, self.__class__
+        for name in operations:
+            if name in own or (mine is not cls and getattr(mine, name) is not getattr(cls, name)):
+                return True
+        return False
 
     # -- operations --------------------------------------------------------------------------------
 
@@ -124,6 +128,12 @@ class Backend(Machine):
     def output(self, logits: Array, loss: str, *, out: Array | None = None) -> Array:
         """What a network with this loss predicts: their softmax for the cross-entropy, say."""
         return self._written(LOSSES[loss].output(self.xp, logits), out)
+
+    def two_layer_output(
+        self, x: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str
+    ) -> Array:
+        """What a network of two layers predicts: `output` of two times `dense`, at once."""
+        return self.output(self.dense(self.dense(x, W1, b1, activation), W2, b2), loss)
 
     def loss(self, y: Array, t: Array, loss: str) -> Array:
         """The loss of predictions `y` (n, k) against `t`: a scalar that stays with the backend."""
@@ -265,6 +275,7 @@ OPERATIONS = (
     "take",
     "dense",
     "output",
+    "two_layer_output",
     "loss",
     "loss_gradient",
     "count_correct",

@@ -189,7 +189,8 @@ class Machine:
             return a if same else self.xp.astype(a, self.native_dtype(dtype))
         a = real_array(a, name)
         refuse_device_array(a, name)
-        return self.from_numpy(np.asarray(a, dtype, order="C"))
+        host = np.asarray(a, dtype, order="C")
+        return host if self.xp is np else self.from_numpy(host)
 
     def sparse_samples(self, a: Any, dtype: Any, *, name: str = "x") -> Any:
         """The public door in for a sparse matrix: checked samples that the operations take.

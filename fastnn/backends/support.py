@@ -73,10 +73,11 @@ class Support:
         )
 
 
-def supported(support: Support) -> Callable[[F], F]:
+def supported(support: Support, *, composed: bool = False) -> Callable[[F], F]:
     """Decorate an override, which is called for what `support` covers.
 
-    For everything else the method that it overrides is called.
+    For everything else the method that it overrides is called. If that is `composed` of other
+    operations, they may read what only overrides do.
     """
 
     def decorate(method: Any) -> Any:
@@ -87,24 +88,28 @@ def supported(support: Support) -> Callable[[F], F]:
         values = [(names.index(key), allowed) for key, allowed in support.values.items()]
         contiguous = [names.index(key) for key in support.contiguous]
 
-        def covers_all(arguments: tuple[Any, ...]) -> bool:
-            for place, allowed in values:
-                if arguments[place] not in allowed:
-                    return False
-            # A list: a generator takes as long again.
-            return False not in [arguments[place].flags.c_contiguous for place in contiguous]
+        count = -1 if support.sizes else len(names)
 
         @wraps(method)
         def run(backend: Any, *arguments: Any, **options: Any) -> Any:
-            if len(arguments) == len(names) and not support.sizes:
-                if covers_all(arguments):
-                    return method(backend, *arguments, **options)
+            if len(arguments) == count:
+                for place, allowed in values:
+                    if arguments[place] not in allowed:
+                        break
+                else:
+                    for place in contiguous:
+                        if not arguments[place].flags.c_contiguous:
+                            break
+                    else:
+                        return method(backend, *arguments, **options)
             elif covers(defaults | dict(zip(names, arguments, strict=False)) | options):
                 return method(backend, *arguments, **options)
             # What only the override reads, such as compressed rows, becomes what the reference
             # reads.
-            plain = [a.gathered() if hasattr(a, "gathered") else a for a in arguments]
-            return getattr(super(_owner(backend.__class__, run), backend), name)(*plain, **options)
+            if not composed:
+                arguments = tuple(a.gathered() if hasattr(a, "gathered") else a for a in arguments)
+            overridden = getattr(super(_owner(backend.__class__, run), backend), name)
+            return overridden(*arguments, **options)
 
         return run
 

@@ -17,9 +17,13 @@ from .text import LONGEST_VALUE, kind, shown
 WITH_WAYS_OF_THEIR_OWN = np.matrix, np.ma.MaskedArray
 
 
+#: What certainly is dense.
+_DENSE = np.ndarray, np.generic, list, tuple
+
+
 def is_sparse(a: Any) -> bool:
     """Whether `a` is a sparse matrix of any library, whose zeros are not stored."""
-    if isinstance(a, np.ndarray | np.generic | list | tuple):
+    if isinstance(a, _DENSE):
         return False
     if any(hasattr(type(a), name) for name in ("nnz", "nse")):
         return True

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ...functions import ACTIVATIONS
 from . import oracle
-from .drawn import Drawn, activations, bits, in_context, seeds, sides
+from .drawn import Drawn, activations, bits, in_context, losses, seeds, sides
 
 
 @given(sides, sides, st.booleans(), seeds, st.booleans())
@@ -56,6 +56,28 @@ def test_dense_is_quiet_and_right_in_the_tails(backend, dtype, name):
     np.testing.assert_allclose(
         found, expected.astype(dtype), rtol=8 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny
     )
+
+
+@given(sides, sides, sides, sides, activations, losses, seeds)
+@in_context
+def test_two_layer_output(backend, dtype, n, i, j, k, activation, loss, seed):
+    d = Drawn(backend, dtype, seed)
+    (x, wide_x), (W1, wide_W1), (b1, wide_b1) = d.array(n, i, zeros=0.6), d.array(i, j), d.array(j)
+    (W2, wide_W2), (b2, wide_b2) = d.array(j, k), d.array(k)
+    result = backend.two_layer_output(x, W1, b1, W2, b2, activation, loss)
+    z = oracle.ACTIVATIONS[activation][0](wide_x @ wide_W1 + wide_b1)
+    logits = z @ wide_W2 + wide_b2
+    # Errors of z, of at most this many roundings of these magnitudes, go through W2.
+    hidden = (i + 8) * (np.abs(wide_x) @ np.abs(wide_W1) + np.abs(wide_b1) + np.abs(z))
+    output = (j + 8) * (np.abs(z) @ np.abs(wide_W2) + np.abs(wide_b2))
+    error = (hidden @ np.abs(wide_W2) + output) * np.finfo(dtype).eps
+    expected = oracle.LOSSES[loss][0](logits)
+    if loss != "mean_squared_error":  # what is between 0 and 1, and changes no faster than exp
+        error = np.minimum(np.expm1(2 * error.max(axis=1, keepdims=True)), 1)
+    spread = np.ptp(logits, axis=1, keepdims=True) if loss == "cross_entropy" else 0
+    rounding = (k + 8) * np.abs(expected) * (1 + spread)
+    d.assert_close(result, expected, error / np.finfo(dtype).eps + rounding, 1)
+    d.assert_unmodified()
 
 
 @given(sides, sides, sides, activations, seeds, st.booleans())

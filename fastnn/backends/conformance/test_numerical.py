@@ -26,8 +26,9 @@ def test_numerical_gradient(backend, dtype, n, i, j, k, activation, loss, kind, 
     d.assert_close(value, whole, 1 + whole + oracle.lost_digits(y, wide_t, loss, np.float64), 64)
     largest = max(np.abs(g).max() for g in expected.values())
     noise = 16 * np.finfo(np.longdouble).eps * float(1 + whole) / h  # of the book's loop
-    eps = np.finfo(dtype).eps
-    limits = {"rtol": 4 * eps, "atol": float(max(eps, 1e-12) * largest + noise)}
+    # Of float32 more is lost where the samples' own gradients nearly cancel out.
+    relative = 1e-12 if dtype == np.float64 else 1e-5
+    limits = {"rtol": 4 * np.finfo(dtype).eps, "atol": float(relative * largest + noise)}
     for gradient, (name, exact) in zip(gradients, expected.items(), strict=True):
         backend.check_arrays(**{name: gradient})
         found = backend.to_numpy(gradient)

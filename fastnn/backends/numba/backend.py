@@ -32,6 +32,7 @@ from ..support import supported
 from . import compressing, training
 from .samples import SparseDataset, SparseRows, nonzero_targets, sparse_rows
 from .support import (
+    FEW_MULTIPLICATIONS,
     PERTURBATION_GRAIN,
     SPARSE_GRAIN,
     SPARSE_SIZE,
@@ -61,6 +62,7 @@ class NumbaBackend(NumpyBackend):
         import numba  # takes half a second, as do the kernels that import it
 
         self.kernels = _kernels()
+        self._codes: dict[str, int] = self.kernels.activations.ACTIVATION_CODES
         available = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
         # Of more than there are processors for each waits for others that are not running.
         most = min(available, processor.cores())
@@ -99,6 +101,7 @@ class NumbaBackend(NumpyBackend):
                 x, _ = data.batch(rows[0])
                 z = self.dense(x, W, b, "sigmoid")
                 self.loss(self.output(z, "cross_entropy"), t, "cross_entropy")
+                self.two_layer_output(every, W, b, W2, b2, *formulas)
                 delta = self.dense_backward(
                     self.loss_gradient(z, t, "cross_entropy")[1], W, z, "sigmoid"
                 )
@@ -180,6 +183,19 @@ class NumbaBackend(NumpyBackend):
     def output(self, logits: Array, loss: str, *, out: Array | None = None) -> Array:
         out = np.empty_like(logits, order="C") if out is None else out
         self.kernels.softmax.softmax(logits, out)
+        return out
+
+    @supported(SUPPORT["two_layer_output"], composed=True)
+    def two_layer_output(
+        self, x: Array, W1: Array, b1: Array, W2: Array, b2: Array, activation: str, loss: str
+    ) -> Array:
+        few = type(x) is np.ndarray and x.shape[0] * W1.size <= FEW_MULTIPLICATIONS
+        few = few and x.flags.c_contiguous
+        if not few or self._changes(NumbaBackend, "dense", "output"):
+            return super().two_layer_output(x, W1, b1, W2, b2, activation, loss)
+        out = np.empty((x.shape[0], b2.size), x.dtype)
+        code = self._codes[activation]
+        self.kernels.prediction.probabilities(x, W1, b1, W2, b2, code, out)
         return out
 
     @supported(SUPPORT["loss"])
@@ -276,10 +292,6 @@ class NumbaBackend(NumpyBackend):
         self.pool.run(lambda: self.kernels.numerical_gradient.differences(*arguments), parts)
         return W1.dtype.type(memory.losses.sum()), gradients
 
-    @property
-    def _codes(self) -> dict[str, int]:
-        return self.kernels.activations.ACTIVATION_CODES
-
     def _descend(
         self, x: SparseRows, delta: Array, rate: float, W: Array, b: Array, *, fresh: bool = False
     ) -> None:
@@ -302,8 +314,8 @@ class NumbaBackend(NumpyBackend):
 #: The modules of compiled code that are used here and in `training`.
 _KERNELS = (
     *("activations", "backprop_steps", "compression", "layers", "magnitude"),
-    *("numerical_gradient", "numerical_steps", "objectives", "panels", "rules", "softmax"),
-    "workspace",
+    *("numerical_gradient", "numerical_steps", "objectives", "panels", "prediction", "rules"),
+    *("softmax", "workspace"),
 )
 
 

@@ -16,6 +16,9 @@ from .samples import SparseDataset, SparseRows
 #: unknown when data enter.
 SPARSE_DENSITY = 0.25
 
+#: Up to how many multiplications the layers of a network are not worth calls of their own.
+FEW_MULTIPLICATIONS = 200_000
+
 #: From how many values on samples are compressed for a single call, and how many of their rows are
 #: looked at for that.
 SPARSE_SIZE, SPARSE_ROWS = 10_000, 8
@@ -95,6 +98,9 @@ _FUSED_SIZES = (
 SUPPORT = {
     "dense": Support(activation=ACTIVATIONS, contiguous=("W", "b")),
     "output": Support(loss=_LOSSES),
+    "two_layer_output": Support(
+        activation=ACTIVATIONS, loss=_LOSSES, contiguous=("W1", "b1", "W2", "b2")
+    ),
     "loss": Support(loss=_LOSSES),
     "loss_gradient": Support(loss=_LOSSES),
     "dense_backward": Support(activation=ACTIVATIONS),

@@ -8,6 +8,8 @@ From the ground up:
     What loops are made of: counters for threads, vectors of numbers, the exponential and its kin.
 `activations`, `softmax`, `logistic`, `compression`, `layers`, `products`
     The operations, for one batch.
+`prediction`
+    What a network of two layers makes of a few samples, in one call.
 `panels`, `backprop_steps`
     Training by backpropagation, many steps in a call.
 `workspace`, `increments`, `unperturbed`, `hidden_series`, `hidden_differences`,
