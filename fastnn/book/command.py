@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; what a script raises is shown by Python, and the exit code is Python's."""
     if sys.stderr is not None and sys.stderr.isatty():
         show_compilation()
-    script, options = console.run(command, NAME, arguments)
-    _check_file(script)
-    gc.freeze()  # what is loaded lives until the end, and is not searched for cycles any more
+    with _no_collections():
+        script, options = console.run(command, NAME, arguments)
+        _check_file(script)
     try:
         run_script(script, **options)
     except KeyboardInterrupt:
@@ -87,6 +88,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{NAME}: fastnn has MNIST: --ours dataset.mnist takes it in place of yours"
             )
         sys.exit(1)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Load what lives until the end: it is not searched for cycles now, nor ever after."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 def _raised_in(error: BaseException, folder: str, file: str) -> bool:

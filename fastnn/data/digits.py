@@ -152,7 +152,7 @@ def _prepare_images(images: np.ndarray, normalize: bool, flatten: bool) -> np.nd
         if images.dtype != np.uint8:
             fault = f"images of dtype {images.dtype} have no known range"
             raise DtypeError(f"{fault}; pass normalize=False and scale them yourself")
-        images = images.astype(np.float32) / np.float32(255)
+        images = np.divide(images, np.float32(255), dtype=np.float32)  # converted on the way
     if flatten:
         return images.reshape(len(images), math.prod(images.shape[1:]))
     return images[:, np.newaxis]
