@@ -1,10 +1,15 @@
-"""Starting: what importing costs, and how soon a second process trains."""
+"""Starting: what importing and compiling cost, and how soon a second process trains."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from fastnn.bench.timing import Contestant
 
@@ -17,17 +22,22 @@ def _in_new_process(code: str) -> Contestant:
     It may keep its bytecode, as after an installation: otherwise the modules of a checkout are
     compiled at each start.
     """
-    variables = {
-        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-    }
 
     def sample() -> float:
         done = subprocess.run(
-            [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code],
+            env=_keeping_bytecode(),
+            stdout=subprocess.PIPE,
+            check=True,
         )
         return float(done.stdout)
 
     return sample
+
+
+def _keeping_bytecode(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | more
 
 
 def _timed(statement: str) -> Contestant:
@@ -66,3 +76,60 @@ print(time.perf_counter() - start)
     )
     text = "a second process with Numba takes at most 1.5 s from the import to the first iteration"
     record.statement("starting", text, timings["fastnn numba"].median, 1.5)
+
+
+@pytest.mark.skipif(not hasattr(os, "wait4"), reason="the system does not say how much memory")
+def test_command(record: Record) -> None:
+    """The whole program, from its start to its end, and the memory that it takes."""
+    sizes = []
+    name = "fastnn train --iterations 0"
+
+    def sample() -> float:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *name.split(), "--backend", "numba"],
+            env=_keeping_bytecode(),
+            stdout=subprocess.DEVNULL,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        assert status == 0
+        sizes.append(used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+        return time.perf_counter() - started
+
+    timings = record.compare(
+        "the command line", {name: sample}, unit="process", fewest=10, seconds=1
+    )
+    record.statement(name, "it takes at most 1.2 s", timings[name].median, 1.2)
+    record.statement(name, "it takes at most 450 MiB of memory", max(sizes), 450)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bound"),
+    [
+        (["-m", "fastnn", "train", "--backend", "numba"], 10),
+        (["-c", "import fastnn; fastnn.get_backend('numba').warm_up()"], 15),
+    ],
+    ids=["fastnn train", "warm_up()"],
+)
+def test_cold_cache(
+    arguments: list[str], bound: float, record: Record, tmp_path: Path, request: Any
+) -> None:
+    """A process on a machine that has compiled nothing yet."""
+    if record.quick:
+        pytest.skip("compiling takes a minute")
+    what = request.node.callspec.id
+
+    def sample() -> float:
+        cache = tmp_path / str(time.time_ns())
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, *arguments],
+            env=_keeping_bytecode(NUMBA_CACHE_DIR=str(cache)),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return time.perf_counter() - started
+
+    name = f"{what} where nothing is compiled"
+    timings = record.compare(name, {what: sample}, unit="process", fewest=3, most=3)
+    record.statement(name, f"it takes at most {bound} s", timings[what].median, bound)

@@ -118,21 +118,28 @@ def _let_threads_sleep() -> None:
 
 
 def repeat(call: Callable[[], Any], synchronize: Callable[[], None] = lambda: None) -> Contestant:
-    """The contestant that makes this call as often as a steady sample takes, warmed up before."""
-    count = 0
+    """The contestant that makes this call as often as a steady sample takes, warmed up before.
+
+    How often, is told by calls after the first one, which may load or compile something.
+    """
+    count, called = 0, False
 
     def sample() -> float:
-        nonlocal count
+        nonlocal count, called
         # The processor has slept, and its caches hold what the contestant before used.
         warm = time.perf_counter() + _WARM_UP
         while True:
             started = time.perf_counter()
             call()
             synchronize()
-            if time.perf_counter() >= warm:
-                break
-        if not count:
             took = time.perf_counter() - started
+            if started + took >= warm:
+                break
+            called = True
+        if not called:
+            called = True
+            return took
+        if not count:
             count = 1 if took > _SAMPLE else _calls_that_last(call, synchronize)
         started = time.perf_counter()
         for _ in range(count):
