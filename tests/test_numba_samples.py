@@ -11,6 +11,8 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastnn.backends.base import Backend
+from fastnn.backends.conformance import oracle
 from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.numba.compressing import compress_all, in_pieces
 from fastnn.backends.numba.samples import SparseRows
@@ -171,3 +173,32 @@ def test_samples_are_compressed_on_any_processor(features, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert features is None or done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "identity"])
+@pytest.mark.parametrize(
+    ("rows", "features", "units", "outputs"), [(1, 784, 50, 10), (3, 5, 1, 2), (2, 1, 70, 3)]
+)
+def test_a_few_samples_are_predicted_in_one_call(
+    dtype, activation, rows, features, units, outputs, monkeypatch
+):
+    backend, rng = NumbaBackend(1), np.random.default_rng(0)
+    x = rng.normal(size=(rows, features)) * (rng.random((rows, features)) < 0.3)
+    x[-1] = 0
+    shapes = (features, units), (units,), (units, outputs), (outputs,)
+    parameters = [rng.normal(scale=0.3, size=shape).astype(dtype) for shape in shapes]
+    x = x.astype(dtype)
+    formulas = activation, "cross_entropy"
+    with monkeypatch.context() as patch:
+        for name in ("dense", "output"):  # of the class: as if it had none
+            patch.setattr(NumbaBackend, name, None)
+        found = backend.two_layer_output(x, *parameters, *formulas)
+    W1, b1, W2, b2 = (p.astype(np.longdouble) for p in parameters)
+    z = oracle.ACTIVATIONS[activation][0](x.astype(np.longdouble) @ W1 + b1)
+    expected = oracle.softmax(z @ W2 + b2)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(
+        found.astype(np.longdouble), expected, rtol=300 * np.finfo(dtype).eps
+    )
+    by_operations = Backend.two_layer_output(backend, x, *parameters, *formulas)
+    np.testing.assert_allclose(found, by_operations, rtol=300 * np.finfo(dtype).eps)
