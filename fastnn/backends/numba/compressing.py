@@ -53,8 +53,10 @@ def in_pieces(
     joined = _Joined(x.shape, dtype, slices[0].stop)
 
     def enter(some: slice) -> None:
+        with np.errstate(over="ignore", under="ignore"):  # on each thread
+            found = x[some]
         # Converted as they are compressed, if they are floating numbers.
-        piece = np.ascontiguousarray(found := x[some], None if _is_float(found) else dtype)
+        piece = np.ascontiguousarray(found, None if _is_float(found) else dtype)
         place = joined.place()
         if not math.isfinite(kernels.compression.compress(piece, *place)):
             raise _NotCompressedError

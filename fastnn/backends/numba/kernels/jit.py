@@ -278,11 +278,6 @@ class _CompilationListener(event.Listener):
         self._collections = _SeldomCollections()
 
     def on_start(self, event: Any) -> None:
-        # One for each function that is being compiled for another one.
-        contexts = ExitStack()
-        contexts.enter_context(_without_interrupts())
-        contexts.enter_context(self._collections)
-        vars(self._of_thread).setdefault("contexts", []).append(contexts)
         module = event.data["dispatcher"].py_func.__module__  # None of what exec() has defined
         ours = (module or "").startswith("fastnn.")
         if ours:
@@ -293,6 +288,12 @@ class _CompilationListener(event.Listener):
                 "compiling kernels for this machine, which takes some seconds; Numba keeps them for"
                 " the next time"
             )
+        # One for each function that is being compiled for another one. Last, as after an error
+        # here there is no end.
+        contexts = ExitStack()
+        contexts.enter_context(_without_interrupts())
+        contexts.enter_context(self._collections)
+        vars(self._of_thread).setdefault("contexts", []).append(contexts)
 
     def on_end(self, event: Any) -> None:
         self._of_thread.contexts.pop().close()
