@@ -71,10 +71,15 @@ def dense_descent(W: np.ndarray, b: np.ndarray, x: np.ndarray, delta: np.ndarray
     descent(b, db)
 
 
+def predict(params: Params, x: np.ndarray) -> np.ndarray:
+    """The probabilities of the network."""
+    z1 = dense(x, params["W1"], params["b1"], "sigmoid")
+    return softmax(dense(z1, params["W2"], params["b2"], "identity"))
+
+
 def loss(params: Params, x: np.ndarray, t: np.ndarray) -> float:
     """The network's loss."""
-    z1 = dense(x, params["W1"], params["b1"], "sigmoid")
-    return cross_entropy(softmax(dense(z1, params["W2"], params["b2"], "identity")), t)
+    return cross_entropy(predict(params, x), t)
 
 
 def gradient(params: Params, x: np.ndarray, t: np.ndarray) -> Params:

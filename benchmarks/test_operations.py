@@ -114,6 +114,10 @@ CASES = {
     "output": Case(
         lambda a: (a.logits, "cross_entropy"), lambda a: plain.softmax(a.logits), out="delta2"
     ),
+    "two_layer_output": Case(
+        lambda a: (a.x, *a.params.values(), "sigmoid", "cross_entropy"),
+        lambda a: plain.predict(a.params, a.x),
+    ),
     "loss": Case(lambda a: (a.y, a.t, "cross_entropy"), lambda a: plain.cross_entropy(a.y, a.t)),
     "loss_gradient": Case(
         lambda a: (a.logits, a.t, "cross_entropy"),
