@@ -139,9 +139,9 @@ class Stream:
         return Stream(self._given, self._rows, transform)
 
     def slices(self, size: int | None = None) -> list[slice]:
-        """All rows in order: `size` at a time, or about :data:`PIECE` bytes."""
-        width = self.shape[1] * max(self._values.itemsize, self.dtype.itemsize)
-        return slices(len(self), PIECE // width if size is None else size)
+        """All rows in order: about :data:`PIECE` bytes at a time, and at most `size` of them."""
+        most = PIECE // (self.shape[1] * max(self._values.itemsize, self.dtype.itemsize))
+        return slices(len(self), most if size is None else min(size, most))
 
     def pieces(self) -> Iterator[np.ndarray]:
         """All samples in order, about :data:`PIECE` bytes at a time."""
