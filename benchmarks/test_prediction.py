@@ -9,7 +9,8 @@ import pytest
 
 from fastnn.bench.timing import repeat
 
-from .problems import DTYPES, Problem
+from . import plain
+from .problems import DTYPES, Problem, assert_close, tolerance
 from .recording import Record
 
 pytestmark = pytest.mark.usefixtures("one_blas_thread")
@@ -21,6 +22,8 @@ def test_one_row(dtype: str, record: Record, problem: Any) -> None:
     p: Problem = problem("book", dtype, "mnist")
     x, W1 = np.ascontiguousarray(p.x[:1]), p.params["W1"]
     networks = {f"fastnn {name}": p.network(name) for name in ("numpy", "numba")}
+    for name, network in networks.items():
+        assert_close(network.predict(x), plain.predict(p.params, x), tolerance(dtype), name)
     timings = record.compare(
         f"predict of one row, 784-50-10, {dtype}",
         {name: repeat(lambda n=network: n.predict(x)) for name, network in networks.items()}

@@ -435,6 +435,4 @@ class Network(NumericalNetwork):
             return self.backend.dataset(x, t)
 
     def _loss(self, x: Array, t: Array) -> Array:
-        return self.backend.loss(
-            self.backend.output(self._logits(x), self.loss_name), t, self.loss_name
-        )
+        return self.backend.loss(self._outputs_of(x), t, self.loss_name)

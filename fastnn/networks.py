@@ -190,7 +190,7 @@ class TwoLayerNet(Network):
         return self.backend.dense(z1, W2, b2)
 
     def _outputs_of(self, x: Array) -> Array:
-        if type(self)._logits is not TwoLayerNet._logits:  # those of a derived network
+        if getattr(self._logits, "__func__", None) is not TwoLayerNet._logits:  # has its own
             return super()._outputs_of(x)
         W1, b1, W2, b2 = _W1_b1_W2_b2(self.params)
         activation, loss = self.activation, self.loss_name

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from xml.etree import ElementTree
@@ -21,7 +22,7 @@ from fastnn.bench import machine
 from fastnn.bench.book_net import BookNet
 from fastnn.bench.measure import measure
 from fastnn.bench.report import check_picture, format_seconds, plot, table
-from fastnn.bench.timing import Timing, interleave
+from fastnn.bench.timing import Timing, interleave, repeat
 from fastnn.cli import cli
 from fastnn.errors import InputError
 
@@ -426,6 +427,26 @@ class TestMachine:
 
 
 class TestBench:
+    def test_a_slow_first_call_does_not_decide_how_often_a_sample_calls(self):
+        calls = []
+
+        def call():
+            time.sleep(0 if calls else 0.03)
+            calls.append(1)
+
+        sample = repeat(call)
+        assert sample() >= 0.03
+        assert len(calls) == 1
+        assert sample() < 0.01
+        assert len(calls) > 100
+
+    def test_a_slow_call_is_made_once_a_sample_after_one_that_warms_up(self):
+        calls = []
+        sample = repeat(lambda: calls.append(time.sleep(0.02)))
+        for expected in (1, 3, 5):
+            assert sample() >= 0.02
+            assert len(calls) == expected
+
     def test_interleave_takes_turns(self):
         turns = []
 

@@ -1,5 +1,7 @@
 """What is compiled: no function twice, and no kernel for what another one does as well."""
 
+import gc
+
 import numpy as np
 import pytest
 from numba import njit
@@ -44,6 +46,34 @@ def test_what_only_compiled_code_calls_becomes_machine_code_within_that_alone():
     engine = library.codegen._engine
     assert engine.is_symbol_defined(compiled(by_itself).fndesc.llvm_func_name)
     assert not engine.is_symbol_defined(compiled(part).fndesc.llvm_func_name)
+
+
+def seen(x):
+    raise NotImplementedError
+
+
+@jit.overloads(seen)
+def overload_seen(x):
+    seen.threshold = gc.get_threshold()[0]  # while it is compiled
+    return lambda x: x
+
+
+@pytest.mark.parametrize(
+    ("usual", "expected", "value"),  # of another type each, so that it is compiled
+    [(700, 100_000, 2), (200_000, 200_000, 2.0), (0, 0, np.float32(2))],
+)
+def test_python_searches_seldom_for_cycles_while_it_compiles(usual, expected, value):
+    before = gc.get_threshold()
+    gc.set_threshold(usual, 5, 5)
+    try:
+        inner = jit.inner(lambda x: seen(x))
+        inner.py_func.__module__ = "fastnn.tests"
+        whole = njit(lambda x: inner(x))
+        assert whole(value) == 2
+        assert gc.get_threshold()[0] == usual
+        assert seen.threshold == expected
+    finally:
+        gc.set_threshold(*before)
 
 
 @pytest.mark.parametrize("kernel", [backprop_steps.descent_steps, numerical_steps.descent_steps])

@@ -278,7 +278,7 @@ def _backprop(network: Network, x: Any, t: Any) -> dict[str, np.ndarray]:
         backend = network.backend
         with backend.current():
             x, t = network._enter_pair(x, t)
-            y = backend.output(network._logits(x), network.loss_name)
+            y = network._outputs_of(x)
             rows = one_hot(backend.xp, t, y)
             # d/dlogits of -sum t log(y + c) is y sum(kt) - kt with k = y / (y + c): the book's y -
             # t', its targets t' being kt and, so that they sum to one, y for the rest. Both terms

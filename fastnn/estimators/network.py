@@ -76,7 +76,7 @@ class PenalizedNet(TwoLayerNet):
         with self.backend.current(), np.errstate(invalid="ignore"):
             x = self.backend.sparse_samples(x, self.dtype) if hasattr(x, "tocsr") else x
             x = self.backend.asarray(x, self.dtype) if isinstance(x, np.ndarray) else x
-            return self.backend.to_numpy(self.backend.output(self._logits(x), self.loss_name))
+            return self.backend.to_numpy(self._outputs_of(x))
 
     # -- a step over the operations ----------------------------------------------------------------
 

@@ -57,10 +57,10 @@ def in_pieces(
             found = x[some]
         # Converted as they are compressed, if they are floating numbers.
         piece = np.ascontiguousarray(found, None if _is_float(found) else dtype)
-        place = joined.place()
+        place = joined.place(len(piece))
         if not math.isfinite(kernels.compression.compress(piece, *place)):
             raise _NotCompressedError
-        joined.add(some, place)
+        joined.add(some.start, place)
 
     try:
         pool.map(enter, slices)
@@ -77,41 +77,41 @@ class _Joined:
     """Compressed pieces of so many rows, one after the other, whichever is ready first."""
 
     def __init__(self, shape: tuple[int, int], dtype: np.dtype, rows: int) -> None:
-        self._piece = rows, rows * shape[1] + _margin(shape[1], np.dtype(np.float32))
+        self._room = rows * shape[1] + _margin(shape[1], np.dtype(np.float32))
         most = int(SPARSE_DENSITY * math.prod(shape))
-        self._indptr = np.zeros(shape[0] + 1, np.intp)
+        self._indptr = np.empty(shape[0] + 1, np.intp)
         # Memory that is never written takes no place; it is given back in the end.
         self._indices, self._values = _empty(most, dtype)
         self._row = self._total = 0  # where the next piece begins
-        self._waiting: dict[int, tuple[slice, Compressed]] = {}  # for those before, by first row
+        self._waiting: dict[int, Compressed] = {}  # for those before them, by their first row
         self._unused: list[Compressed] = []
         self._lock = threading.Lock()
 
-    def place(self) -> Compressed:
-        """Where a piece is compressed: what was just used is in the cache."""
+    def place(self, rows: int) -> Compressed:
+        """Where a piece is compressed; none but the last has fewer rows than the first."""
         with suppress(IndexError):
-            return self._unused.pop()
-        rows, room = self._piece
-        return np.empty(rows + 1, np.intp), *_empty(room, self._values.dtype)
+            indptr, *others = self._unused.pop()  # what was just used is in the cache
+            return indptr[: rows + 1], *others
+        return np.empty(rows + 1, np.intp), *_empty(self._room, self._values.dtype)
 
-    def add(self, some: slice, piece: Compressed) -> None:
-        """Take these rows, and what has waited for them."""
+    def add(self, row: int, piece: Compressed) -> None:
+        """Take a piece, of the rows from this one on, and what has waited for it."""
         with self._lock:
-            self._waiting[some.start] = some, piece
+            self._waiting[row] = piece
             ready = []
             while (found := self._waiting.pop(self._row, None)) is not None:
-                rows, (indptr, *_) = found
-                ready.append((*found, self._total))
-                self._row = rows.stop
-                self._total += int(indptr[rows.stop - rows.start])
+                ready.append((self._row, self._total, found))
+                self._row += len(found[0]) - 1
+                self._total += int(found[0][-1])
             if self._total > len(self._values):
                 raise _NotCompressedError
-        for rows, (indptr, indices, values), total in ready:
-            ends = indptr[1 : rows.stop - rows.start + 1]
-            self._indptr[rows.start + 1 : rows.stop + 1] = ends + total
-            kept, place = slice(int(ends[-1])), slice(total, total + int(ends[-1]))
-            self._indices[place], self._values[place] = indices[kept], values[kept]
-            self._unused.append((indptr, indices, values))
+        for row, total, found in ready:
+            indptr, indices, values = found
+            self._indptr[row : row + len(indptr)] = indptr + total
+            end = int(indptr[-1])
+            self._indices[total : total + end] = indices[:end]
+            self._values[total : total + end] = values[:end]
+            self._unused.append(found)
 
     def whole(self) -> Compressed:
         """All pieces, after the last one."""

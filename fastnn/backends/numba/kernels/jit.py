@@ -292,7 +292,8 @@ class _CompilationListener(event.Listener):
         # here there is no end.
         contexts = ExitStack()
         contexts.enter_context(_without_interrupts())
-        contexts.enter_context(self._collections)
+        if ours:
+            contexts.enter_context(self._collections)
         vars(self._of_thread).setdefault("contexts", []).append(contexts)
 
     def on_end(self, event: Any) -> None:
