@@ -435,4 +435,6 @@ class Network(NumericalNetwork):
             return self.backend.dataset(x, t)
 
     def _loss(self, x: Array, t: Array) -> Array:
-        return self.backend.loss(self._outputs_of(x), t, self.loss_name)
+        # Of batches, for which `_outputs_of` has no quicker way.
+        y = self.backend.output(self._logits(x), self.loss_name)
+        return self.backend.loss(y, t, self.loss_name)

@@ -16,8 +16,9 @@ from .samples import SparseDataset, SparseRows
 #: unknown when data enter.
 SPARSE_DENSITY = 0.25
 
-#: Up to how many multiplications the layers of a network are not worth calls of their own.
-FEW_MULTIPLICATIONS = 200_000
+#: Up to how many multiplications the layers of a network are not worth calls of their own: about
+#: where the BLAS has made up for these with samples that have no zeros.
+FEW_MULTIPLICATIONS = 50_000
 
 #: From how many values on samples are compressed for a single call, and how many of their rows are
 #: looked at for that.

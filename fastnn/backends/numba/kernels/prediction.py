@@ -1,6 +1,6 @@
 """What a network of two layers predicts for a few samples, in one call.
 
-Of a single sample each operation takes less time than its call.
+Of a single sample each operation takes about as long as its call.
 """
 
 from __future__ import annotations
