@@ -252,6 +252,7 @@ def test_a_signal_ends_a_long_call_with_its_steps_made():
     """A real one: SIGINT while the kernel runs."""
     x, t = np.random.default_rng(0).random((4000, 200)), np.arange(4000) % 10
     net = fastnn.TwoLayerNet(200, 200, 10, backend="numba", rng=0)
+    fastnn.train(net, x, t, iterations=1, batch_size=100, evaluate_every=0)  # compiles it
     before = net.params["W1"].copy()
     threading.Timer(1.0, lambda: signal.raise_signal(signal.SIGINT)).start()
     started = time.perf_counter()
