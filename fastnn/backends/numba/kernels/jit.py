@@ -28,6 +28,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.serialize import dumps
+from numba.core.types import unliteral
 from numba.extending import overload
 
 from ....errors import HostMemoryError
@@ -102,9 +103,23 @@ def _distinct(function: Any) -> Any:
     return function
 
 
+def _of_kinds(dispatcher: Any) -> Any:
+    """Compile a function for the types of its arguments alone.
+
+    Numba would compile it once more for each constant that it is called with.
+    """
+    of_constants = dispatcher.get_call_template
+
+    def of_types(args: Any, kws: Any) -> Any:
+        return of_constants(tuple(map(unliteral, args)), {k: unliteral(t) for k, t in kws.items()})
+
+    dispatcher.get_call_template = of_types
+    return dispatcher
+
+
 def inner(function: Any) -> Any:
     """Compile what only compiled code calls."""
-    return njit(**_COMMON, **_INTERNAL)(_distinct(function))
+    return _of_kinds(njit(**_COMMON, **_INTERNAL)(_distinct(function)))
 
 
 #: Of elementary functions: a loop with a call in it would not be vectorised.
