@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import fastnn
 from fastnn.backends import expansions, incremental
+from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.functions import ACTIVATIONS, LOSSES
 
 NAMES = "W1", "b1", "W2", "b2"
@@ -157,3 +158,79 @@ def test_the_cubes_of_what_is_left_are_not_added_up(loss):
     assert left.any(axis=1).tolist() == [True, False]
     for gradient in net.numerical_gradient(x, np.eye(3)[t]).values():
         assert np.isfinite(gradient).all()
+
+
+# -- in compiled code ------------------------------------------------------------------------------
+
+
+def left_by_numba(monkeypatch, net, x, t, h=1e-4):
+    """(samples,) of each layer, as the kernel has them."""
+    from fastnn.backends.numba.kernels import workspace
+
+    found, original = [], workspace.borrow
+    monkeypatch.setattr(
+        workspace, "borrow", lambda *sizes: found.append(original(*sizes)) or found[-1]
+    )
+    net.numerical_gradient(x, t, h=h)
+    (work,) = found
+    return work.left[0, 0].copy(), work.left[0, 1].copy()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("activation", ["identity", "sigmoid", "tanh"])
+def test_all_of_a_usual_network_is_in_the_product_of_numba(monkeypatch, activation, loss, dtype):
+    net, x, t = network(activation, loss)
+    other = fastnn.TwoLayerNet(
+        5, 4, 3, activation=activation, loss=loss, dtype=dtype, backend="numba"
+    )
+    other.params = {name: a.astype(dtype) for name, a in net.params.items()}
+    for left in left_by_numba(monkeypatch, other, x, t):
+        assert not left.any()
+
+
+def test_numba_leaves_a_sample_whose_relu_may_change_sides(monkeypatch):
+    net, x, t = network("relu")
+    x[2] = 0
+    net.params["b1"][1] = 5e-5
+    left, others = left_by_numba(monkeypatch, net.to("numba"), x, t)
+    assert left.tolist() == [n == 2 for n in range(6)]
+    assert not others.any()
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
+@pytest.mark.parametrize("change", ["kink", "infinite cube", "large step"])
+def test_numba_and_the_reference_agree_where_some_samples_are_left(loss, change):
+    net, x, t = network("relu", loss)
+    h = 1e-4
+    if change == "kink":
+        x[2] = 0
+        net.params["b1"][1] = 5e-5
+    elif change == "infinite cube":
+        x[2, 1] = 1e120
+    else:
+        x[2] *= 500
+    expected = net.numerical_gradient(x, t, h=h)
+    for name, gradient in net.to("numba").numerical_gradient(x, t, h=h).items():
+        largest = max(abs(g).max() for g in expected.values())
+        assert abs(gradient - expected[name]).max() <= 1e-13 * largest
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_threads_make_no_difference_to_steps_of_which_samples_are_left(activation):
+    """A step has a panel of units for each thread; the formulas of a sample depend on all units."""
+    rng = np.random.default_rng(0)
+    x = rng.random((400, 60)) * (rng.random((400, 60)) < 0.2)
+    x[::7] *= 60
+    t = rng.integers(10, size=400)
+    results = []
+    for threads in (1, 2, 5):
+        net = fastnn.TwoLayerNet(
+            60, 50, 10, 0.3, activation=activation, backend=NumbaBackend(threads), rng=0
+        )
+        given = {"iterations": 20, "batch_size": 100, "evaluate_every": 0, "rng": 1}
+        fastnn.train(net, x, t, gradient="numerical", **given)
+        results.append(net.params)
+    for other in results[1:]:
+        for name, parameter in results[0].items():
+            assert np.array_equal(other[name], parameter)

@@ -172,9 +172,9 @@ def evaluated_directly(monkeypatch, backend, call):
     if backend.name == "numba":
         from fastnn.backends.numba.kernels import workspace as memory
 
-        original, taken = memory.workspace, []
+        original, taken = memory.borrow, []
         monkeypatch.setattr(
-            memory, "workspace", lambda *sizes: taken.append(original(*sizes)) or taken[-1]
+            memory, "borrow", lambda *sizes: taken.append(original(*sizes)) or taken[-1]
         )
         call()
         return sum(int(work.direct.sum()) for work in taken)

@@ -52,7 +52,7 @@ OMITTED = 4.4e-16
 REACH = 0.02
 
 #: The largest m-th cumulants, over m!, of what lies within a span of 1.
-_OF_SPAN = (1.0, 1 / 8, 0.0963 / 6, 1 / 192, 1 / 120)
+OF_SPAN = (1.0, 1 / 8, 0.0963 / 6, 1 / 192, 1 / 120)
 
 #: How many samples are expanded at a time: their arrays stay in a cache.
 SAMPLES = 128
@@ -200,10 +200,8 @@ def _cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
     l3 = sum_A * skew - 3 * variance * (sum_B * m1 - b1) - cubes
     span = (xp.max(W, axis=0) - xp.min(W, axis=0))[None, :]
     size = xp.sum(abs(t), axis=1, keepdims=True)
-    bounds = tuple((1 if m == 1 else 2) * _OF_SPAN[m - 1] * size * span**m for m in range(1, 6))
-    return AlongUnits(
-        (l1, l2 / 2, l3 / 6), bounds, span, (first, third / 6), 2 * _OF_SPAN[4] * size
-    )
+    bounds = tuple((1 if m == 1 else 2) * OF_SPAN[m - 1] * size * span**m for m in range(1, 6))
+    return AlongUnits((l1, l2 / 2, l3 / 6), bounds, span, (first, third / 6), 2 * OF_SPAN[4] * size)
 
 
 def _moments(xp: Any, p: Array, powers: list[Array], middle: Array) -> list[Array]:
@@ -245,10 +243,10 @@ def _binary_cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
     second, third = y * rest / batch, y * rest * (rest - y) / batch
     hidden = residual @ W, second @ (W * W) / 2, third @ (W * W * W) / 6
     size = abs(W)
-    bounds = tuple(_OF_SPAN[m - 1] / batch * xp.sum(size**m, axis=0)[None, :] for m in range(1, 6))
+    bounds = tuple(OF_SPAN[m - 1] / batch * xp.sum(size**m, axis=0)[None, :] for m in range(1, 6))
     span = xp.max(size, axis=0)[None, :]
     return AlongUnits(
-        hidden, bounds, span, (residual, third / 6), _OF_SPAN[4] / batch + 0 * y[:, :1]
+        hidden, bounds, span, (residual, third / 6), OF_SPAN[4] / batch + 0 * y[:, :1]
     )
 
 

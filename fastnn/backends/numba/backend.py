@@ -284,13 +284,15 @@ class NumbaBackend(NumpyBackend):
         modes = self._codes[activation], cross_entropy
         work = multiplications(x, W1.shape[1])
         parts = cut(work, PERTURBATION_GRAIN, self.pool.size)
-        memory = self.kernels.workspace.workspace(
-            len(x.rows), *W1.shape, W2.shape[1], W1.dtype, parts
-        )
+        sizes = len(x.rows), *W1.shape, W2.shape[1], W1.dtype, parts
+        memory = self.kernels.workspace.borrow(*sizes)
         data = x.samples, x.rows, *parameters, targets, residuals
-        arguments = np.zeros((3, 2), np.int64), parts, *data, h, modes, memory, gradients
+        numbers = np.arange(len(x.rows), dtype=np.uint64)
+        arguments = np.zeros((3, 2), np.int64), parts, *data, h, modes, numbers, memory, gradients
         self.pool.run(lambda: self.kernels.numerical_gradient.differences(*arguments), parts)
-        return W1.dtype.type(memory.losses.sum()), gradients
+        value = W1.dtype.type(memory.losses.sum())
+        self.kernels.workspace.give_back(memory, *sizes)
+        return value, gradients
 
     def _descend(
         self, x: SparseRows, delta: Array, rate: float, W: Array, b: Array, *, fresh: bool = False

@@ -59,6 +59,11 @@ def cut(work: int, grain: int, most: int) -> int:
     return min(max(work // grain, 1), most)
 
 
+def fused_threads(work: int, most: int, units: int, batch_size: int) -> int:
+    """How many threads a kernel over many steps is for, if a step is so many multiplications."""
+    return max(1, min(most, work // FUSED_GRAIN, units, batch_size))
+
+
 def counters(steps: int, stages: int, count: int) -> np.ndarray:
     """Zeros for so many counters of each stage; those of two stages share no line of the cache."""
     line = LINE // 8

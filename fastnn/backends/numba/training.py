@@ -59,6 +59,10 @@ class _Steps:
         self._threads = threads
         self._at_a_time = max(1, support.INTERRUPTIBLE // max(work, 1))
         self._code = kernels.activations.ACTIVATION_CODES[step.activation]
+        W1, W2 = step.params["W1"], step.params["W2"]
+        panels = kernels.panels.allocate(threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype)
+        self._parameters = kernels.panels.Copies(panels)
+        self._of_rule: list[Any] = []  # first of all the gradient
 
     def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
         self._step.check_batches(rows)
@@ -79,63 +83,6 @@ class _Steps:
             if memory:
                 leave_state()
                 update.count(int(memory.made[0]))
-
-    def _enter(self, parameters: tuple[Array, ...]) -> Any:
-        """What the kernel works on, from the network's parameters."""
-        raise NotImplementedError
-
-    def _leave(self, working: Any, parameters: tuple[Array, ...]) -> None:
-        """Bring the parameters up to date."""
-        raise NotImplementedError
-
-    def _enter_state(self, state: list[tuple[Array, ...]]) -> tuple[Any, Callable[[], None]]:
-        """The memory of the rule, and what brings `state` up to date; () of plain descent."""
-        raise NotImplementedError
-
-    def _remembered(self, gradient: Any, state: list[Any]) -> Any:
-        """The memory of the rule, with arrays of the fields W1, b1, W2 and b2."""
-        update, dtype = self._step.update, self._step.params["W1"].dtype.type
-        numbers = dtype(update.weight_decay), tuple(dtype(n) for n in update.numbers())
-        arrays = {name: tuple(getattr(a, name) for a in state) for name in NAMES}
-        of_rule = self._kernels.rules.MEMORIES[update.name]
-        return of_rule(*numbers, np.zeros(1, np.int64), gradient, **arrays)
-
-    @property
-    def _is_plain(self) -> bool:
-        update = self._step.update
-        return update.name == "sgd" and not update.weight_decay
-
-    def _task(
-        self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
-    ) -> Any:
-        """The call of the kernel for these batches, to be made by each thread."""
-        raise NotImplementedError
-
-
-class BackpropSteps(_Steps):
-    """Steps by backpropagation, on panels of hidden units."""
-
-    def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
-        W1, W2, data = step.params["W1"], step.params["W2"], step.data
-        binary = step.loss == "binary_cross_entropy" and step.alpha is None
-        self._samples = data.x
-        self._targets = kernels.objectives.targets(data.t, W1.dtype, binary=binary)
-        work = support.step_multiplications(data, step.batch_size, W1.shape[1])
-        threads = max(1, min(pool.size, work // support.FUSED_GRAIN, W1.shape[1], step.batch_size))
-        super().__init__(kernels, pool, step, threads, work)
-        panels = kernels.panels.allocate(threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype)
-        self._parameters = kernels.panels.Copies(panels)
-        self._of_rule: list[Any] = []  # first of all the gradient
-        self._objective = self._of_sklearn()
-
-    def _of_sklearn(self) -> Any:
-        """The objective, or () for the loss itself."""
-        step, weights = self._step, self._step.data.weights
-        if step.alpha is None:
-            return ()
-        code = self._kernels.objectives.LOSS_CODES[step.loss]
-        weights = np.empty(0) if weights is None else np.asarray(weights, np.float64)
-        return self._kernels.objectives.Objective(code, float(step.alpha), weights)
 
     def _enter(self, parameters: tuple[Array, ...]) -> Any:
         self._parameters.enter(parameters)
@@ -161,6 +108,48 @@ class BackpropSteps(_Steps):
 
         return self._remembered(gradient.panels, [there.panels for there in kept]), leave
 
+    def _remembered(self, gradient: Any, state: list[Any]) -> Any:
+        """The memory of the rule, with arrays of the fields W1, b1, W2 and b2."""
+        update, dtype = self._step.update, self._step.params["W1"].dtype.type
+        numbers = dtype(update.weight_decay), tuple(dtype(n) for n in update.numbers())
+        arrays = {name: tuple(getattr(a, name) for a in state) for name in NAMES}
+        of_rule = self._kernels.rules.MEMORIES[update.name]
+        return of_rule(*numbers, np.zeros(1, np.int64), gradient, **arrays)
+
+    @property
+    def _is_plain(self) -> bool:
+        update = self._step.update
+        return update.name == "sgd" and not update.weight_decay
+
+    def _task(
+        self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
+    ) -> Any:
+        """The call of the kernel for these batches, to be made by each thread."""
+        raise NotImplementedError
+
+
+class BackpropSteps(_Steps):
+    """Steps by backpropagation, on panels of hidden units."""
+
+    def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
+        W1, data = step.params["W1"], step.data
+        binary = step.loss == "binary_cross_entropy" and step.alpha is None
+        self._samples = data.x
+        self._targets = kernels.objectives.targets(data.t, W1.dtype, binary=binary)
+        work = support.step_multiplications(data, step.batch_size, W1.shape[1])
+        threads = support.fused_threads(work, pool.size, W1.shape[1], step.batch_size)
+        super().__init__(kernels, pool, step, threads, work)
+        self._objective = self._of_sklearn()
+
+    def _of_sklearn(self) -> Any:
+        """The objective, or () for the loss itself."""
+        step, weights = self._step, self._step.data.weights
+        if step.alpha is None:
+            return ()
+        code = self._kernels.objectives.LOSS_CODES[step.loss]
+        weights = np.empty(0) if weights is None else np.asarray(weights, np.float64)
+        return self._kernels.objectives.Objective(code, float(step.alpha), weights)
+
     def _task(
         self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
     ) -> Any:
@@ -184,40 +173,20 @@ class NumericalSteps(_Steps):
         self._samples = data.x
         self._targets = nonzero_targets(data.t, W2.shape[1], True)[0]
         work = support.step_multiplications(data, batch_size, W1.shape[1])
-        parts = support.cut(work, support.PERTURBATION_GRAIN, pool.size)
-        super().__init__(kernels, pool, step, parts, 8 * work)
+        threads = support.fused_threads(work, pool.size, W1.shape[1], batch_size)
+        super().__init__(kernels, pool, step, threads, 2 * work)
+        panels = len(self._parameters.panels.W1)
         self._memory = kernels.workspace.workspace(
-            batch_size, *W1.shape, W2.shape[1], W1.dtype, parts
+            batch_size, *W1.shape, W2.shape[1], W1.dtype, panels, panels
         )
         most = batch_size * (1 if data.t.ndim == 1 else data.t.shape[1])
         self._of_batch = np.zeros(batch_size + 1, np.intp), np.empty(most, np.intp), np.empty(most)
 
-    def _enter(self, parameters: tuple[Array, ...]) -> Any:
-        # Themselves, unless they are strided.
-        return tuple(np.ascontiguousarray(p) for p in parameters)
-
-    def _leave(self, working: Any, parameters: tuple[Array, ...]) -> None:
-        for parameter, current in zip(parameters, working, strict=True):
-            if current is not parameter:
-                parameter[...] = current
-
-    def _enter_state(self, state: list[tuple[Array, ...]]) -> tuple[Any, Callable[[], None]]:
-        if self._is_plain:
-            return (), _nothing
-        kept = [self._enter(arrays) for arrays in state]
-
-        def leave() -> None:
-            for there, arrays in zip(kept, state, strict=True):
-                self._leave(there, arrays)
-
-        parameters = self._kernels.panels.Parameters
-        return self._remembered((), [parameters(*there) for there in kept]), leave
-
     def _task(
         self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
     ) -> Any:
-        counters, no_rows = support.counters(len(rows), 3, 2), np.empty((0, 0))
-        data = self._samples, rows, *working, self._targets, self._of_batch, no_rows
-        modes = float(self._step.h), (self._code, True), rates, memory
-        arguments = counters, self._threads, *data, *modes, self._memory, losses
+        counters = support.counters(len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
+        data = self._samples, rows, self._targets, self._of_batch, np.empty((0, 0))
+        modes = float(self._step.h), (self._code, True), rates, working, memory
+        arguments = *counters, self._threads, *data, *modes, self._memory, losses
         return partial(self._kernels.numerical_steps.descent_steps, *arguments)

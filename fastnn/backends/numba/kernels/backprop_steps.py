@@ -29,7 +29,7 @@ from .objectives import (
 )
 from .panels import Panels
 from .products import add_product, subtract_product
-from .rules import move, move_rows, part
+from .rules import move_output_bias, move_panel
 from .sparse_products import subtract_wide_outer_products, wide_weighted_rows
 from .vectors import prefetch
 
@@ -201,15 +201,12 @@ def _overload_step(
         p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
     ) -> None:
         of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
-        minus, one, gradient = like(rate, -1), like(rate, 1), memory.gradient
+        minus, gradient = like(rate, -1), memory.gradient
         _subtract(p, samples, rows, minus, panels, gradient)
-        move_rows(memory, of_weights, rate, one, panels.W1[p], gradient.W1[p], part(memory.W1, p))
-        move(memory, memory.decay, rate, one, panels.b1[p], gradient.b1[p], part(memory.b1, p))
-        move_rows(memory, of_weights, rate, one, panels.W2[p], gradient.W2[p], part(memory.W2, p))
+        move_panel(p, memory, of_weights, rate, panels)
         if p == 0:
             _subtract_output_bias(minus, panels, gradient)
-            move(memory, memory.decay, rate, one, panels.b2, gradient.b2, memory.b2)
-            memory.made[0] += 1
+            move_output_bias(memory, rate, panels)
 
     return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
 

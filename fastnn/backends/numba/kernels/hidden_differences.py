@@ -1,15 +1,16 @@
 """The loss at +h and −h for the parameters of the hidden layer: a unit moves, and every logit.
 
-The work is one innermost loop for each sample n: over its non-zero features i, for a vector of
-hidden units j. Two things make it fast:
+It is for samples whose differences two powers are not exact for (:mod:`.expansions`). The work is
+one innermost loop for each of them: over its non-zero features i, for a vector of hidden units j.
+Two things make it fast:
 
 * What depends on (n, j) alone is computed once a sample, in float64, and stays in registers: the
   coefficients in powers of τ, an argument that depends on (n, i) alone, of the sum of exponentials
   T. The loop itself runs in the network's dtype.
 * Within proven bounds on the arguments (:data:`SERIES_BOUND`) the reciprocals, exponentials and
-  logarithm are short series (:mod:`.hidden_series`), cut off below rounding error: seven
-  multiplications and additions at the book's step, eleven at a larger one, without a branch. Where
-  the bounds do not hold, `_cross_entropy_direct` evaluates exponentials and logarithms instead.
+  logarithm are short series (:mod:`.hidden_series`), cut off below rounding error: eleven
+  multiplications and additions, without a branch. Where the bounds do not hold,
+  `_cross_entropy_direct` evaluates exponentials and logarithms instead.
 
 The increments Δz = ±cτ / (1 ± θτ) of a unit are those of :mod:`.increments`.
 """
@@ -20,7 +21,7 @@ from typing import Any
 
 from .compression import first_at_least
 from .elementary import like
-from .hidden_series import is_short, long_series, series_coefficients, short_series
+from .hidden_series import series, series_coefficients
 from .increments import arguments, increments
 from .jit import inner
 from .output_differences import SERIES_BOUND, change, exponential, log_ratio, odds
@@ -83,70 +84,57 @@ def _features_of_row(
 
 @inner
 def hidden_cross_entropy(
+    n: int,
     first: int,
     last: int,
     bias: bool,
     samples: Any,
-    rows: Any,
-    J: int,
+    row: int,
     targets: Any,
     h: float,
     activation: int,
     part: int,
+    p: int,
     work: Workspace,
     total: Any,
 ) -> None:
-    """Sum ½(L(+h) − L(−h)) for the weights from the features first … last − 1.
+    """Add (L(+h) − L(−h)) / 2h of sample n for the weights from features first … last − 1.
 
-    And with `bias` for the biases. `total` is (features, padded units), of the network's dtype,
-    with one more row for the biases.
+    These are the weights into the units of a panel; with `bias`, also their biases. `total` is
+    (features, padded units), of the network's dtype, with one more row for the biases. Which
+    formulas are taken depends on all units, so that the panels make no difference.
     """
     start, classes, weights = targets
     units, coefficients = work.units[part], work.coefficients[part]
     features, tau, powers = work.features[part], work.tau[part], work.powers[part]
-    W2T, values = work.W2T, samples[2]
-    for n in range(rows.size):
-        a, p = work.a[n], work.y[n]
-        begin, end = _features_of_row(rows[n], first, last, samples, features)
-        count, greatest = arguments(values[begin:end], h, activation, bias, tau, powers)
-        c, theta, largest, kink = work.c[n], work.theta[n], work.largest_theta[n], work.kink[n]
-        reach = 0.0
-        for j in range(J):
-            reach = max(reach, c[j] * work.span[j])
-        # Of a relu τ is u, and of the others there is no kink.
-        # No τ² beyond float32, where weights are alike and the coefficients zero.
-        bound = min(SERIES_BOUND / max(largest, reach, 1e-12), kink)
-        for pair in range(start[n], start[n + 1]):
-            target, weight = classes[pair], weights[pair]
-            kept, guard = odds(p[target])
-            series_coefficients(p, W2T, target, c, theta, guard, coefficients)
-            s = 0
-            while s < count:
-                run = s
-                while run < count and (greatest < bound or abs(tau[run]) < bound):
-                    run += 1
-                if run > s:
-                    series = s, run, features, powers, coefficients, kept, weight, total
-                    if is_short(greatest * largest, greatest * reach, guard):
-                        short_series(*series)
-                    else:
-                        long_series(*series)
-                    s = run
-                else:
-                    work.direct[part] += 1
-                    u = h * like(h, values[begin + s]) if begin + s < end else h
-                    _cross_entropy_direct(
-                        a,
-                        u,
-                        activation,
-                        work.logits[n],
-                        W2T,
-                        target,
-                        weight,
-                        total[features[s]],
-                        units,
-                    )
-                    s += 1
+    W2T, values, a, y = work.W2T[p], samples[2], work.a[p, n], work.y[n]
+    begin, end = _features_of_row(row, first, last, samples, features)
+    count, greatest = arguments(values[begin:end], h, activation, bias, tau, powers)
+    c, theta, largest, kink = work.c[p, n], work.theta[p, n], work.theta_bound[n], work.kink[n]
+    reach, scale = work.apart[n], 1 / (h * work.y.shape[0])
+    # Of a relu τ is u, and of the others there is no kink.
+    # No τ² beyond float32, where weights are alike and the coefficients zero.
+    bound = min(SERIES_BOUND / max(largest, reach, 1e-12), kink)
+    for pair in range(start[n], start[n + 1]):
+        target, weight = classes[pair], weights[pair] * scale
+        kept, guard = odds(y[target])
+        series_coefficients(y, W2T, target, c, theta, guard, coefficients)
+        s = 0
+        while s < count:
+            run = s
+            while run < count and (greatest < bound or abs(tau[run]) < bound):
+                run += 1
+            if run > s:
+                series(s, run, features, powers, coefficients, kept, weight, total)
+                s = run
+            else:
+                work.direct[part] += 1
+                u = h * like(h, values[begin + s]) if begin + s < end else h
+                of_feature = total[features[s]]
+                _cross_entropy_direct(
+                    a, u, activation, work.logits[n], W2T, target, weight, of_feature, units
+                )
+                s += 1
 
 
 @inner
@@ -173,14 +161,16 @@ def _squared_error(c: Any, theta: Any, slope: Any, curvature: Any, tau: Any, tot
 
 @inner
 def hidden_squared_error(
+    n: int,
     first: int,
     last: int,
     bias: bool,
     samples: Any,
-    rows: Any,
+    row: int,
     h: float,
     activation: int,
     part: int,
+    p: int,
     work: Workspace,
     total: Any,
 ) -> None:
@@ -189,34 +179,30 @@ def hidden_squared_error(
     features, tau = work.features[part], work.tau[part]
     zero, values = total[0, 0], samples[2]
     slope, curvature, up, down = units[0], units[1], units[2], units[3]
-    for n in range(rows.size):
-        a, c, theta = work.a[n], work.c[n], work.theta[n]
-        largest, kink = work.largest_theta[n], work.kink[n]
-        begin, end = _features_of_row(rows[n], first, last, samples, features)
-        count, _ = arguments(values[begin:end], h, activation, bias, tau, work.powers[part])
-        _squared_error_coefficients(work.y[n], work.W2T, slope, curvature)
-        for j in range(a.size):
-            coefficients[0, j], coefficients[1, j] = like(zero, c[j]), like(zero, theta[j])
-            coefficients[2, j], coefficients[3, j] = like(zero, slope[j]), like(zero, curvature[j])
-        for s in range(count):
-            row = total[features[s]]
-            if abs(tau[s]) * largest <= 0.5 and abs(tau[s]) < kink:
-                _squared_error(
-                    coefficients[0],
-                    coefficients[1],
-                    coefficients[2],
-                    coefficients[3],
-                    like(zero, tau[s]),
-                    row,
-                )
-            else:
-                u = h * like(h, values[begin + s]) if begin + s < end else h
-                increments(a, u, activation, up)
-                increments(a, -u, activation, down)
-                for j in range(row.size):
-                    row[j] += like(
-                        zero,
-                        0.5
-                        * (up[j] - down[j])
-                        * (slope[j] + 0.5 * curvature[j] * (up[j] + down[j])),
-                    )
+    a, c, theta = work.a[p, n], work.c[p, n], work.theta[p, n]
+    largest, kink = work.theta_bound[n], work.kink[n]
+    begin, end = _features_of_row(row, first, last, samples, features)
+    count, _ = arguments(values[begin:end], h, activation, bias, tau, work.powers[part])
+    _squared_error_coefficients(work.y[n], work.W2T[p], slope, curvature)
+    for j in range(a.size):
+        slope[j], curvature[j] = slope[j] / h, curvature[j] / h
+        coefficients[0, j], coefficients[1, j] = like(zero, c[j]), like(zero, theta[j])
+        coefficients[2, j], coefficients[3, j] = like(zero, slope[j]), like(zero, curvature[j])
+    for s in range(count):
+        of_feature = total[features[s]]
+        if abs(tau[s]) * largest <= 0.5 and abs(tau[s]) < kink:
+            _squared_error(
+                coefficients[0],
+                coefficients[1],
+                coefficients[2],
+                coefficients[3],
+                like(zero, tau[s]),
+                of_feature,
+            )
+        else:
+            u = h * like(h, values[begin + s]) if begin + s < end else h
+            increments(a, u, activation, up)
+            increments(a, -u, activation, down)
+            for j in range(of_feature.size):
+                middle = slope[j] + 0.5 * curvature[j] * (up[j] + down[j])
+                of_feature[j] += like(zero, 0.5 * (up[j] - down[j]) * middle)

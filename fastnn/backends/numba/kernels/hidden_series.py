@@ -1,4 +1,4 @@
-"""The innermost loop of the numerical gradient: series for the parameters of the hidden layer."""
+"""The innermost loop for the parameters of the hidden layer: series of moderate arguments."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from typing import Any
 from .elementary import like
 from .jit import inner
 from .vectors import WIDE, convert, lanes, load, store
-
-#: Shorter series will do where what they leave out is less than this: a unit in the last place. At
-#: the book's step that holds for its network, before the training and after it.
-SHORT_ERROR = 2.2e-16
 
 
 @inner
@@ -57,71 +53,42 @@ def series_coefficients(
         store(coefficients, (4, j), convert(e5, zero))
 
 
-def _cross_entropy_series(short: bool) -> Any:
-    """The innermost loop, with the terms that :data:`SERIES_BOUND` asks for.
-
-    With `short` it has those that suffice where `is_short`.
-    """
-
-    @inner
-    def series(
-        first: int,
-        last: int,
-        features: Any,
-        powers: Any,
-        coefficients: Any,
-        kept: float,
-        weight: float,
-        total: Any,
-    ) -> None:
-        """Add weight·½(L(+h) − L(−h)) of one sample to rows features[first:last] of `total`.
-
-        At ±h the sum of exponentials is T± = E ± O, the even and the odd powers of τ, and the loss
-        L± = log1p(T±) − log1p(κT±) + const, with κ = ε / (p + ε) and `kept` 1 − κ = p / (p + ε),
-        where p is the probability of the target and ε the guard of the loss. ½(L₊ − L₋) is the
-        inverse hyperbolic tangent of (1 − κ)·O / (1 + G), with G = ((1 + T₊)(1 + κT₋) + (1 + T₋)(1
-        + κT₊))/2 − 1 = (1 + κ)·E + κ·(E² − O²).
-        """
-        zero = total[0, 0]
-        w1, w3, w5 = (
-            like(zero, weight * kept),
-            like(zero, weight * kept**3 / 3),
-            like(zero, weight * kept**5 / 5),
-        )
-        for j in range(0, total.shape[1], lanes(total, WIDE)):
-            o1, o3, o5 = (
-                load(coefficients, (0, j), WIDE),
-                load(coefficients, (2, j), WIDE),
-                load(coefficients, (4, j), WIDE),
-            )
-            g2, g4 = load(coefficients, (1, j), WIDE), load(coefficients, (3, j), WIDE)
-            for s in range(first, last):
-                i, t, t2 = features[s], powers[0, s], powers[1, s]
-                if short:
-                    odd = (o3 * t2 + o1) * t
-                    r = odd - odd * (g2 * t2)
-                    half = r * ((r * r) * w3 + w1)
-                else:
-                    odd, g = ((o5 * t2 + o3) * t2 + o1) * t, (g4 * t2 + g2) * t2
-                    r = odd + odd * (g * g - g)
-                    r2 = r * r
-                    half = r * ((r2 * w5 + w3) * r2 + w1)
-                store(total, (i, j), load(total, (i, j), WIDE) + half)
-
-    return series
-
-
-long_series, short_series = _cross_entropy_series(False), _cross_entropy_series(True)
-
-
 @inner
-def is_short(q: float, y: float, guard: float) -> bool:
-    """Whether the short series leaves out at most :data:`SHORT_ERROR`, if |θτ| ≤ q, |cτv| ≤ y."""
-    # The fifth power of τ, relative to y.
-    odd = q**4 + 2 * q**3 * y + q**2 * y**2 + q * y**3 / 6 + y**4 / 120
-    logarithm = y**4 / 5
-    even = q * y + y**2 / 2  # the second power, and this the fourth
-    fourth = q**3 * y + 1.5 * q**2 * y**2 + q * y**3 / 2 + y**4 / 24
-    square = ((1 + guard) * even + guard * y**2) ** 2  # of G
-    G = (1 + guard) * fourth + guard * (even**2 + 2 * y**2 * (q**2 + q * y + y**2 / 6))
-    return odd + logarithm + square + G <= SHORT_ERROR
+def series(
+    first: int,
+    last: int,
+    features: Any,
+    powers: Any,
+    coefficients: Any,
+    kept: float,
+    weight: float,
+    total: Any,
+) -> None:
+    """Add weight·½(L(+h) − L(−h)) of one sample to rows features[first:last] of `total`.
+
+    At ±h the sum of exponentials is T± = E ± O, the even and the odd powers of τ, and the loss L± =
+    log1p(T±) − log1p(κT±) + const, with κ = ε / (p + ε) and `kept` 1 − κ = p / (p + ε), where p is
+    the probability of the target and ε the guard of the loss. ½(L₊ − L₋) is the inverse hyperbolic
+    tangent of (1 − κ)·O / (1 + G), with G = ((1 + T₊)(1 + κT₋) + (1 + T₋)(1 + κT₊))/2 − 1 = (1 +
+    κ)·E + κ·(E² − O²).
+    """
+    zero = total[0, 0]
+    w1, w3, w5 = (
+        like(zero, weight * kept),
+        like(zero, weight * kept**3 / 3),
+        like(zero, weight * kept**5 / 5),
+    )
+    for j in range(0, total.shape[1], lanes(total, WIDE)):
+        o1, o3, o5 = (
+            load(coefficients, (0, j), WIDE),
+            load(coefficients, (2, j), WIDE),
+            load(coefficients, (4, j), WIDE),
+        )
+        g2, g4 = load(coefficients, (1, j), WIDE), load(coefficients, (3, j), WIDE)
+        for s in range(first, last):
+            i, t, t2 = features[s], powers[0, s], powers[1, s]
+            odd, g = ((o5 * t2 + o3) * t2 + o1) * t, (g4 * t2 + g2) * t2
+            r = odd + odd * (g * g - g)
+            r2 = r * r
+            half = r * ((r2 * w5 + w3) * r2 + w1)
+            store(total, (i, j), load(total, (i, j), WIDE) + half)

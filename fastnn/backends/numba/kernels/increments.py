@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .activations import RELU, is_logistic, steepness
-from .elementary import expm1, like, sigmoid, tanh
+from .elementary import exp, expm1, like, sigmoid, tanh
 from .jit import inner
 from .output_differences import SERIES_BOUND
 
@@ -52,26 +52,25 @@ def arguments(
 
 
 @inner
-def increment_coefficients(
-    a: Any, units: int, activation: int, c: Any, theta: Any
-) -> tuple[float, float]:
-    """c and θ of each unit; a bound of all |θ|, and the |u| up to which no relu changes sides."""
-    if not is_logistic(activation):
-        kink = np.inf
-        for j in range(units):
-            c[j], theta[j] = 1.0, 0.0
-            if activation == RELU:
-                c[j] = 1.0 if a[j] > 0 else 0.0
-                kink = min(kink, abs(a[j]))
-        for j in range(units, a.size):
-            c[j] = theta[j] = 0.0
-        return 0.0, kink
-    steep = steepness(activation)
+def logistic_coefficients(a: Any, steep: float, c: Any, theta: Any, z: Any) -> None:
+    """c and θ of units, and sigmoid(λa)."""
+    for i in range(a.size):
+        e = exp(-steep * a[i])
+        s = 1 / (1 + e)
+        opposite = e * s
+        c[i], theta[i], z[i] = 2 * steep * s * opposite, s - opposite, s
+
+
+@inner
+def kinked_coefficients(a: Any, relu: bool, c: Any, theta: Any) -> float:
+    """Those of the other activations; the |u| up to which no relu of these units changes sides."""
+    kink = np.inf
     for j in range(a.size):
-        s, opposite = sigmoid(steep * a[j]), sigmoid(-steep * a[j])
-        c[j] = 2 * steep * s * opposite
-        theta[j] = s - opposite
-    return 1.0, np.inf
+        c[j], theta[j] = 1.0, 0.0
+        if relu:
+            c[j] = 1.0 if a[j] > 0 else 0.0
+            kink = min(kink, abs(a[j]))
+    return kink
 
 
 @inner

@@ -15,6 +15,8 @@ parts
     In how many the features and the outputs are to be cut.
 samples, rows
     Compressed rows, (indptr, indices, values), and which of them.
+numbers
+    0, 1, … for each of them.
 targets
     For the cross-entropy: (start, classes, weights), the non-zero targets of sample n from start[n]
     on.
@@ -34,10 +36,18 @@ from typing import Any
 
 from .atomics import FINISHED, TAKEN, increase, wait_for
 from .elementary import like
+from .expansions import choose
 from .hidden_differences import hidden_cross_entropy, hidden_squared_error
 from .jit import inner, kernel
 from .output_differences import output_cross_entropy, output_squared_error
-from .unperturbed import evaluate_in_blocks, prepare
+from .powers import (
+    add_hidden_bias_powers,
+    add_hidden_powers,
+    add_output_bias_powers,
+    add_output_powers,
+)
+from .sparse_products import weighted_rows
+from .unperturbed import activate_units, evaluate, prepare
 from .vectors import WIDE, lanes, load, store
 from .workspace import Workspace
 
@@ -48,13 +58,8 @@ HEAD_START = 0.2
 
 
 @inner
-def _feature_bounds(
-    samples: Any, rows: Any, parts: int, head_start: float, counts: Any, bounds: Any
-) -> None:
-    """Where to cut the features into `parts` with about as many non-zero values each.
-
-    The first gets `head_start` times as many more.
-    """
+def _feature_bounds(samples: Any, rows: Any, parts: int, counts: Any, bounds: Any) -> None:
+    """Where to cut the features into `parts` with about as many non-zero values each."""
     indptr, indices, _ = samples
     features = counts.size
     for i in range(features):
@@ -69,36 +74,104 @@ def _feature_bounds(
     bounds[0] = 0
     part, seen = 1, 0
     for i in range(features):
-        while part < parts and total and seen * (parts + head_start) >= total * (part + head_start):
+        while part < parts and total and seen * (parts + HEAD_START) >= total * (part + HEAD_START):
             bounds[part] = i
             part += 1
         seen += counts[i]
 
 
 @inner
-def cut_features(samples: Any, rows: Any, parts: int, head_start: float, work: Workspace) -> None:
+def _cut_features(samples: Any, rows: Any, parts: int, work: Workspace) -> None:
     """Give each part its features."""
     if parts == 1:
         work.bounds[0], work.bounds[1] = 0, work.features.shape[1] - 1
     else:
-        _feature_bounds(samples, rows, parts, head_start, work.features[0, :-1], work.bounds)
+        _feature_bounds(samples, rows, parts, work.features[0, :-1], work.bounds)
 
 
 @inner
-def _scale(a: Any, factor: Any, out: Any) -> None:
-    """The first elements of `a` times `factor` into all of `out`."""
+def _copy(a: Any, out: Any) -> None:
+    """The first elements of `a` into all of `out`."""
     n = lanes(out, WIDE)
     if out.size < n:
         for j in range(out.size):
-            out[j] = a[j] * factor
+            out[j] = a[j]
         return
     for j in range(0, out.size - n, n):
-        store(out, j, load(a, j, WIDE) * factor)
-    store(out, out.size - n, load(a, out.size - n, WIDE) * factor)  # writes some elements once more
+        store(out, j, load(a, j, WIDE))
+    store(out, out.size - n, load(a, out.size - n, WIDE))  # writes some elements once more
 
 
 @inner
-def perturb(
+def add_left_of_hidden(
+    part: int,
+    p: int,
+    first: int,
+    last: int,
+    bias: bool,
+    samples: Any,
+    rows: Any,
+    targets: Any,
+    h: float,
+    modes: Any,
+    work: Workspace,
+    hidden: Any,
+) -> None:
+    """Add the gradients of the samples for which two powers are not exact, for a panel of units."""
+    activation, cross_entropy = modes
+    for n in range(rows.size):
+        if work.left[part, 0, n]:
+            of_sample = n, first, last, bias, samples, rows[n]
+            if cross_entropy:
+                hidden_cross_entropy(*of_sample, targets, h, activation, part, p, work, hidden)
+            else:
+                hidden_squared_error(*of_sample, h, activation, part, p, work, hidden)
+
+
+@inner
+def perturb_outputs(
+    part: int, p: int, first: int, last: int, targets: Any, h: float, modes: Any, work: Workspace
+) -> None:
+    """The gradients of the weights from a panel of units into the outputs first … last − 1.
+
+    With the first panel also those of the biases of these outputs.
+    """
+    total, bias, left = work.outputs[p], work.bias, work.left[part, 1]
+    for k in range(first, last):
+        for j in range(total.shape[1]):
+            total[k, j] = 0.0
+        for j in range(bias.shape[1] if p == 0 else 0):
+            bias[k, j] = 0.0
+    add_output_powers(first, last, left, work.z[p], work.outputs1, work.outputs3, total)
+    if p == 0:
+        add_output_bias_powers(first, last, left, work.outputs1, work.outputs3, bias)
+    for n in range(left.size):
+        if left[n]:
+            _add_left_of_outputs(n, work.z[p, n], first, last, targets, h, modes, work, total)
+            if p == 0:
+                _add_left_of_outputs(n, work.one, first, last, targets, h, modes, work, bias)
+
+
+@inner
+def _add_left_of_outputs(
+    n: int,
+    z: Any,
+    first: int,
+    last: int,
+    targets: Any,
+    h: float,
+    modes: Any,
+    work: Workspace,
+    total: Any,
+) -> None:
+    if modes[1]:
+        output_cross_entropy(n, z, first, last, targets, h, work, total)
+    else:
+        output_squared_error(n, z, first, last, work, total)
+
+
+@inner
+def _perturb(
     part: int,
     parts: int,
     samples: Any,
@@ -107,60 +180,79 @@ def perturb(
     h: float,
     modes: Any,
     work: Workspace,
-    J: int,
-) -> float:
-    """Sum over the samples for one part of the features and of the outputs, for J hidden units.
-
-    The result is by what the sums are to be multiplied, which make the gradients then.
-    """
-    activation, cross_entropy = modes
+) -> None:
+    """The gradients of one part of the features and of the outputs; there is one panel of units."""
     first, last, bias = work.bounds[part], work.bounds[part + 1], part == parts - 1
-    hidden = work.hidden[first + part : last + part + 1]
+    hidden, left = work.hidden[first + part : last + part + 1], work.left[part]
     for i in range(hidden.shape[0]):
         for j in range(hidden.shape[1]):
             hidden[i, j] = like(hidden[0, 0], 0.0)
-    if cross_entropy:
-        hidden_cross_entropy(
-            first, last, bias, samples, rows, J, targets, h, activation, part, work, hidden
-        )
-    else:
-        hidden_squared_error(first, last, bias, samples, rows, h, activation, part, work, hidden)
-
-    first, last = outputs_of(part, parts, work)
-    for k in range(first, last):
-        for j in range(work.outputs.shape[1]):
-            work.outputs[k, j] = 0.0
-    if cross_entropy:
-        output_cross_entropy(first, last, targets, h, work)
-    else:
-        output_squared_error(first, last, h, work)
-    return 1 / (h * rows.size) if cross_entropy else 1 / h
+    choose(0, work, left[0])
+    choose(1, work, left[1])
+    F1, F3, one = work.first[0], work.third[0], like(hidden[0, 0], 1)
+    places = first, last, left[0], work.begins[part]
+    add_hidden_powers(samples, rows, *places, one, F1, F3, hidden)
+    if bias:
+        add_hidden_bias_powers(left[0], one, F1, F3, hidden[last - first])
+    add_left_of_hidden(part, 0, first, last, bias, samples, rows, targets, h, modes, work, hidden)
+    low, high = _outputs_of(part, parts, work)
+    perturb_outputs(part, 0, low, high, targets, h, modes, work)
 
 
 @inner
-def outputs_of(part: int, parts: int, work: Workspace) -> tuple[int, int]:
+def _outputs_of(part: int, parts: int, work: Workspace) -> tuple[int, int]:
     """The first of the outputs of a part, and the first that is no more of them."""
     outputs = work.y.shape[1]
     return outputs * part // parts, outputs * (part + 1) // parts
 
 
 @inner
-def _write(part: int, parts: int, scale: float, work: Workspace, gradients: Any) -> None:
-    """The gradients of a part, from what `perturb` has summed."""
+def _write(part: int, parts: int, work: Workspace, gradients: Any) -> None:
+    """The gradients of a part, from where `perturb` has left them."""
     dW1, db1, dW2, db2 = gradients
     J = db1.size
     first, last = work.bounds[part], work.bounds[part + 1]
     hidden = work.hidden[first + part : last + part + 1]
-    factor = like(hidden[0, 0], scale)
     for i in range(first, last):
-        _scale(hidden[i - first], factor, dW1[i])
+        _copy(hidden[i - first], dW1[i])
     if part == parts - 1:
-        _scale(hidden[last - first], factor, db1)
-    first, last = outputs_of(part, parts, work)
+        _copy(hidden[last - first], db1)
+    first, last = _outputs_of(part, parts, work)
     for k in range(first, last):
         for j in range(J):
-            dW2[j, k] = work.outputs[k, j] * scale
-        db2[k] = work.outputs[k, J] * scale
+            dW2[j, k] = work.outputs[0, k, j]
+        db2[k] = work.bias[k, 0]
+
+
+@inner
+def _evaluate_blocks(
+    counters: Any,
+    parts: int,
+    samples: Any,
+    rows: Any,
+    W1: Any,
+    b1: Any,
+    b2: Any,
+    targets: Any,
+    t: Any,
+    h: float,
+    modes: Any,
+    numbers: Any,
+    work: Workspace,
+) -> None:
+    """The unperturbed network; returns when all of it has been evaluated, whoever did it."""
+    # More than parts, so that a thread that comes late still finds some.
+    blocks = min(8 * parts, rows.size)
+    while True:
+        block = increase(counters, TAKEN)
+        if block >= blocks:
+            break
+        first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
+        weighted_rows(samples, rows, first, last, True, W1, b1, work.a[0])
+        activate_units(0, first, last, modes[0], work)
+        evaluate(first, last, samples, rows, b2, targets, t, h, modes, numbers, work)
+        increase(counters, FINISHED)
+    wait_for(counters, FINISHED, blocks)
 
 
 @kernel
@@ -177,22 +269,24 @@ def differences(
     t: Any,
     h: float,
     modes: Any,
+    numbers: Any,
     work: Workspace,
     gradients: Any,
 ) -> None:
     """The losses and the gradients."""
     preparation, evaluation, perturbation = counters[0], counters[1], counters[2]
     if increase(preparation, TAKEN) == 0:
-        prepare(W2, work)
-        cut_features(samples, rows, parts, HEAD_START, work)
+        prepare(0, W2, b2.size, work)
+        _cut_features(samples, rows, parts, work)
         increase(preparation, FINISHED)
     wait_for(preparation, FINISHED, 1)
-    evaluate_in_blocks(evaluation, parts, samples, rows, W1, b1, b2, targets, t, modes, work)
+    of_network = samples, rows, W1, b1, b2, targets, t, h, modes, numbers, work
+    _evaluate_blocks(evaluation, parts, *of_network)
     while True:
         part = increase(perturbation, TAKEN)
         if part >= parts:
             break
-        scale = perturb(part, parts, samples, rows, targets, h, modes, work, b1.size)
-        _write(part, parts, scale, work, gradients)
+        _perturb(part, parts, samples, rows, targets, h, modes, work)
+        _write(part, parts, work, gradients)
         increase(perturbation, FINISHED)
     wait_for(perturbation, FINISHED, parts)

@@ -1,7 +1,7 @@
 """Many steps against the numerical gradient of a two-layer network in one compiled call.
 
-The threads stay from step to step, the memory is the same for all steps, and a thread updates those
-weights whose gradient it has found.
+As in :mod:`.backprop_steps` the threads stay from step to step, and share out panels of hidden
+units and the rows of a batch.
 """
 
 from __future__ import annotations
@@ -10,12 +10,18 @@ from typing import Any
 
 from numba import types
 
-from .atomics import FINISHED, TAKEN, increase, wait_for
+from .atomics import increase, wait_for
+from .backprop_steps import SAMPLES_AHEAD
+from .compression import prefetch_row
 from .elementary import like
+from .expansions import choose
 from .jit import inner, kernel, overloads
-from .numerical_gradient import cut_features, outputs_of, perturb
-from .rules import move, part
-from .unperturbed import evaluate_in_blocks, prepare
+from .numerical_gradient import add_left_of_hidden, perturb_outputs
+from .panels import Panels
+from .powers import add_hidden_bias_powers, add_hidden_powers
+from .rules import move_output_bias, move_panel
+from .sparse_products import wide_weighted_rows
+from .unperturbed import activate_units, evaluate, prepare
 from .workspace import Workspace
 
 
@@ -32,80 +38,130 @@ def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:
         start[n + 1] = pair
 
 
-def _descend(
-    number: Any, parts: Any, scale: Any, rate: Any, parameters: Any, memory: Any, work: Any
+@inner
+def _hidden_layer(
+    p: int, samples: Any, rows: Any, activation: int, panels: Panels, work: Workspace
 ) -> None:
-    """A step against the gradients of a part, which are `scale` times what `perturb` has summed.
+    """What there is to know of the units of a panel, for all rows."""
+    prepare(p, panels.W2[p], panels.W2T.shape[1], work)
+    far = rows.size > SAMPLES_AHEAD
+    W1, b1 = panels.W1[p], panels.b1[p]
+    wide_weighted_rows(samples, rows, 0, rows.size, far, W1, b1, work.a[p])
+    activate_units(p, 0, rows.size, activation, work)
 
-    Nobody reads these parameters any more then.
+
+@inner
+def _subtract(
+    p: int,
+    samples: Any,
+    rows: Any,
+    targets: Any,
+    h: float,
+    modes: Any,
+    rate: Any,
+    work: Workspace,
+    of: Any,
+) -> None:
+    """Of the weights into and out of the units of a panel, and their biases: minus rate·gradient.
+
+    That is subtracted from what `of` has for them, the parameters themselves or what was zero.
+    """
+    W1, b1, W2, left = of.W1[p], of.b1[p], of.W2[p], work.left[p]
+    features = W1.shape[0]
+    choose(0, work, left[0])
+    choose(1, work, left[1])
+    F1, F3 = work.first[p], work.third[p]
+    add_hidden_powers(samples, rows, 0, features, left[0], work.begins[p], -rate, F1, F3, W1)
+    add_hidden_bias_powers(left[0], -rate, F1, F3, b1)
+    if left[0].any():
+        others = work.hidden[p * (features + 1) : (p + 1) * (features + 1)]
+        others[:] = 0
+        add_left_of_hidden(p, p, 0, features, True, samples, rows, targets, h, modes, work, others)
+        for i in range(features):
+            for j in range(b1.size):
+                W1[i, j] -= rate * others[i, j]
+        for j in range(b1.size):
+            b1[j] -= rate * others[features, j]
+    outputs = work.outputs[p]
+    perturb_outputs(p, p, 0, outputs.shape[0], targets, h, modes, work)
+    for j in range(work.used[p]):
+        for k in range(outputs.shape[0]):
+            W2[j, k] -= rate * like(rate, outputs[k, j])
+
+
+@inner
+def _subtract_output_bias(rate: Any, work: Workspace, of: Any) -> None:
+    """The same of the biases of the output layer, which are with the first panel."""
+    for k in range(work.outputs.shape[1]):
+        of.b2[k] -= rate * like(rate, work.bias[k, 0])
+
+
+def _descend(
+    p: Any,
+    samples: Any,
+    rows: Any,
+    targets: Any,
+    h: Any,
+    modes: Any,
+    rate: Any,
+    panels: Any,
+    memory: Any,
+    work: Any,
+) -> None:
+    """A step for the weights into and out of the units of a panel, and their biases.
+
+    Those of the output layer go with the first panel.
     """
     raise NotImplementedError
 
 
 @overloads(_descend)
 def _overload_descend(
-    number: Any,  # noqa: ARG001
-    parts: Any,  # noqa: ARG001
-    scale: Any,  # noqa: ARG001
+    p: Any,  # noqa: ARG001
+    samples: Any,  # noqa: ARG001
+    rows: Any,  # noqa: ARG001
+    targets: Any,  # noqa: ARG001
+    h: Any,  # noqa: ARG001
+    modes: Any,  # noqa: ARG001
     rate: Any,  # noqa: ARG001
-    parameters: Any,  # noqa: ARG001
+    panels: Any,  # noqa: ARG001
     memory: Any,
     work: Any,  # noqa: ARG001
 ) -> Any:
     def plain(
-        number: Any,
-        parts: Any,
-        scale: Any,
+        p: Any,
+        samples: Any,
+        rows: Any,
+        targets: Any,
+        h: Any,
+        modes: Any,
         rate: Any,
-        parameters: Any,
+        panels: Any,
         memory: Any,  # noqa: ARG001
         work: Any,
     ) -> None:
-        W1, b1, W2, b2 = parameters
-        J = b1.size
-        first, last = work.bounds[number], work.bounds[number + 1]
-        hidden = work.hidden[first + number : last + number + 1]
-        factor = like(hidden[0, 0], scale)
-        for i in range(first, last):
-            for j in range(J):
-                W1[i, j] -= rate * (factor * hidden[i - first, j])
-        if number == parts - 1:
-            for j in range(J):
-                b1[j] -= rate * (factor * hidden[last - first, j])
-        for k in range(*outputs_of(number, parts, work)):
-            for j in range(J):
-                W2[j, k] -= rate * like(rate, scale * work.outputs[k, j])
-            b2[k] -= rate * like(rate, scale * work.outputs[k, J])
+        _subtract(p, samples, rows, targets, h, modes, rate, work, panels)
+        if p == 0:
+            _subtract_output_bias(rate, work, panels)
 
     def by_rule(
-        number: Any, parts: Any, scale: Any, rate: Any, parameters: Any, memory: Any, work: Any
+        p: Any,
+        samples: Any,
+        rows: Any,
+        targets: Any,
+        h: Any,
+        modes: Any,
+        rate: Any,
+        panels: Any,
+        memory: Any,
+        work: Any,
     ) -> None:
-        W1, b1, W2, b2 = parameters
-        J = b1.size
-        first, last = work.bounds[number], work.bounds[number + 1]
-        hidden = work.hidden[first + number : last + number + 1]
-        factor = like(hidden[0, 0], scale)
-        for i in range(first, last):
-            move(
-                memory, memory.decay, rate, factor, W1[i], hidden[i - first, :J], part(memory.W1, i)
-            )
-        if number == parts - 1:
-            move(memory, memory.decay, rate, factor, b1, hidden[last - first, :J], memory.b1)
-            memory.made[0] += 1
-        for k in range(*outputs_of(number, parts, work)):
-            column, own, gradient = (slice(None), k), slice(k, k + 1), work.outputs[k]
-            move(
-                memory, memory.decay, rate, scale, W2[column], gradient[:J], part(memory.W2, column)
-            )
-            move(
-                memory,
-                memory.decay,
-                rate,
-                scale,
-                b2[own],
-                gradient[J : J + 1],
-                part(memory.b2, own),
-            )
+        minus, gradient = like(rate, -1), memory.gradient
+        _subtract(p, samples, rows, targets, h, modes, minus, work, gradient)
+        move_panel(p, memory, memory.decay, rate, panels)
+        if p == 0:
+            _subtract_output_bias(minus, work, gradient)
+            move_output_bias(memory, rate, panels)
 
     return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
 
@@ -113,51 +169,51 @@ def _overload_descend(
 @kernel
 def descent_steps(
     counters: Any,
-    parts: int,
+    arrived: Any,
+    threads: int,
     samples: Any,
     rows: Any,
-    W1: Any,
-    b1: Any,
-    W2: Any,
-    b2: Any,
     all_targets: Any,
     targets: Any,
     t: Any,
     h: float,
     modes: Any,
     rates: Any,
+    panels: Panels,
     memory: Any,
     work: Workspace,
     losses: Any,
 ) -> None:
     """A step against the numerical gradient with each of the batches, and its loss.
 
-    `rows` is of shape (steps, batch). `counters` are those of each step; `targets` is space for
-    those of a batch, and `memory` is that of the rule, or () of plain descent.
+    `rows` is of shape (steps, batch). `counters`, `arrived`, `threads` and `memory` are those of
+    the steps of backpropagation; `targets` is space for the targets of a batch.
     """
+    parts, batch = panels.W1.shape[0], rows.shape[1]
+    mine = increase(arrived, 0) * parts // threads
     for step in range(rows.shape[0]):
-        batch = rows[step]
-        preparation, evaluation, perturbation = (
-            counters[step, 0],
-            counters[step, 1],
-            counters[step, 2],
-        )
-        if increase(preparation, TAKEN) == 0:
-            _select_targets(all_targets, batch, targets)
-            prepare(W2, work)
-            if step == 0:  # one batch is like the other
-                cut_features(samples, batch, parts, 0.0, work)
-            increase(preparation, FINISHED)
-        wait_for(preparation, FINISHED, 1)
-        evaluate_in_blocks(evaluation, parts, samples, batch, W1, b1, b2, targets, t, modes, work)
-        while True:
-            number = increase(perturbation, TAKEN)
-            if number >= parts:
-                break
-            scale = perturb(number, parts, samples, batch, targets, h, modes, work, b1.size)
-            rate = like(b1[0], rates[step])
-            _descend(number, parts, scale, rate, (W1, b1, W2, b2), memory, work)
-            if number == 0:
-                losses[step] = like(losses[0], work.losses.sum())
-            increase(perturbation, FINISHED)
-        wait_for(perturbation, FINISHED, parts)
+        own, next_rows = rows[step], rows[min(step + 1, rows.shape[0] - 1)]
+        for stage in range(3):
+            counter = counters[step, stage]
+            for k in range(parts):
+                number = (mine + k) % parts
+                if increase(counter, 1 + number) > 0:
+                    continue
+                if stage == 0:
+                    if number == 0:
+                        _select_targets(all_targets, own, targets)
+                    _hidden_layer(number, samples, own, modes[0], panels, work)
+                elif stage == 1:
+                    first, last = batch * number // parts, batch * (number + 1) // parts
+                    if batch <= SAMPLES_AHEAD:
+                        for n in range(first, last):
+                            prefetch_row(samples, next_rows, n)
+                    b2, numbers = panels.b2, panels.numbers
+                    evaluate(first, last, samples, own, b2, targets, t, h, modes, numbers, work)
+                else:
+                    rate = like(panels.b2[0], rates[step])
+                    _descend(number, samples, own, targets, h, modes, rate, panels, memory, work)
+                    if number == 0:
+                        losses[step] = like(losses[0], work.losses.sum())
+                increase(counter, 0)
+            wait_for(counter, 0, parts)

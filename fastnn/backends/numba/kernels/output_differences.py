@@ -73,35 +73,36 @@ def _others(logits: Any, k: int) -> tuple[float, float]:
 
 
 @inner
-def output_cross_entropy(first: int, last: int, targets: Any, h: float, work: Workspace) -> None:
-    """Sum ½(L(+h) − L(−h)) for the weights into the outputs first … last − 1.
+def output_cross_entropy(
+    n: int, z: Any, first: int, last: int, targets: Any, h: float, work: Workspace, total: Any
+) -> None:
+    """Add (L(+h) − L(−h)) / 2h of sample n for the weights into the outputs first … last − 1.
 
-    A logit moves by ±h·z. Moving the logit of the target itself is moving all the others the other
-    way.
+    These are the weights out of the units `z`; `total` has a row of them for each output. A logit
+    moves by ±h·z. Moving the logit of the target itself is moving all the others the other way.
     """
     start, classes, weights = targets
-    for n in range(work.z.shape[0]):
-        z, p, logits = work.z[n], work.y[n], work.logits[n]
-        reach = 0.0
-        for j in range(z.size):
-            reach = max(reach, abs(h * z[j]))
-        for pair in range(start[n], start[n + 1]):
-            target = classes[pair]
-            kept, guard = odds(p[target])
-            for k in range(first, last):
-                own = k == target
-                weight = -weights[pair] if own else weights[pair]
-                if reach <= SERIES_BOUND:
-                    share = _sum_of_others(p, k) if own else p[k]
-                    _output_series(z, h, share, kept, guard, weight, work.outputs[k])
+    y, logits = work.y[n], work.logits[n]
+    reach, scale = 0.0, 1 / (h * work.y.shape[0])
+    for j in range(z.size):
+        reach = max(reach, abs(h * z[j]))
+    for pair in range(start[n], start[n + 1]):
+        target = classes[pair]
+        kept, guard = odds(y[target])
+        for k in range(first, last):
+            own = k == target
+            weight = -weights[pair] * scale if own else weights[pair] * scale
+            if reach <= SERIES_BOUND:
+                share = _sum_of_others(y, k) if own else y[k]
+                _output_series(z, h, share, kept, guard, weight, total[k])
+            else:
+                r, (highest, rest_of) = logits[k] - logits[target], _others(logits, k)
+                highest -= logits[target]
+                if own:
+                    moved, factor, rest = highest, rest_of, 1.0
                 else:
-                    r, (highest, total) = logits[k] - logits[target], _others(logits, k)
-                    highest -= logits[target]
-                    if own:
-                        moved, factor, rest = highest, total, 1.0
-                    else:
-                        moved, factor, rest = r, 1.0, total * exponential(highest)
-                    _output_direct(z, h, moved, factor, rest, weight, work.outputs[k])
+                    moved, factor, rest = r, 1.0, rest_of * exponential(highest)
+                _output_direct(z, h, moved, factor, rest, weight, total[k])
 
 
 @inner
@@ -142,11 +143,10 @@ def _output_direct(
 
 
 @inner
-def output_squared_error(first: int, last: int, h: float, work: Workspace) -> None:
-    """Sum ½(L(+h) − L(−h)) = h·z·(y − t) for the weights into the outputs first … last − 1."""
-    for n in range(work.z.shape[0]):
-        z, residual = work.z[n], work.y[n]
-        for k in range(first, last):
-            row = work.outputs[k]
-            for j in range(z.size):
-                row[j] += (h * z[j]) * residual[k]
+def output_squared_error(
+    n: int, z: Any, first: int, last: int, work: Workspace, total: Any
+) -> None:
+    """Add (L(+h) − L(−h)) / 2h = z·(y − t) of sample n, likewise."""
+    for k in range(first, last):
+        for j in range(z.size):
+            total[k, j] += z[j] * work.y[n, k]

@@ -9,7 +9,7 @@ activation of zero, and which nothing is made of.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,17 +42,17 @@ def allocate(
     """Memory for panels of about as many units each, as many panels for each of the threads."""
     vector = WIDE // dtype.itemsize
     panels = threads * -(-units // (threads * vector * PANEL_VECTORS))
-    used = np.array([end - first for first, end in _bounds(panels, units)])
+    used = np.array([end - first for first, end in bounds(panels, units)])
     width, columns = (-(-count // vector) * vector for count in (int(used.max()), outputs))
     return Panels(
-        W1=_aligned((panels, features, width), dtype),
-        b1=_aligned((panels, width), dtype),
-        W2=_aligned((panels, width, columns), dtype),
-        W2T=_aligned((panels, outputs, width), dtype),
-        b2=_aligned((columns,), dtype),
-        z1=_aligned((panels, batch, width), dtype),
-        delta1=_aligned((panels, batch, width), dtype),
-        delta2=_aligned((batch, columns), dtype),
+        W1=_zeros((panels, features, width), dtype),
+        b1=_zeros((panels, width), dtype),
+        W2=_zeros((panels, width, columns), dtype),
+        W2T=_zeros((panels, outputs, width), dtype),
+        b2=_zeros((columns,), dtype),
+        z1=_zeros((panels, batch, width), dtype),
+        delta1=_zeros((panels, batch, width), dtype),
+        delta2=_zeros((batch, columns), dtype),
         numbers=np.arange(batch, dtype=np.uint64),
         used=used,
         losses=np.zeros(batch),
@@ -60,12 +60,31 @@ def allocate(
     )
 
 
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+class Aligned:
+    """Memory for arrays that begin where a vector does: one across two lines takes twice as long.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of all of them, and a vector for each.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._memory = np.empty(size, np.uint8)
+        self._next = -self._memory.__array_interface__["data"][0] % WIDE
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """An array whose contents are as in `numpy.empty`."""
+        first, size = self._next, math.prod(shape) * np.dtype(dtype).itemsize
+        self._next += -(-size // WIDE) * WIDE
+        return np.ndarray(shape, dtype, self._memory, first)
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Zeros that begin where a vector does."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.zeros(size + WIDE, np.uint8)
-    start = -memory.ctypes.data % WIDE
-    return memory[start : start + size].view(dtype).reshape(shape)
+    a = Aligned(math.prod(shape) * dtype.itemsize + WIDE).array(shape, dtype)
+    a[...] = 0
+    return a
 
 
 class Parameters(NamedTuple):
@@ -80,7 +99,7 @@ class Parameters(NamedTuple):
 def zeros_like(panels: Panels) -> Parameters:
     """Memory for such numbers."""
     arrays = (panels.W1, panels.b1, panels.W2, panels.b2)
-    return Parameters(*(_aligned(a.shape, a.dtype) for a in arrays))
+    return Parameters(*(_zeros(a.shape, a.dtype) for a in arrays))
 
 
 class Copies:
@@ -113,7 +132,7 @@ class Copies:
     def _take(self, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
         panels, k = self.panels, len(b2)
         self._arrays, self._views, self._entering = (W1, b1, W2, b2), [(panels.b2[:k], b2)], []
-        for p, (first, end) in enumerate(_bounds(len(panels.W1), len(b1))):
+        for p, (first, end) in enumerate(bounds(len(panels.W1), len(b1))):
             units, some = slice(end - first), slice(first, end)
             self._views += [
                 (panels.W1[p, :, units], W1[:, some]),
@@ -124,5 +143,6 @@ class Copies:
                 self._entering.append((panels.W2T[p, :, units], W2[some].T))
 
 
-def _bounds(panels: int, units: int) -> list[tuple[int, int]]:
+def bounds(panels: int, units: int) -> list[tuple[int, int]]:
+    """The first unit of each panel, and the first that is no more of it."""
     return [(units * p // panels, units * (p + 1) // panels) for p in range(panels)]

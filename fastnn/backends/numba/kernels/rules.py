@@ -170,3 +170,23 @@ def _overload_flattened(arrays: Any) -> Any:
         return arrays[0].reshape(arrays[0].size), arrays[1].reshape(arrays[1].size)
 
     return (of_none, of_one, of_two)[len(arrays)]
+
+
+@inner
+def move_panel(p: int, memory: Any, of_weights: Any, rate: Any, panels: Any) -> None:
+    """Move the weights into and out of the units of a panel, and their biases.
+
+    That is against `memory.gradient`; of the weights themselves `of_weights` times as much is added
+    to it.
+    """
+    one, gradient = like(rate, 1), memory.gradient
+    move_rows(memory, of_weights, rate, one, panels.W1[p], gradient.W1[p], part(memory.W1, p))
+    move(memory, memory.decay, rate, one, panels.b1[p], gradient.b1[p], part(memory.b1, p))
+    move_rows(memory, of_weights, rate, one, panels.W2[p], gradient.W2[p], part(memory.W2, p))
+
+
+@inner
+def move_output_bias(memory: Any, rate: Any, panels: Any) -> None:
+    """The same of the biases of the output layer; with them a step is made."""
+    move(memory, memory.decay, rate, like(rate, 1), panels.b2, memory.gradient.b2, memory.b2)
+    memory.made[0] += 1

@@ -8,129 +8,101 @@ from typing import Any
 import numpy as np
 
 from ....functions import LOG_GUARD
-from .activations import activate
-from .atomics import FINISHED, TAKEN, increase, wait_for
-from .increments import increment_coefficients
-from .jit import inner, reduction
+from .activations import RELU, SIGMOID, activate, is_logistic, steepness
+from .expansions import expand
+from .increments import kinked_coefficients, logistic_coefficients
+from .jit import inner
+from .products import add_product
 from .softmax import softmax_rows
-from .sparse_products import weighted_rows
 from .workspace import Workspace
 
 
 @inner
-def _forward(
-    first: int,
-    last: int,
-    samples: Any,
-    rows: Any,
-    W1: Any,
-    b1: Any,
-    b2: Any,
-    activation: int,
-    work: Workspace,
-) -> None:
-    """Pre-activations, hidden units and logits of some samples, in float64 for every dtype."""
-    J = b1.size
-    weighted_rows(samples, rows, first, last, True, W1, b1, work.a)
+def prepare(p: int, W2: Any, outputs: int, work: Workspace) -> None:
+    """The weights out of the units of a panel: in float64, of an output side by side, their span.
+
+    The first rows of `W2` are these units.
+    """
+    for j in range(work.span.shape[1]):
+        smallest, largest = np.inf, -np.inf
+        for k in range(work.W2.shape[2]):
+            w = np.float64(W2[j, k]) if j < work.used[p] and k < outputs else 0.0
+            work.W2[p, j, k] = w
+            if k < outputs:
+                work.W2T[p, k, j] = w
+                smallest, largest = min(smallest, w), max(largest, w)
+        work.span[p, j] = largest - smallest  # no |v| of this unit is larger
+
+
+@inner
+def activate_units(p: int, first: int, last: int, activation: int, work: Workspace) -> None:
+    """The units of a panel from their pre-activations, and what their increments depend on."""
+    J, width = work.used[p], work.a.shape[2]
     for n in range(first, last):
-        a, z = work.a[n], work.z[n]
-        for j in range(J, a.size):
-            a[j] = 0.0
-        for j in range(a.size):
-            z[j] = a[j]
+        for j in range(J, width):
+            work.a[p, n, j] = 0.0
+    # All rows at once: of a few vectors they are too short to be quick.
+    size = (last - first) * width
+    a, z = work.a[p, first:last].reshape(size), work.z[p, first:last].reshape(size)
+    c, theta = work.c[p, first:last].reshape(size), work.theta[p, first:last].reshape(size)
+    curved = is_logistic(activation)
+    if curved:
+        logistic_coefficients(a, steepness(activation), c, theta, z)
+    if activation != SIGMOID:
+        for i in range(size):
+            z[i] = a[i]
         activate(z, activation)
-        for k in range(b2.size):
-            work.y[n, k] = b2[k] + _dot(z[:J], work.W2T[k, :J])
-        z[J] = 1.0  # the bias of the output layer is the weight of one more hidden unit
-        for j in range(J + 1, z.size):
-            z[j] = 0.0
-
-
-@reduction
-def _dot(a: Any, b: Any) -> float:
-    """Σ a·b."""
-    total = 0.0
-    for j in range(a.size):
-        total += a[j] * b[j]
-    return total
+    for n in range(first, last):
+        work.kinks[p, n] = np.inf
+        if not curved:
+            work.kinks[p, n] = kinked_coefficients(
+                work.a[p, n, :J], activation == RELU, work.c[p, n, :J], work.theta[p, n, :J]
+            )
+            for j in range(J, width):
+                work.c[p, n, j] = work.theta[p, n, j] = 0.0
 
 
 @inner
-def prepare(W2: Any, work: Workspace) -> None:
-    """What all parts share: W2 with the weights of an output side by side, and their span."""
-    J, K = W2.shape
-    for j in range(J):
-        smallest = largest = np.float64(W2[j, 0])
-        for k in range(K):
-            w = np.float64(W2[j, k])
-            work.W2T[k, j] = w
-            smallest, largest = min(smallest, w), max(largest, w)
-        work.span[j] = largest - smallest  # no |v| of this unit is larger
-    for j in range(J, work.span.size):
-        work.span[j] = 0.0
-
-
-@inner
-def _evaluate(
+def evaluate(
     first: int,
     last: int,
     samples: Any,
     rows: Any,
-    W1: Any,
-    b1: Any,
     b2: Any,
     targets: Any,
     t: Any,
+    h: float,
     modes: Any,
+    numbers: Any,
     work: Workspace,
 ) -> None:
-    """The unperturbed network and its loss, and what all perturbations of a unit have in common."""
+    """The losses of samples whose hidden units are known, and what all perturbations need.
+
+    `numbers` are 0, 1, …
+    """
     activation, cross_entropy = modes
+    theta_bound = 1.0 if is_logistic(activation) else 0.0
     start, classes, weights = targets
-    _forward(first, last, samples, rows, W1, b1, b2, activation, work)
-    if cross_entropy:
-        for n in range(first, last):
-            for k in range(b2.size):
-                work.logits[n, k] = work.y[n, k]
-        softmax_rows(work.y[first:last], b2.size, work.y[first:last])
+    outputs, of_block, sums = work.y.shape[1], numbers[first:last], work.sums[first:last]
     for n in range(first, last):
-        work.largest_theta[n], work.kink[n] = increment_coefficients(
-            work.a[n], b1.size, activation, work.c[n], work.theta[n]
-        )
-        work.losses[n] = 0.0
+        for k in range(work.sums.shape[1]):
+            work.sums[n, k] = b2[k] if k < outputs else 0.0
+    for p in range(work.used.size):
+        add_product(work.z[p], of_block, work.used[p], work.W2[p], sums)
+    for n in range(first, last):
+        for k in range(outputs):
+            work.logits[n, k] = work.y[n, k] = work.sums[n, k]
+    if cross_entropy:
+        softmax_rows(work.y[first:last], outputs, work.y[first:last])
+    for n in range(first, last):
+        work.losses[n], work.theta_bound[n] = 0.0, theta_bound
         if cross_entropy:
             for pair in range(start[n], start[n + 1]):
                 work.losses[n] -= (
                     weights[pair] * math.log(work.y[n, classes[pair]] + LOG_GUARD) / rows.size
                 )
         else:
-            for k in range(b2.size):
+            for k in range(outputs):
                 work.y[n, k] -= t[n, k]
                 work.losses[n] += 0.5 * work.y[n, k] ** 2
-
-
-@inner
-def evaluate_in_blocks(
-    counters: Any,
-    parts: int,
-    samples: Any,
-    rows: Any,
-    W1: Any,
-    b1: Any,
-    b2: Any,
-    targets: Any,
-    t: Any,
-    modes: Any,
-    work: Workspace,
-) -> None:
-    """`_evaluate` for all samples; returns when it has been done, whoever did it."""
-    # More than parts, so that a thread that comes late still finds some.
-    blocks = min(4 * parts, rows.size)
-    while True:
-        block = increase(counters, TAKEN)
-        if block >= blocks:
-            break
-        first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
-        _evaluate(first, last, samples, rows, W1, b1, b2, targets, t, modes, work)
-        increase(counters, FINISHED)
-    wait_for(counters, FINISHED, blocks)
+    expand(first, last, samples, rows, targets, h, modes, work)
