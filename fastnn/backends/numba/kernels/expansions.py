@@ -197,8 +197,8 @@ def _cross_entropy(
                 bound = ((_FIFTH * reach + 4 * _FOURTH * q) * reach + 6 * _THIRD * q * q) * reach
                 bound = ((bound + 4 * _SECOND * q * q * q) * reach + q * q * q * q) * reach
                 powers = more * (third / cube + (1 / 3 + 2 / 15) * (first / scale))
-                most, largest = max(most, bits(first)), max(largest, bits(reach))
-                fifth = max(fifth, bits(size * bound + powers))
+                most, largest = max(most, bits(first)), max(largest, bits(abs(reach)))
+                fifth = max(fifth, bits(abs(size * bound + powers)))
         work.kept[0, n], work.apart[n] = from_bits(most) / scale, from_bits(largest)
         work.omitted[0, n] = from_bits(fifth)
 

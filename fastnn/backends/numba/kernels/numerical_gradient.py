@@ -1,9 +1,10 @@
 """The incremental numerical gradient, the formulas of :mod:`fastnn.backends.incremental`.
 
 For every parameter the loss at +h and at −h is evaluated from what the perturbation changes, and
-their difference summed over the samples: first the unperturbed network (:mod:`.unperturbed`), then
-the parameters of each layer (:mod:`.hidden_differences`, :mod:`.output_differences`). Rows of the
-accumulators are padded to whole vectors.
+their difference summed over the samples. First comes the unperturbed network (:mod:`.unperturbed`),
+then all samples of which the differences are two powers (:mod:`.expansions`, :mod:`.powers`), and
+then those of which they are not (:mod:`.hidden_differences`, :mod:`.output_differences`). Rows of
+the accumulators are padded to whole vectors.
 
 Several threads can call a kernel at the same time. They share out the features and the outputs, so
 that none writes where another does. How many they are, and when they come, makes no difference to
