@@ -270,9 +270,11 @@ def test_networks_can_be_copied_and_kept_apart(run):
     )
     names, _, _ = run(script, backend="numba")
     a, b, c = names["losses"]
-    assert a == c != b
+    # A copy's first result is the reader's own, as it is compared with fastnn's.
+    assert c == pytest.approx(a, rel=1e-14)
+    assert b != pytest.approx(a, rel=1e-2)
     assert names["gone"]
-    assert copy.copy(names["net"]).loss(names["x"], names["t"]) == a
+    assert copy.copy(names["net"]).loss(names["x"], names["t"]) == pytest.approx(a, rel=1e-14)
 
 
 # -- layers ----------------------------------------------------------------------------------------
