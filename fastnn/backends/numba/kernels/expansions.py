@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ....functions import LOG_GUARD
 from ...expansions import OF_SPAN, OMITTED, REACH
 from .activations import is_logistic, steepness
 from .elementary import bits, from_bits, like
 from .jit import inlined, inner
+from .output_differences import odds
 from .vectors import WIDE, convert, element, lanes, load, store
 from .workspace import Workspace
 
@@ -114,7 +114,7 @@ def _cross_entropy(
         sum_A = sum_B = sum_C = whole = size = q1 = q2 = q3 = 0.0
         for s in range(start[n], start[n + 1]):
             k, t = classes[s], weights[s] * share
-            p, g = y[n, k] / (y[n, k] + LOG_GUARD), LOG_GUARD / (y[n, k] + LOG_GUARD)
+            p, g = odds(y[n, k])
             B[n, k] = t * p * g
             C[n, k] = B[n, k] * (p - g)
             sum_A += t * p
@@ -137,8 +137,9 @@ def _cross_entropy(
             p, rest = y[n, k], rest_of_top if k == top else 1 - y[n, k]
             A = t = g = 0.0
             if s < start[n + 1] and classes[s] == k:
-                t, g = weights[s] * share, LOG_GUARD / (p + LOG_GUARD)
-                A = t * (p / (p + LOG_GUARD))
+                t = weights[s] * share
+                of_target, g = odds(p)
+                A = t * of_target
                 s += 1
             outputs[n, k] = (sum_A - A) * p - A * rest
             most_of_output = max(most_of_output, abs(outputs[n, k]))

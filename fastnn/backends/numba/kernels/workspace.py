@@ -62,20 +62,12 @@ class Workspace(NamedTuple):
     one: np.ndarray  # the unit whose weights they are: a 1, and zeros
 
 
-def workspace(
-    samples: int,
-    features: int,
-    units: int,
-    outputs: int,
-    dtype: np.dtype,
-    parts: int,
-    panels: int = 1,
-) -> Workspace:
-    """Allocate what a call for these sizes needs; what must be zero in it the call sets to zero.
+def workspace(*sizes: Any) -> Workspace:
+    """Allocate what a call for these sizes, those of `_layout`, needs.
 
-    The parts are of the features, or they are the panels.
+    What must be zero in it the call sets to zero.
     """
-    layout, size, used = _layout(samples, features, units, outputs, dtype, parts, panels)
+    layout, size, used = _layout(*sizes)
     memory = Aligned(size)
     work = Workspace(used=used, **{name: memory.array(*array) for name, array in layout})
     work.direct[:] = 0
@@ -84,8 +76,8 @@ def workspace(
     return work
 
 
-#: What was used last, by its sizes: to make all the arrays takes a tenth of the time of a small
-#: gradient, and memory that was just used is in the cache. It is kept up to so many bytes.
+#: What was used last, by its sizes: to make so many arrays takes long beside a small gradient, and
+#: memory that was just used is in the cache. It is kept up to so many bytes.
 _spare: list[tuple[tuple[Any, ...], Workspace]] = []
 SPARE = 4 * 2**20
 
@@ -115,9 +107,12 @@ def _layout(
     outputs: int,
     dtype: np.dtype,
     parts: int,
-    panels: int,
+    panels: int = 1,
 ) -> tuple[list[tuple[str, tuple[tuple[int, ...], Any]]], int, np.ndarray]:
-    """The arrays by name, with their shapes and dtypes; their bytes; how many units a panel has."""
+    """The arrays by name, with their shapes and dtypes; their bytes; how many units a panel has.
+
+    The parts are of the features, or they are the panels.
+    """
     used = np.array([end - first for first, end in bounds(panels, units)])
     vector = WIDE // dtype.itemsize
     width, columns = (-(-count // vector) * vector for count in (int(used.max()), outputs))
