@@ -27,7 +27,7 @@ from .interrupts import Interrupts
 from .optimizers.choosing import rehearsing
 from .pace import Pace
 from .schedules import Constant, rates_of
-from .stepping import runner
+from .stepping import runners
 from .training_state import TrainingState
 from .validation import Array, room_for
 
@@ -46,19 +46,17 @@ class Steps:
 
     def __init__(self, state: TrainingState) -> None:
         self._state = state
-        # One for each size of batches.
-        self._runners = {
-            size: self._runner(state.network, state.optimizer, size) for size in state.sampler.sizes
-        }
+        self._runners = self._of_all_sizes(state.network, state.optimizer)
 
     def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
         """Make a step with each batch in turn, at its rate; shapes (steps, batch), (steps,)."""
         self._runners[rows.shape[1]](rows, losses, rates)
 
-    def _runner(self, network: Network, optimizer: Any, size: int) -> Any:
-        options = {"gradient": self._state.gradient, "optimizer": optimizer}
-        with room_for(f"batch_size={size}"):
-            return runner(network, self._state.data, batch_size=size, **options)
+    def _of_all_sizes(self, network: Network, optimizer: Any) -> dict[int, Any]:
+        state = self._state
+        options = {"gradient": state.gradient, "optimizer": optimizer}
+        with room_for(f"batch_size={max(state.sampler.sizes)}"):
+            return runners(network, state.data, state.sampler.sizes, **options)
 
     def rehearse(self) -> None:
         """Make a step of each size on a copy of the network, with one of the optimizer.
@@ -67,11 +65,11 @@ class Steps:
         """
         state, network = self._state, self._state.network
         backend, rates = network.backend, np.array([state.learning_rate])
-        for size in self._runners:
+        rehearsed = self._of_all_sizes(network.to(backend), rehearsing(state.optimizer))
+        for size, runner in rehearsed.items():
             with room_for(f"batch_size={size}"):
-                copies = network.to(backend), rehearsing(state.optimizer)
                 rows = backend.asarray(np.zeros((1, size), np.int64))
-                self._runner(*copies, size)(rows, backend.empty(1, network.dtype), rates)
+                runner(rows, backend.empty(1, network.dtype), rates)
                 self._prepare(self._runners[size])
                 backend.synchronize()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from .backends.base import Dataset, Runner
 from .backends.datasets import DistantDataset
+from .backends.steps import KeepingRunner
 from .base_network import Network
 from .optimizers.choosing import stated
 from .validation import Array
@@ -51,6 +52,24 @@ def runner(
         return one_by_one if fused is None else fused
 
     return data.runner(batch_size, over)
+
+
+def runners(
+    network: Network, data: Dataset, sizes: Iterable[int], **options: Any
+) -> dict[int, Runner]:
+    """For batches of each of these sizes what makes steps with them: one for all, if it can.
+
+    `options` are those of :func:`runner`.
+    """
+    largest, *others = sorted(set(sizes), reverse=True)
+    made = {largest: runner(network, data, batch_size=largest, **options)}
+    for size in others:
+        first = made[largest]
+        if isinstance(first, KeepingRunner) and first.smaller:
+            made[size] = first
+        else:
+            made[size] = runner(network, data, batch_size=size, **options)
+    return made
 
 
 def single_step(

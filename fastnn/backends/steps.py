@@ -6,8 +6,9 @@ A network states it, and a backend may run many such steps in its own way.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,6 +22,31 @@ from .datasets import Dataset
 #: It may have a method ``prepare(rates)``, which gets ready for steps at these rates, and makes
 #: none.
 Runner = Callable[[Array, Array, np.ndarray], None]
+
+
+@runtime_checkable
+class KeepingRunner(Protocol):
+    """A runner that works on copies of the parameters, and can keep them from call to call.
+
+    Attributes
+    ----------
+    smaller : bool
+        Whether it also makes steps with batches that are smaller than the stated ones.
+    """
+
+    smaller: bool
+
+    def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None: ...
+
+    def keeping(self) -> AbstractContextManager[None]:
+        """A context in which parameters and memory are behind what has been made of them.
+
+        Nobody else may change them there. They are brought up to date at its end, and by:
+        """
+
+    def bring(self) -> None:
+        """Write the parameters and the memory of the optimizer as they are after all steps."""
+
 
 
 class Update(Protocol):
@@ -107,10 +133,11 @@ class TrainingStep:
     operations: Callable[[Array, float], Array]
     alpha: float | None = None
 
-    def check_batches(self, rows: Array) -> None:
-        """Raise InputError unless batches have the stated size: memory is for that."""
-        if rows.shape[1] != self.batch_size:
-            raise InputError(f"batches of {rows.shape[1]} rows for steps of {self.batch_size}")
+    def check_batches(self, rows: Array, *, smaller: bool = False) -> None:
+        """Raise InputError unless batches have the stated size, or a smaller one: memory is so."""
+        size = rows.shape[1]
+        if size > self.batch_size or (size < self.batch_size and not smaller):
+            raise InputError(f"batches of {size} rows for steps of {self.batch_size}")
 
     @property
     def choices(self) -> dict[str, Any]:

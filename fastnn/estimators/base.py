@@ -105,7 +105,8 @@ class TwoLayerEstimator(BaseEstimator):
             train, held_out = self._split(targets)
             of_held_out = None if weights is None else weights[held_out]
             validation = X[held_out], y[held_out], of_held_out
-        epochs = Epochs(network, data, weights, self._solver, self._size_of_batches(len(train)))
+        sizes = self._size_of_batches(len(train)), len(train)
+        epochs = Epochs(network, data, weights, self._solver, *sizes)
         best = self._train(network, epochs, train, validation, incremental=incremental)
         W1, b1, W2, b2 = network.parameters() if best is None else best
         self.coefs_, self.intercepts_ = [W1, W2], [b1, b2]
@@ -171,6 +172,7 @@ class TwoLayerEstimator(BaseEstimator):
                 backend.current(),
                 backend.limit_threads(work) as turn,
                 np.errstate(invalid="ignore"),
+                epochs,
             ):
                 for _ in range(self.max_iter):
                     if self.shuffle:
@@ -185,8 +187,10 @@ class TwoLayerEstimator(BaseEstimator):
                     self._say(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
                     if validation is None:
                         stopping.note_loss(self)
-                    elif stopping.note_score(self, self._validate(network, *validation)):
-                        best = tuple(w.copy() for w in network.parameters())
+                    else:
+                        epochs.bring()
+                        if stopping.note_score(self, self._validate(network, *validation)):
+                            best = tuple(w.copy() for w in network.parameters())
                     self._solver.epoch_ends(self.t_)
                     if stopping.has_stalled(self):
                         ends, what = self._solver.stalls()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from .. import stepping
 from ..backends.base import Dataset
+from ..backends.steps import KeepingRunner
 from .network import PenalizedNet
 from .solvers import Solver
 
 
 class Epochs:
     """Makes the steps of an epoch: with batches of one size, and with what remains.
+
+    A context, at whose end the parameters of the network are what has been made of them.
 
     Parameters
     ----------
@@ -24,6 +29,8 @@ class Epochs:
         Of all of its samples.
     solver : Solver
     batch_size : int
+    samples : int
+        In an epoch.
     """
 
     def __init__(
@@ -33,10 +40,36 @@ class Epochs:
         weights: np.ndarray | None,
         solver: Solver,
         batch_size: int,
+        samples: int,
     ) -> None:
         self._network, self._data, self._weights = network, data, weights
         self._solver, self.batch_size = solver, batch_size
+        self._sizes = {batch_size, samples % batch_size or batch_size}
         self._runners: dict[int, Any] = {}
+        self._kept: list[KeepingRunner] = []
+        self._contexts = ExitStack()
+
+    def __enter__(self) -> Epochs:
+        options: Any = {"gradient": "backprop", "optimizer": self._solver.optimizer}
+        self._runners = stepping.runners(self._network, self._data, self._sizes, **options)
+        # Of several each would work on parameters of its own.
+        self._kept = [r for r in set(self._runners.values()) if isinstance(r, KeepingRunner)]
+        if len(set(self._runners.values())) == 1 and self._kept:
+            self._contexts.enter_context(self._kept[0].keeping())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._contexts.close()
+
+    def bring(self) -> None:
+        """Bring the parameters of the network up to date meanwhile."""
+        for runner in self._kept:
+            runner.bring()
 
     def __call__(self, rows: np.ndarray) -> float:
         """Make a step with each batch of these rows in turn; the mean of their losses."""
@@ -51,16 +84,8 @@ class Epochs:
         """The losses of steps with batches of one size, shape (steps, batch)."""
         if self._weights is not None:  # nothing moves where nothing weighs anything
             rows = rows[self._weights[rows].any(axis=1)]
-        backend, size = self._network.backend, rows.shape[1]
-        if size not in self._runners:
-            self._runners[size] = stepping.runner(
-                self._network,
-                self._data,
-                gradient="backprop",
-                batch_size=size,
-                optimizer=self._solver.optimizer,
-            )
+        backend = self._network.backend
         losses = backend.empty(len(rows), self._network.dtype)
         rates = np.full(len(rows), self._solver.rate)
-        self._runners[size](backend.asarray(rows), losses, rates)
+        self._runners[rows.shape[1]](backend.asarray(rows), losses, rates)
         return backend.to_numpy(losses)

@@ -54,16 +54,16 @@ class PenalizedNet(TwoLayerNet):
         alpha: float,
         backend: str | Backend,
     ) -> None:
-        W1, _, W2, _ = parameters
-        dtype = W1.dtype
-        # Nothing is drawn of what is replaced at once.
-        options: Any = {"activation": activation, "loss": loss, "backend": backend, "dtype": dtype}
-        super().__init__(W1.shape[0], W1.shape[1], W2.shape[1], 0.0, rng=0, **options)
-        on_host = isinstance(self.backend.from_numpy(W1), np.ndarray)
-        enter = np.asarray if on_host else self._parameter
-        self.params = dict(zip(NAMES, map(enter, parameters), strict=True))
+        W1, _, W2, _ = self.host = parameters
         self.alpha = alpha
-        self.host = parameters
+        options: Any = {"activation": activation, "loss": loss, "backend": backend}
+        super().__init__(W1.shape[0], W1.shape[1], W2.shape[1], dtype=W1.dtype, **options)
+
+    def _initial(self, values: Callable[[str, tuple[int, ...]], np.ndarray]) -> dict[str, Array]:
+        """Those of the estimator: nothing is drawn."""
+        on_host = isinstance(self.backend.from_numpy(self.host[0]), np.ndarray)
+        enter = np.asarray if on_host else self._parameter
+        return dict(zip(NAMES, map(enter, self.host), strict=True))
 
     def parameters(self) -> tuple[np.ndarray, ...]:
         """W1, b1, W2 and b2 on the host, as they are now."""

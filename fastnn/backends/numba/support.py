@@ -34,6 +34,8 @@ SPARSE_GRAIN = 1_500_000
 PERTURBATION_GRAIN = 300_000
 #: And how many multiplications are for each thread of those that stay from step to step.
 FUSED_GRAIN = 50_000
+#: From how many bytes of a parameter on copies are made by several threads.
+LARGE_COPY = 2**21
 #: After how many multiplications a kernel over many steps returns, so that Python sees to signals:
 #: some tenths of a second.
 INTERRUPTIBLE = 1_000_000_000

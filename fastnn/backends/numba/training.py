@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -34,16 +35,15 @@ def runner(kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> Ru
 NAMES = "W1", "b1", "W2", "b2"
 
 
-def _nothing() -> None:
-    """What there is to do where nothing is remembered."""
-
-
 class _Steps:
     """Steps of one kernel: what both kernels share.
 
     Whatever ends a call, also an interrupt between two pieces, the parameters are those after all
-    steps that were made.
+    steps that were made; or they are at the end of :meth:`keeping`.
     """
+
+    #: Whether a batch may be smaller than the stated size.
+    smaller = False
 
     def __init__(
         self,
@@ -62,57 +62,75 @@ class _Steps:
         W1, W2 = step.params["W1"], step.params["W2"]
         panels = kernels.panels.allocate(threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype)
         self._parameters = kernels.panels.Copies(panels)
-        self._of_rule: list[Any] = []  # first of all the gradient
+        self._of_rule: list[Any] = []  # copies of what is remembered; first of all the gradient
+        self._copies: list[Any] = []  # those that are ahead of what they are copies of
+        self._memory_of_rule: Any = ()
+        self._keeps = False
 
     def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
-        self._step.check_batches(rows)
-        update, params = self._step.update, self._step.params
-        parameters = tuple(params[name] for name in NAMES)
-        # Asked at each call: a user may have changed any of it.
-        state = [tuple(a[name] for name in NAMES) for a in update.state(params).values()]
+        self._step.check_batches(rows, smaller=self.smaller)
+        update = self._step.update
         rates = update.rates(rates)
-        working = self._enter(parameters)
-        memory, leave_state = self._enter_state(state)
+        if not self._copies:
+            self._enter()
+        memory = self._memory_of_rule
         try:
             for start in range(0, len(rows), self._at_a_time):
                 some = slice(start, start + self._at_a_time)
-                task = self._task(working, memory, rows[some], losses[some], rates[some])
+                task = self._task(memory, rows[some], losses[some], rates[some])
                 self._pool.run(task, self._threads)
         finally:
-            self._leave(working, parameters)
             if memory:
-                leave_state()
                 update.count(int(memory.made[0]))
+                memory.made[0] = 0
+            if not self._keeps:
+                self._leave()
 
-    def _enter(self, parameters: tuple[Array, ...]) -> Any:
-        self._parameters.enter(parameters)
-        return self._parameters.panels
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        self._keeps = True
+        try:
+            yield
+        finally:
+            self._keeps = False
+            self._leave()
 
-    def _leave(self, working: Any, parameters: tuple[Array, ...]) -> None:
-        self._parameters.leave()
+    def bring(self) -> None:
+        self._each(lambda copies: copies.leave(), self._copies)
 
-    def _enter_state(self, state: list[tuple[Array, ...]]) -> tuple[Any, Callable[[], None]]:
-        if self._is_plain:
-            return (), _nothing
-        panels = self._kernels.panels
-        while len(self._of_rule) <= len(state):
-            like = panels.zeros_like(self._parameters.panels)
-            self._of_rule.append(panels.Copies(like))
-        gradient, *kept = self._of_rule
-        for there, arrays in zip(kept, state, strict=True):
-            there.enter(arrays)
+    def _each(self, do: Callable[[Any], None], items: list[Any]) -> None:
+        """Do that with each of the items, copies of all parameters, on all threads if it pays."""
+        if self._parameters.panels.W1.nbytes > support.LARGE_COPY:
+            self._pool.map(do, items)
+        else:
+            for item in items:
+                do(item)
 
-        def leave() -> None:
-            for there in kept:
-                there.leave()
+    def _enter(self) -> None:
+        update, params = self._step.update, self._step.params
+        # Asked for each time: a user may have changed any of it.
+        state = [] if self._is_plain else list(update.state(params).values())
+        panels, kept = self._kernels.panels, [self._parameters]
+        if not self._is_plain:
+            while len(self._of_rule) <= len(state):
+                like = panels.zeros_like(self._parameters.panels)
+                self._of_rule.append(panels.Copies(like))
+            gradient, *remembered = self._of_rule
+            kept += remembered
+            self._memory_of_rule = self._remembered(gradient.panels, remembered)
+        pairs = list(zip(kept, [params, *state], strict=True))
+        self._each(lambda pair: pair[0].enter(tuple(pair[1][name] for name in NAMES)), pairs)
+        self._copies = kept
 
-        return self._remembered(gradient.panels, [there.panels for there in kept]), leave
+    def _leave(self) -> None:
+        self.bring()
+        self._copies, self._memory_of_rule = [], ()
 
-    def _remembered(self, gradient: Any, state: list[Any]) -> Any:
+    def _remembered(self, gradient: Any, copies: list[Any]) -> Any:
         """The memory of the rule, with arrays of the fields W1, b1, W2 and b2."""
         update, dtype = self._step.update, self._step.params["W1"].dtype.type
         numbers = dtype(update.weight_decay), tuple(dtype(n) for n in update.numbers())
-        arrays = {name: tuple(getattr(a, name) for a in state) for name in NAMES}
+        arrays = {name: tuple(getattr(c.panels, name) for c in copies) for name in NAMES}
         of_rule = self._kernels.rules.MEMORIES[update.name]
         return of_rule(*numbers, np.zeros(1, np.int64), gradient, **arrays)
 
@@ -121,15 +139,15 @@ class _Steps:
         update = self._step.update
         return update.name == "sgd" and not update.weight_decay
 
-    def _task(
-        self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
-    ) -> Any:
+    def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         """The call of the kernel for these batches, to be made by each thread."""
         raise NotImplementedError
 
 
 class BackpropSteps(_Steps):
     """Steps by backpropagation, on panels of hidden units."""
+
+    smaller = True
 
     def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
         W1, data = step.params["W1"], step.data
@@ -150,9 +168,8 @@ class BackpropSteps(_Steps):
         weights = np.empty(0) if weights is None else np.asarray(weights, np.float64)
         return self._kernels.objectives.Objective(code, float(step.alpha), weights)
 
-    def _task(
-        self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
-    ) -> Any:
+    def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
+        working = self._parameters.panels
         counters = support.counters(len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
         if not isinstance(self._samples, tuple):
             # As the kernel numbers its own rows: the products are compiled once then.
@@ -182,9 +199,8 @@ class NumericalSteps(_Steps):
         most = batch_size * (1 if data.t.ndim == 1 else data.t.shape[1])
         self._of_batch = np.zeros(batch_size + 1, np.intp), np.empty(most, np.intp), np.empty(most)
 
-    def _task(
-        self, working: Any, memory: Any, rows: Array, losses: Array, rates: np.ndarray
-    ) -> Any:
+    def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
+        working = self._parameters.panels
         counters = support.counters(len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
         data = self._samples, rows, self._targets, self._of_batch, np.empty((0, 0))
         modes = float(self._step.h), (self._code, True), rates, working, memory

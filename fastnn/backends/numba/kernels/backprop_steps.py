@@ -29,7 +29,7 @@ from .objectives import (
 )
 from .panels import Panels
 from .products import add_product, subtract_product
-from .rules import move_output_bias, move_panel
+from .rules import move_output_bias, move_rest, move_rows, part
 from .sparse_products import subtract_wide_outer_products, wide_weighted_rows
 from .vectors import prefetch
 
@@ -37,6 +37,10 @@ from .vectors import prefetch
 #: would be gone again, and with them those of the step at hand; there it asks for a sample when it
 #: comes to one of those before it.
 SAMPLES_AHEAD = 400
+
+#: How many bytes of a gradient are summed up before they are used: they fit into the second-level
+#: cache beside the weights that they move.
+GRADIENT = 2**19
 
 
 # -- samples, compressed or not --------------------------------------------------------------------
@@ -79,6 +83,48 @@ def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, 
     return of_all if isinstance(samples, types.Array) else of_compressed
 
 
+def _move_weights(
+    p: Any, samples: Any, rows: Any, memory: Any, of_weights: Any, rate: Any, panels: Any
+) -> None:
+    """Move the weights into the units of a panel by a rule, against xᵀ·delta."""
+    raise NotImplementedError
+
+
+@overloads(_move_weights)
+def _overload_move_weights(
+    p: Any,  # noqa: ARG001
+    samples: Any,
+    rows: Any,  # noqa: ARG001
+    memory: Any,  # noqa: ARG001
+    of_weights: Any,  # noqa: ARG001
+    rate: Any,  # noqa: ARG001
+    panels: Any,  # noqa: ARG001
+) -> Any:
+    def of_compressed(
+        p: Any, samples: Any, rows: Any, memory: Any, of_weights: Any, rate: Any, panels: Any
+    ) -> None:
+        # So many features at a time that their gradient is still near when they are moved.
+        W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
+        delta, far, minus = panels.delta1[p], rows.size > SAMPLES_AHEAD, like(rate, -1)
+        features, one = W.shape[0], like(rate, 1)
+        blocks = -(-W.size * W.itemsize // GRADIENT)
+        for block in range(blocks):
+            low, high = features * block // blocks, features * (block + 1) // blocks
+            some, g = slice(low, high), gradient[: high - low]
+            ahead = far and block == 0
+            subtract_wide_outer_products(samples, rows, low, high, ahead, False, minus, delta, g)
+            move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
+
+    def of_all(
+        p: Any, samples: Any, rows: Any, memory: Any, of_weights: Any, rate: Any, panels: Any
+    ) -> None:
+        W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
+        subtract_product(samples, rows, W.shape[0], like(rate, -1), panels.delta1[p], gradient)
+        move_rows(memory, of_weights, rate, like(rate, 1), W, gradient, state)
+
+    return of_all if isinstance(samples, types.Array) else of_compressed
+
+
 def _fetch(samples: Any, rows: Any, n: int) -> None:
     """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
     raise NotImplementedError
@@ -101,7 +147,7 @@ def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
 @inner
 def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Panels) -> None:
     """z1 of the units of a panel, for all rows."""
-    z = panels.z1[p]
+    z = panels.z1[p, : rows.size]
     _products(samples, rows, panels.W1[p], panels.b1[p], z)
     # At once: rows of a few vectors are too short to be quick.
     activate(z.reshape(z.size), activation)
@@ -148,18 +194,25 @@ def _subtract(p: int, samples: Any, rows: Any, rate: Any, panels: Panels, of: An
 
     That is subtracted from what `of` has for them, the parameters themselves or what was zero.
     """
-    b1, delta = of.b1[p], panels.delta1[p]
-    _subtract_products(samples, rows, rate, delta, of.W1[p])
-    for n in range(rows.size):
-        for j in range(b1.size):
-            b1[j] -= rate * delta[n, j]
-    subtract_product(panels.z1[p], panels.numbers, panels.used[p], rate, panels.delta2, of.W2[p])
+    _subtract_products(samples, rows, rate, panels.delta1[p], of.W1[p])
+    _subtract_rest(p, rows, rate, panels, of)
 
 
 @inner
-def _subtract_output_bias(rate: Any, panels: Panels, of: Any) -> None:
+def _subtract_rest(p: int, rows: Any, rate: Any, panels: Panels, of: Any) -> None:
+    """The same of what is no weight into a unit."""
+    b1, delta = of.b1[p], panels.delta1[p]
+    for n in range(rows.size):
+        for j in range(b1.size):
+            b1[j] -= rate * delta[n, j]
+    numbers = panels.numbers[: rows.size]
+    subtract_product(panels.z1[p], numbers, panels.used[p], rate, panels.delta2, of.W2[p])
+
+
+@inner
+def _subtract_output_bias(rows: Any, rate: Any, panels: Panels, of: Any) -> None:
     """The same of the biases of the output layer."""
-    for n in range(panels.losses.size):
+    for n in range(rows.size):
         for k in range(of.b2.size):
             of.b2[k] -= rate * panels.delta2[n, k]
 
@@ -195,17 +248,18 @@ def _overload_step(
     ) -> None:
         _subtract(p, samples, rows, rate, panels, panels)
         if p == 0:
-            _subtract_output_bias(rate, panels, panels)
+            _subtract_output_bias(rows, rate, panels, panels)
 
     def by_rule(
         p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
     ) -> None:
         of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
         minus, gradient = like(rate, -1), memory.gradient
-        _subtract(p, samples, rows, minus, panels, gradient)
-        move_panel(p, memory, of_weights, rate, panels)
+        _move_weights(p, samples, rows, memory, of_weights, rate, panels)
+        _subtract_rest(p, rows, minus, panels, gradient)
+        move_rest(p, memory, of_weights, rate, panels)
         if p == 0:
-            _subtract_output_bias(minus, panels, gradient)
+            _subtract_output_bias(rows, minus, panels, gradient)
             move_output_bias(memory, rate, panels)
 
     return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
@@ -248,7 +302,7 @@ def descent_steps(
 ) -> None:
     """A step with each of the batches `rows` (steps, batch), at its rate, and its loss.
 
-    Several threads can call this at the same time, and share the work.
+    Batches may be smaller than those that `panels` are for. Several threads can call this at the same time, and share the work.
 
     Parameters
     ----------
@@ -290,7 +344,7 @@ def descent_steps(
                     _update(number, samples, rows[step], rate, panels, memory, objective)
                     if number == 0:
                         total = total_weight(objective, rows[step])
-                        mean = _mean(panels.losses, total)
+                        mean = _mean(panels.losses[:batch], total)
                         losses[step] = like(losses[0], mean + penalty(objective, total, panels))
                 increase(counter, 0)
             wait_for(counter, 0, parts)

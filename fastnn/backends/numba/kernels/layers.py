@@ -61,7 +61,7 @@ def sparse_descent(
         if part >= parts:
             break
         low, high = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
-        subtract_outer_products(samples, rows, low, high, False, fresh, rate, delta, W)
+        subtract_outer_products(samples, rows, low, high, False, fresh, rate, delta, W[low:high])
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, parts)
 

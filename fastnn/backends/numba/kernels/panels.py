@@ -15,8 +15,8 @@ import numpy as np
 
 from .vectors import WIDE
 
-#: How many vectors a row of a panel has at most: their sums stay in registers.
-PANEL_VECTORS = 4
+#: How many vectors a row of a panel has at most: the larger the rows, the fewer of them are padded.
+PANEL_VECTORS = 8
 
 
 class Panels(NamedTuple):
@@ -67,14 +67,16 @@ class Aligned:
     ----------
     size : int
         Bytes of all of them, and a vector for each.
+    zeros : bool
+        Whether they hold zeros. The system has such, and what is never touched takes no memory.
     """
 
-    def __init__(self, size: int) -> None:
-        self._memory = np.empty(size, np.uint8)
+    def __init__(self, size: int, *, zeros: bool = False) -> None:
+        self._memory = (np.zeros if zeros else np.empty)(size, np.uint8)
         self._next = -self._memory.__array_interface__["data"][0] % WIDE
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """An array whose contents are as in `numpy.empty`."""
+        """An array, in the order of the memory."""
         first, size = self._next, math.prod(shape) * np.dtype(dtype).itemsize
         self._next += -(-size // WIDE) * WIDE
         return np.ndarray(shape, dtype, self._memory, first)
@@ -82,9 +84,8 @@ class Aligned:
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Zeros that begin where a vector does."""
-    a = Aligned(math.prod(shape) * dtype.itemsize + WIDE).array(shape, dtype)
-    a[...] = 0
-    return a
+    size = math.prod(shape) * dtype.itemsize + WIDE
+    return Aligned(size, zeros=True).array(shape, dtype)
 
 
 class Parameters(NamedTuple):

@@ -181,6 +181,13 @@ def move_panel(p: int, memory: Any, of_weights: Any, rate: Any, panels: Any) -> 
     """
     one, gradient = like(rate, 1), memory.gradient
     move_rows(memory, of_weights, rate, one, panels.W1[p], gradient.W1[p], part(memory.W1, p))
+    move_rest(p, memory, of_weights, rate, panels)
+
+
+@inner
+def move_rest(p: int, memory: Any, of_weights: Any, rate: Any, panels: Any) -> None:
+    """The same of what is no weight into a unit."""
+    one, gradient = like(rate, 1), memory.gradient
     move(memory, memory.decay, rate, one, panels.b1[p], gradient.b1[p], part(memory.b1, p))
     move_rows(memory, of_weights, rate, one, panels.W2[p], gradient.W2[p], part(memory.W2, p))
 

@@ -205,7 +205,7 @@ def _blocks_of_outer_product(blocks: int, width: int) -> Any:
         for part in range(parts):
             beyond = low + (high - low) * (part + 1) // parts
             if fresh and first == 0 and j == 0:  # at once of all columns
-                W[low + (high - low) * part // parts : beyond] = 0
+                W[(high - low) * part // parts : beyond - low] = 0
             for n in range(first, end):
                 row = element(rows, n)
                 s, stop = element(indptr, row), element(indptr, row + 1)
@@ -221,7 +221,7 @@ def _blocks_of_outer_product(blocks: int, width: int) -> Any:
                 if blocks > 3:
                     d2 = load(delta, (n, third), width)
                 while s < stop and element(indices, s) < beyond:
-                    w, v = element(indices, s) * columns, rate * element(values, s)
+                    w, v = (element(indices, s) - low) * columns, rate * element(values, s)
                     w3 = load(right, w, width) - d3 * v
                     if blocks > 1:
                         w0 = load(left, w, width) - d0 * v
@@ -282,7 +282,7 @@ def _one_by_one(
     """Of a few columns, number by number."""
     indptr, indices, values = samples
     if fresh and first == 0:
-        W[low:high] = 0
+        W[:] = 0
     for n in range(first, end):
         row, d = element(rows, n), delta[n]
         stop = element(indptr, row + 1)
@@ -290,7 +290,7 @@ def _one_by_one(
             i = element(indices, s)
             if i >= high:
                 break
-            w, v = W[i], rate * element(values, s)
+            w, v = W[i - low], rate * element(values, s)
             for j in range(w.size):
                 w[j] -= v * d[j]
 
@@ -310,8 +310,8 @@ def _outer_products(of_columns: Any) -> Any:
     ) -> None:
         """W -= rate·xᵀ·delta for rows x of the compressed samples, of the features low … high − 1.
 
-        If W is `fresh`, whatever is in it, it counts as zero. If the samples are `far`, they are
-        asked for before their turn.
+        W has their rows only. If it is `fresh`, whatever is in it, it counts as zero. If the
+        samples are `far`, they are asked for before their turn.
         """
         begins = np.empty(min(MOST_SAMPLES, rows.size), np.intp)
         for n in range(0, rows.size, MOST_SAMPLES):
