@@ -126,6 +126,29 @@ def test_the_number_of_threads_changes_nothing_in_a_panel(monkeypatch, threads):
     assert all(np.array_equal(first[1][name], again[1][name]) for name in first[1])
 
 
+@pytest.mark.parametrize("hidden", [20, 100])
+@pytest.mark.parametrize("update", [fastnn.Nesterov, fastnn.Adam])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_more_features_than_a_gradient_has_room_for(monkeypatch, dtype, update, hidden):
+    """It is summed up, and used, some features at a time."""
+    x, t = problem(features=9001, samples=100, density=0.01)
+    x[:, 4000:4100] = 0  # features of which there is nothing
+    backend = NumbaBackend(2)
+    assert 9001 * hidden * 4 > backend.kernels.backprop_steps.GRADIENT
+    calls = counted(monkeypatch, backend)
+    options = {"hidden": hidden, "dtype": dtype, "batch_size": 30, "sampling": "shuffle"}
+    results = [
+        trained(where, x, t, optimizer=update(0.01, weight_decay=1e-3), **options)
+        for where in (ReferenceBackend(), backend)
+    ]
+    assert calls
+    (losses, params), (found, of_kernel) = results
+    tolerance = 1e-9 if dtype == "float64" else 1e-3
+    np.testing.assert_allclose(found, losses, rtol=tolerance, atol=tolerance)
+    for name, p in params.items():
+        np.testing.assert_allclose(of_kernel[name], p, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"loss": "mean_squared_error"}, {"gradient": "numerical"}, {"hidden": 6000}, {"density": 1.0}],

@@ -18,7 +18,7 @@ from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.numpy import NumpyBackend
 from fastnn.backends.steps import PlainDescent, TrainingStep
 from fastnn.backends.support import Support, supported
-from fastnn.stepping import runner
+from fastnn.stepping import runner, runners
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 12)) * (RNG.random((60, 12)) < 0.2)  # sparse enough for every kernel
@@ -206,13 +206,77 @@ def test_a_batch_of_another_size_than_stated_is_refused(backend, gradient):
     run = runner(net, net.dataset(X, LABELS), **options)
     if backend.name in ("numba", "cupy"):  # which have memory for batches of that size
         before = {name: backend.to_numpy(p).copy() for name, p in net.params.items()}
-        for size in (11, 1000, 1):
+        for size in (11, 1000) if getattr(run, "smaller", False) else (11, 1000, 1):
             rows = backend.asarray(np.zeros((2, size), np.int64))
             with pytest.raises(fastnn.InputError, match=f"batches of {size} rows for steps of 10"):
                 run(rows, backend.empty(2, "float64"), np.zeros(2))
         assert all(
             np.array_equal(before[name], backend.to_numpy(p)) for name, p in net.params.items()
         )
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "numerical"])
+@pytest.mark.parametrize("samples", ["dense", "sparse"])
+def test_smaller_batches_are_those_of_a_runner_of_their_size(backend, gradient, samples):
+    x = X if samples == "sparse" else X + 1.5
+    found = []
+    for sizes in ({10}, {10, 7, 1}):
+        net, optimizer = fastnn.TwoLayerNet(12, 8, 3, backend=backend, rng=0), fastnn.Momentum(0.5)
+        data, losses = net.dataset(x, LABELS), []
+        options = {"gradient": gradient, "optimizer": optimizer}
+        with backend.current():
+            of_size = runners(net, data, sizes, **options)
+            for size in (10, 7, 1, 10):
+                if size not in of_size:
+                    of_size[size] = runner(net, data, batch_size=size, **options)
+                rows = backend.asarray(np.arange(2 * size).reshape(2, size) * 7 % 60)
+                of_calls = backend.empty(2, "float64")
+                of_size[size](rows, of_calls, np.full(2, 0.5))
+                losses.append(backend.to_numpy(of_calls))
+        found.append([*losses, *map(backend.to_numpy, net.params.values())])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("update", [fastnn.SGD, fastnn.Adam])
+@pytest.mark.parametrize("features", [12, 6000])  # of 8 units, so many are copied by all threads
+def test_parameters_may_stay_where_the_steps_are_made(update, features):
+    x = np.zeros((60, features))
+    x[:, :12] = X
+    rows, losses, rates = np.arange(20).reshape(2, 10), np.empty(2), np.full(2, 0.1)
+
+    def made():
+        net = fastnn.TwoLayerNet(features, 8, 3, backend=NumbaBackend(2), rng=0)
+        return net, runner(
+            net,
+            net.dataset(x, LABELS),
+            gradient="backprop",
+            batch_size=10,
+            optimizer=update(0.1),
+        )
+
+    net, run = made()
+    at_once = []
+    for _ in range(3):
+        run(rows, losses, rates)
+        at_once.append({name: p.copy() for name, p in net.params.items()})
+    net, run = made()
+    before = {name: p.copy() for name, p in net.params.items()}
+    with pytest.raises(RuntimeError), run.keeping():
+        run(rows, losses, rates)
+        for name, p in net.params.items():
+            np.testing.assert_array_equal(p, before[name])
+        run(rows, losses, rates)
+        run.bring()
+        for name, p in net.params.items():
+            np.testing.assert_array_equal(p, at_once[1][name])
+        run(rows, losses, rates)
+        raise RuntimeError
+    for name, p in net.params.items():
+        np.testing.assert_array_equal(p, at_once[2][name])
+    net.params["b1"][...] = 1  # from now on each call asks again
+    run(rows, losses, rates)
+    assert (np.abs(net.params["b1"] - 1) < 0.5).all()
 
 
 @pytest.mark.parametrize("gradient", ["backprop", "numerical"])
@@ -268,10 +332,10 @@ def test_a_signal_ends_a_long_call_with_its_steps_made():
 
 def test_a_full_batch_sets_up_once_for_many_steps(monkeypatch):
     backend = NumbaBackend(1)
-    entered, enter = [], backend.kernels.panels.Copies.enter
+    entered, enter = [], backend.kernels.panels.Copies.entering
     monkeypatch.setattr(
         backend.kernels.panels.Copies,
-        "enter",
+        "entering",
         lambda *arguments: entered.append(1) or enter(*arguments),
     )
     net = fastnn.TwoLayerNet(12, 8, 3, backend=backend, rng=0)

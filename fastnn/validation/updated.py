@@ -74,6 +74,8 @@ def root(a: Any) -> Any:
 
 def zeros_like(a: Any) -> Array:
     """Zeros of the same shape and dtype, of the same library."""
+    if type(a) is np.ndarray and a.flags.c_contiguous:
+        return np.zeros(a.shape, a.dtype)  # the system has such: nothing is written
     if isinstance(a, np.ndarray | np.generic | float):
         return np.zeros_like(a)
     zeros = a * 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
@@ -96,15 +96,15 @@ class _Steps:
             self._leave()
 
     def bring(self) -> None:
-        self._each(lambda copies: copies.leave(), self._copies)
+        self._copy([pair for copies in self._copies for pair in copies.leaving()])
 
-    def _each(self, do: Callable[[Any], None], items: list[Any]) -> None:
-        """Do that with each of the items, copies of all parameters, on all threads if it pays."""
+    def _copy(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Copy to the first of each pair what the second has, on all threads if that pays."""
         if self._parameters.panels.W1.nbytes > support.LARGE_COPY:
-            self._pool.map(do, items)
+            self._pool.map(lambda pair: np.copyto(*pair), pairs)
         else:
-            for item in items:
-                do(item)
+            for there, here in pairs:
+                there[...] = here
 
     def _enter(self) -> None:
         update, params = self._step.update, self._step.params
@@ -118,8 +118,10 @@ class _Steps:
             gradient, *remembered = self._of_rule
             kept += remembered
             self._memory_of_rule = self._remembered(gradient.panels, remembered)
-        pairs = list(zip(kept, [params, *state], strict=True))
-        self._each(lambda pair: pair[0].enter(tuple(pair[1][name] for name in NAMES)), pairs)
+        pairs = []
+        for copies, arrays in zip(kept, [params, *state], strict=True):
+            pairs += copies.entering(tuple(arrays[name] for name in NAMES))
+        self._copy(pairs)
         self._copies = kept
 
     def _leave(self) -> None:
@@ -170,7 +172,7 @@ class BackpropSteps(_Steps):
 
     def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         working = self._parameters.panels
-        counters = support.counters(len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
+        counters = support.counters(1 + len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
         if not isinstance(self._samples, tuple):
             # As the kernel numbers its own rows: the products are compiled once then.
             rows = rows.astype(np.uint64, copy=False)

@@ -20,9 +20,9 @@ from .elementary import like
 from .jit import inner, kernel, overloads
 from .objectives import (
     decay,
-    measure,
     output_rows,
     penalty,
+    squares,
     subtract_target,
     total_weight,
     weight,
@@ -84,9 +84,19 @@ def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, 
 
 
 def _move_weights(
-    p: Any, samples: Any, rows: Any, memory: Any, of_weights: Any, rate: Any, panels: Any
-) -> None:
-    """Move the weights into the units of a panel by a rule, against xᵀ·delta."""
+    p: Any,
+    samples: Any,
+    rows: Any,
+    memory: Any,
+    of_weights: Any,
+    rate: Any,
+    panels: Any,
+    objective: Any,
+) -> float:
+    """Move the weights into the units of a panel by a rule, against xᵀ·delta.
+
+    The result is the sum of their squares before, where there is a penalty.
+    """
     raise NotImplementedError
 
 
@@ -99,28 +109,47 @@ def _overload_move_weights(
     of_weights: Any,  # noqa: ARG001
     rate: Any,  # noqa: ARG001
     panels: Any,  # noqa: ARG001
+    objective: Any,  # noqa: ARG001
 ) -> Any:
     def of_compressed(
-        p: Any, samples: Any, rows: Any, memory: Any, of_weights: Any, rate: Any, panels: Any
-    ) -> None:
+        p: Any,
+        samples: Any,
+        rows: Any,
+        memory: Any,
+        of_weights: Any,
+        rate: Any,
+        panels: Any,
+        objective: Any,
+    ) -> float:
         # So many features at a time that their gradient is still near when they are moved.
         W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
         delta, far, minus = panels.delta1[p], rows.size > SAMPLES_AHEAD, like(rate, -1)
         features, one = W.shape[0], like(rate, 1)
-        blocks = -(-W.size * W.itemsize // GRADIENT)
+        blocks, total = -(-W.size * W.itemsize // GRADIENT), 0.0
         for block in range(blocks):
             low, high = features * block // blocks, features * (block + 1) // blocks
             some, g = slice(low, high), gradient[: high - low]
             ahead = far and block == 0
             subtract_wide_outer_products(samples, rows, low, high, ahead, False, minus, delta, g)
+            total += squares(objective, W[some])
             move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
+        return total
 
     def of_all(
-        p: Any, samples: Any, rows: Any, memory: Any, of_weights: Any, rate: Any, panels: Any
-    ) -> None:
+        p: Any,
+        samples: Any,
+        rows: Any,
+        memory: Any,
+        of_weights: Any,
+        rate: Any,
+        panels: Any,
+        objective: Any,
+    ) -> float:
         W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
         subtract_product(samples, rows, W.shape[0], like(rate, -1), panels.delta1[p], gradient)
+        total = squares(objective, W)
         move_rows(memory, of_weights, rate, like(rate, 1), W, gradient, state)
+        return total
 
     return of_all if isinstance(samples, types.Array) else of_compressed
 
@@ -255,7 +284,8 @@ def _overload_step(
     ) -> None:
         of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
         minus, gradient = like(rate, -1), memory.gradient
-        _move_weights(p, samples, rows, memory, of_weights, rate, panels)
+        total = _move_weights(p, samples, rows, memory, of_weights, rate, panels, objective)
+        panels.squares[p] = total + squares(objective, panels.W2[p])
         _subtract_rest(p, rows, minus, panels, gradient)
         move_rest(p, memory, of_weights, rate, panels)
         if p == 0:
@@ -278,11 +308,12 @@ def _update(
 
 
 @inner
-def _mean(losses: Any, weight: Any) -> float:
-    total = 0.0
-    for n in range(losses.size):
-        total += losses[n]
-    return total / weight
+def _loss(rows: Any, objective: Any, panels: Panels) -> float:
+    """The mean of the losses of a batch, and the penalty of the weights that made them."""
+    total, weight = 0.0, total_weight(objective, rows)
+    for n in range(rows.size):
+        total += panels.losses[n]
+    return total / weight + penalty(objective, weight, panels)
 
 
 @kernel
@@ -306,7 +337,7 @@ def descent_steps(
 
     Parameters
     ----------
-    counters : int64 array of shape (steps, 3, 1 + panels), or with more than that
+    counters : int64 array of shape (1 + steps, 3, 1 + panels), or with more than that
         Zeros: for each stage, how many of its parts are finished, and then whether each of them is
         taken.
     arrived : int64 array of shape (1,)
@@ -329,7 +360,8 @@ def descent_steps(
                 if increase(counter, 1 + number) > 0:
                     continue
                 if stage == 0:
-                    measure(objective, number, panels)
+                    if number == 0 and step > 0:
+                        losses[step - 1] = _loss(rows[step - 1], objective, panels)
                     _hidden_layer(number, samples, rows[step], activation, panels)
                 elif stage == 1:
                     # Rows of samples are far from the processor, and each thread brings some of the
@@ -342,9 +374,11 @@ def descent_steps(
                 else:
                     rate = like(panels.b2[0], rates[step])
                     _update(number, samples, rows[step], rate, panels, memory, objective)
-                    if number == 0:
-                        total = total_weight(objective, rows[step])
-                        mean = _mean(panels.losses[:batch], total)
-                        losses[step] = like(losses[0], mean + penalty(objective, total, panels))
                 increase(counter, 0)
             wait_for(counter, 0, parts)
+    # When all panels have their squares; whoever comes to it first.
+    counter, last = counters[rows.shape[0], 0], rows.shape[0] - 1
+    if increase(counter, 1) == 0:
+        losses[last] = _loss(rows[last], objective, panels)
+        increase(counter, 0)
+    wait_for(counter, 0, 1)

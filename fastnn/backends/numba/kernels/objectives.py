@@ -201,30 +201,24 @@ def _square(a: Any) -> float:
     return total
 
 
-@inner
-def _squares(W1: Any, W2: Any) -> float:
-    return _square(W1.reshape(W1.size)) + _square(W2.reshape(W2.size))
-
-
-def measure(objective: Any, p: int, panels: Any) -> None:
-    """Note the sum of the squared weights of a panel, before a step moves them."""
+def squares(objective: Any, W: Any) -> float:
+    """The sum of the squared weights, where there is a penalty."""
     raise NotImplementedError
 
 
-@overloads(measure)
-def _overload_measure(objective: Any, p: int, panels: Any) -> Any:
-    def of_book(objective: Any, p: int, panels: Any) -> None:
-        pass
+@overloads(squares)
+def _overload_squares(objective: Any, W: Any) -> Any:
+    def of_book(objective: Any, W: Any) -> float:
+        return 0.0
 
-    def of_alpha(objective: Any, p: int, panels: Any) -> None:
-        if objective.alpha != 0:
-            panels.squares[p] = _squares(panels.W1[p], panels.W2[p])
+    def of_alpha(objective: Any, W: Any) -> float:
+        return _square(W.reshape(W.size)) if objective.alpha != 0 else 0.0
 
     return of_book if _is_book(objective) else of_alpha
 
 
 def penalty(objective: Any, total: Any, panels: Any) -> Any:
-    """What it adds to the loss of a batch of this weight."""
+    """What it adds to the loss of a batch of this weight, by the squares of the panels."""
     raise NotImplementedError
 
 

@@ -33,7 +33,7 @@ class Panels(NamedTuple):
     numbers: np.ndarray  # 0, 1, … batch − 1
     used: np.ndarray  # how many units each panel has
     losses: np.ndarray  # of each sample
-    squares: np.ndarray  # the sum of the squared weights of each panel, where it is asked for
+    squares: np.ndarray  # the sum of the squared weights of each panel, if there is a penalty
 
 
 def allocate(
@@ -116,19 +116,15 @@ class Copies:
         self._views: list[tuple[np.ndarray, np.ndarray]] = []  # into the panels, and the arrays
         self._entering: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def enter(self, arrays: tuple[np.ndarray, ...]) -> None:
-        """Copy W1, b1, W2 and b2 into the panels."""
+    def entering(self, arrays: tuple[np.ndarray, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """What to copy W1, b1, W2 and b2 to, and from, to have them in the panels."""
         if [*map(id, arrays)] != [*map(id, self._arrays)]:
             self._take(*arrays)
-        for there, here in self._views:
-            there[...] = here
-        for there, here in self._entering:
-            there[...] = here
+        return self._views + self._entering
 
-    def leave(self) -> None:
-        """Copy them back."""
-        for there, here in self._views:
-            here[...] = there
+    def leaving(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The same to have them back."""
+        return [(here, there) for there, here in self._views]
 
     def _take(self, W1: np.ndarray, b1: np.ndarray, W2: np.ndarray, b2: np.ndarray) -> None:
         panels, k = self.panels, len(b2)
