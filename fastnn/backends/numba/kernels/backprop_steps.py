@@ -188,11 +188,10 @@ def _output_layer(
     end: int,
     targets: Any,
     rows: Any,
-    activation: int,
     panels: Panels,
     objective: Any,
 ) -> None:
-    """The loss of the rows first … end − 1, and its derivatives by both pre-activations."""
+    """The losses of the rows first … end − 1, and the derivatives by their logits."""
     total = total_weight(objective, rows)
     numbers, y, outputs = panels.numbers[first:end], panels.delta2[first:end], panels.W2T.shape[1]
     for n in range(y.shape[0]):
@@ -208,13 +207,20 @@ def _output_layer(
         share = like(panels.b2[0], own / total)
         for k in range(y.shape[1]):
             y[n, k] *= share
-    for p in range(panels.W1.shape[0]):
-        delta = panels.delta1[p, first:end]
-        every = delta.reshape(delta.size)
-        for s in range(every.size):
-            every[s] = like(every[s], 0)
-        add_product(panels.delta2, numbers, outputs, panels.W2T[p], delta)
-        multiply_row_by_derivative(panels.z1[p, first:end].reshape(delta.size), activation, every)
+
+
+@inner
+def _hidden_delta(p: int, rows: Any, activation: int, panels: Panels) -> None:
+    """The derivatives by the pre-activations of the units of a panel.
+
+    They are for the thread that has the panel, whose caches no other one is to write to.
+    """
+    delta, outputs = panels.delta1[p, : rows.size], panels.W2T.shape[1]
+    every = delta.reshape(delta.size)
+    for s in range(every.size):
+        every[s] = like(every[s], 0)
+    add_product(panels.delta2, panels.numbers[: rows.size], outputs, panels.W2T[p], delta)
+    multiply_row_by_derivative(panels.z1[p, : rows.size].reshape(delta.size), activation, every)
 
 
 @inner
@@ -370,9 +376,10 @@ def descent_steps(
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, end):
                             _fetch(samples, next_rows, n)
-                    _output_layer(first, end, targets, rows[step], activation, panels, objective)
+                    _output_layer(first, end, targets, rows[step], panels, objective)
                 else:
                     rate = like(panels.b2[0], rates[step])
+                    _hidden_delta(number, rows[step], activation, panels)
                     _update(number, samples, rows[step], rate, panels, memory, objective)
                 increase(counter, 0)
             wait_for(counter, 0, parts)
