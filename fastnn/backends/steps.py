@@ -41,12 +41,12 @@ class KeepingRunner(Protocol):
     def keeping(self) -> AbstractContextManager[None]:
         """A context in which parameters and memory are behind what has been made of them.
 
-        Nobody else may change them there. They are brought up to date at its end, and by:
+        Nobody else may change them meanwhile. They are brought up to date at its end, and by
+        :meth:`bring`.
         """
 
     def bring(self) -> None:
         """Write the parameters and the memory of the optimizer as they are after all steps."""
-
 
 
 class Update(Protocol):

@@ -339,7 +339,8 @@ def descent_steps(
 ) -> None:
     """A step with each of the batches `rows` (steps, batch), at its rate, and its loss.
 
-    Batches may be smaller than those that `panels` are for. Several threads can call this at the same time, and share the work.
+    Batches may be smaller than those that `panels` are for. Several threads can call this at the
+    same time, and share the work.
 
     Parameters
     ----------
