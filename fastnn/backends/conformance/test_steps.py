@@ -193,7 +193,10 @@ def test_a_batch_of_another_size_is_refused(backend, dtype, network, samples, gr
     if training.own is None:
         pytest.skip("the backend has no way of its own for this step")
     before = training.host()
-    for other in (training.batches[:, :-1], backend.asarray(np.zeros((2, 9), np.int64))):
+    others = [backend.asarray(np.zeros((2, 9), np.int64))]
+    if not getattr(training.own, "smaller", False):
+        others.append(training.batches[:, :-1])
+    for other in others:
         with pytest.raises(InputError), backend.current():
             training.own(other, training.losses, np.zeros(other.shape[0]))
     for name, parameter in training.host().items():
