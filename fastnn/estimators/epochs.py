@@ -46,16 +46,17 @@ class Epochs:
         self._solver, self.batch_size = solver, batch_size
         self._sizes = {batch_size, samples % batch_size or batch_size}
         self._runners: dict[int, Any] = {}
-        self._kept: list[KeepingRunner] = []
+        self._kept: KeepingRunner | None = None
         self._contexts = ExitStack()
 
     def __enter__(self) -> Epochs:
         options: Any = {"gradient": "backprop", "optimizer": self._solver.optimizer}
         self._runners = stepping.runners(self._network, self._data, self._sizes, **options)
+        first, *others = set(self._runners.values())
         # Of several each would work on parameters of its own.
-        self._kept = [r for r in set(self._runners.values()) if isinstance(r, KeepingRunner)]
-        if len(set(self._runners.values())) == 1 and self._kept:
-            self._contexts.enter_context(self._kept[0].keeping())
+        if not others and isinstance(first, KeepingRunner):
+            self._kept = first
+            self._contexts.enter_context(first.keeping())
         return self
 
     def __exit__(
@@ -68,8 +69,8 @@ class Epochs:
 
     def bring(self) -> None:
         """Bring the parameters of the network up to date meanwhile."""
-        for runner in self._kept:
-            runner.bring()
+        if self._kept is not None:
+            self._kept.bring()
 
     def __call__(self, rows: np.ndarray) -> float:
         """Make a step with each batch of these rows in turn; the mean of their losses."""

@@ -66,90 +66,55 @@ def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any
     return of_all if isinstance(samples, types.Array) else of_compressed
 
 
-def _subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
-    """W -= rate·xᵀ·delta for rows x of the samples."""
+def _subtract_products(
+    samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, W: Any
+) -> None:
+    """W -= rate·xᵀ·delta for rows x of the samples, of the features low … high − 1."""
     raise NotImplementedError
 
 
 @overloads(_subtract_products)
-def _overload_subtract_products(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> Any:  # noqa: ARG001
-    def of_compressed(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
-        far = rows.size > SAMPLES_AHEAD
-        subtract_wide_outer_products(samples, rows, 0, W.shape[0], far, False, rate, delta, W)
+def _overload_subtract_products(
+    samples: Any,
+    rows: Any,  # noqa: ARG001
+    low: Any,  # noqa: ARG001
+    high: Any,  # noqa: ARG001
+    rate: Any,  # noqa: ARG001
+    delta: Any,  # noqa: ARG001
+    W: Any,  # noqa: ARG001
+) -> Any:
+    def of_compressed(
+        samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, W: Any
+    ) -> None:
+        far = rows.size > SAMPLES_AHEAD and low == 0
+        subtract_wide_outer_products(samples, rows, low, high, far, False, rate, delta, W)
 
-    def of_all(samples: Any, rows: Any, rate: Any, delta: Any, W: Any) -> None:
-        subtract_product(samples, rows, W.shape[0], rate, delta, W)
+    def of_all(
+        samples: Any,
+        rows: Any,
+        low: Any,  # noqa: ARG001
+        high: Any,
+        rate: Any,
+        delta: Any,
+        W: Any,
+    ) -> None:
+        subtract_product(samples, rows, high, rate, delta, W)  # low is 0: see _blocks
 
     return of_all if isinstance(samples, types.Array) else of_compressed
 
 
-def _move_weights(
-    p: Any,
-    samples: Any,
-    rows: Any,
-    memory: Any,
-    of_weights: Any,
-    rate: Any,
-    panels: Any,
-    objective: Any,
-) -> float:
-    """Move the weights into the units of a panel by a rule, against xᵀ·delta.
-
-    The result is the sum of their squares before, where there is a penalty.
-    """
+def _blocks(samples: Any, W: Any) -> int:
+    """In how many blocks the features have their turn: the gradient of one is to stay near."""
     raise NotImplementedError
 
 
-@overloads(_move_weights)
-def _overload_move_weights(
-    p: Any,  # noqa: ARG001
-    samples: Any,
-    rows: Any,  # noqa: ARG001
-    memory: Any,  # noqa: ARG001
-    of_weights: Any,  # noqa: ARG001
-    rate: Any,  # noqa: ARG001
-    panels: Any,  # noqa: ARG001
-    objective: Any,  # noqa: ARG001
-) -> Any:
-    def of_compressed(
-        p: Any,
-        samples: Any,
-        rows: Any,
-        memory: Any,
-        of_weights: Any,
-        rate: Any,
-        panels: Any,
-        objective: Any,
-    ) -> float:
-        # So many features at a time that their gradient is still near when they are moved.
-        W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
-        delta, far, minus = panels.delta1[p], rows.size > SAMPLES_AHEAD, like(rate, -1)
-        features, one = W.shape[0], like(rate, 1)
-        blocks, total = -(-W.size * W.itemsize // GRADIENT), 0.0
-        for block in range(blocks):
-            low, high = features * block // blocks, features * (block + 1) // blocks
-            some, g = slice(low, high), gradient[: high - low]
-            ahead = far and block == 0
-            subtract_wide_outer_products(samples, rows, low, high, ahead, False, minus, delta, g)
-            total += squares(objective, W[some])
-            move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
-        return total
+@overloads(_blocks)
+def _overload_blocks(samples: Any, W: Any) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, W: Any) -> int:  # noqa: ARG001
+        return -(-W.size * W.itemsize // GRADIENT)
 
-    def of_all(
-        p: Any,
-        samples: Any,
-        rows: Any,
-        memory: Any,
-        of_weights: Any,
-        rate: Any,
-        panels: Any,
-        objective: Any,
-    ) -> float:
-        W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
-        subtract_product(samples, rows, W.shape[0], like(rate, -1), panels.delta1[p], gradient)
-        total = squares(objective, W)
-        move_rows(memory, of_weights, rate, like(rate, 1), W, gradient, state)
-        return total
+    def of_all(samples: Any, W: Any) -> int:  # noqa: ARG001
+        return 1
 
     return of_all if isinstance(samples, types.Array) else of_compressed
 
@@ -229,7 +194,8 @@ def _subtract(p: int, samples: Any, rows: Any, rate: Any, panels: Panels, of: An
 
     That is subtracted from what `of` has for them, the parameters themselves or what was zero.
     """
-    _subtract_products(samples, rows, rate, panels.delta1[p], of.W1[p])
+    W1 = of.W1[p]
+    _subtract_products(samples, rows, 0, W1.shape[0], rate, panels.delta1[p], W1)
     _subtract_rest(p, rows, rate, panels, of)
 
 
@@ -250,6 +216,33 @@ def _subtract_output_bias(rows: Any, rate: Any, panels: Panels, of: Any) -> None
     for n in range(rows.size):
         for k in range(of.b2.size):
             of.b2[k] -= rate * panels.delta2[n, k]
+
+
+@inner
+def _move_weights(
+    p: int,
+    samples: Any,
+    rows: Any,
+    memory: Any,
+    of_weights: Any,
+    rate: Any,
+    panels: Panels,
+    objective: Any,
+) -> float:
+    """Move the weights into the units of a panel by a rule, against xᵀ·delta.
+
+    The result is the sum of their squares before, where there is a penalty.
+    """
+    W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
+    delta, one, minus = panels.delta1[p], like(rate, 1), like(rate, -1)
+    features, blocks, total = W.shape[0], _blocks(samples, W), 0.0
+    for block in range(blocks):
+        low, high = features * block // blocks, features * (block + 1) // blocks
+        some, g = slice(low, high), gradient[: high - low]
+        _subtract_products(samples, rows, low, high, minus, delta, g)
+        total += squares(objective, W[some])
+        move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
+    return total
 
 
 def _step(
