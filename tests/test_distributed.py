@@ -379,6 +379,31 @@ def test_parts_that_are_lost_as_soon_as_they_are_there(client, mortal, monkeypat
     same((net, history), trained(client, 1))
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_answer_that_comes_as_the_wait_for_it_ends(client, lost):
+    """A worker that is slow is not lost; one that says itself that it has timed out is."""
+
+    class Late:
+        calls = 0
+
+        def result(self, timeout):
+            self.calls += 1
+            if self.calls == 1 or lost:
+                raise TimeoutError(f"timed out after {timeout} s")
+            return "answer"
+
+        def done(self):
+            return True
+
+    cluster = cluster_module.Cluster(client, None)
+    [address, *_] = cluster.workers()
+    if lost:
+        with pytest.raises(cluster_module.LostError, match="timed out"):
+            cluster.result(Late(), address)
+    else:
+        assert cluster.result(Late(), address) == "answer"
+
+
 def test_all_workers_are_killed_and_come_again(client, mortal):
     found = pids(mortal)
 

@@ -134,13 +134,16 @@ class Cluster:
 
     def result(self, future: Any, address: str) -> Any:
         """The answer of an actor on a worker; raises LostError if none will come."""
+        answered = False
         while True:
             try:
-                return future.result(timeout=POLL)
+                return future.result(timeout=PATIENCE if answered else POLL)
             except TimeoutError as error:
-                self.check(address)
-                if future.done():
+                # The worker's own, if its answer was there already. One may have come just now.
+                if answered:
                     raise LostError(str(error)) from error
+                self.check(address)
+                answered = future.done()
             except Exception as error:
                 # Who is asked catches what goes wrong in the computation: this is the way there.
                 raise LostError(f"{type(error).__name__}: {error}") from error

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..errors import ClusterError, FastnnError, InputError
 from ..progress import progress_bar
 from .arrays import Blocks
-from .cluster import LOGGER, Cluster, LostError
+from .cluster import LOGGER, PATIENCE, Cluster, LostError
 from .placement import placed
 from .worker import Holder, Raised, Recipe, described, keep
 
@@ -206,7 +206,7 @@ class Parts:
     def _refused(self, number: int, future: Any) -> Exception:
         """Why a part cannot be made, as an error of ours."""
         try:
-            error = future.exception(timeout=1)
+            error = future.exception(timeout=PATIENCE)
         except Exception as cancelled:  # what was scattered, and is not there any more
             error = cancelled
         if isinstance(error, FastnnError):
