@@ -27,7 +27,6 @@ from ...validation import Array, float_dtype
 from .. import processor
 from ..base import Availability, Dataset, Runner, TrainingStep
 from ..numpy import NumpyBackend
-from ..steps import PlainDescent
 from ..support import supported
 from . import compressing, training
 from .samples import SparseDataset, SparseRows, nonzero_targets, sparse_rows
@@ -35,7 +34,6 @@ from .support import (
     FEW_MULTIPLICATIONS,
     PERTURBATION_GRAIN,
     SPARSE_GRAIN,
-    SPARSE_SIZE,
     SUPPORT,
     cut,
     multiplications,
@@ -84,35 +82,14 @@ class NumbaBackend(NumpyBackend):
         return Availability(True, processor.cpu_name())
 
     def warm_up(self, dtype: Any = "float64") -> None:
-        """Compile every kernel for this dtype, or load it from Numba's cache on disk."""
-        dtype = float_dtype(dtype)
-        W, b, rows = np.ones((3, 3), dtype), np.ones(3, dtype), np.zeros((1, 2), np.int64)
-        W2, b2 = W.copy(), b.copy()
-        params = {"W1": W, "b1": b, "W2": W2, "b2": b2}
-        self.largest(W)
-        for kind in (np.float32, np.float64):
-            self.samples(np.eye(2, SPARSE_SIZE, dtype=kind), dtype)
-        every = np.ones((2, 3), dtype)
-        none = self.kept_samples(np.zeros((2, 3), dtype), dtype)
-        formulas = "sigmoid", "cross_entropy"
-        for t in (np.zeros(2, np.intp), every):
-            for samples in (every, none):
-                data = self.dataset(samples, t)
-                x, _ = data.batch(rows[0])
-                z = self.dense(x, W, b, "sigmoid")
-                self.loss(self.output(z, "cross_entropy"), t, "cross_entropy")
-                self.two_layer_output(every, W, b, W2, b2, *formulas)
-                delta = self.dense_backward(
-                    self.loss_gradient(z, t, "cross_entropy")[1], W, z, "sigmoid"
-                )
-                self.dense_descent(W, b, x, delta, 0.0)
-                self.numerical_gradient(x, t, W, b, W2, b2, *formulas, 1e-4)
-                for gradient in ("backprop", "numerical"):
-                    step = TrainingStep(
-                        "two_layer", params, *formulas, gradient, 1e-4, PlainDescent(), data, 2, max
-                    )
-                    if run := self.runner(step):
-                        run(rows, np.empty(1, dtype), np.zeros(1))
+        """Compile every kernel for this dtype, or load it from Numba's cache on disk.
+
+        Where something is to be compiled, other processes help: as many altogether as there are
+        threads, up to four.
+        """
+        from .warming import compile_all  # with the compiler
+
+        compile_all(self, float_dtype(dtype), self.pool.size)
 
     def limit_threads(self, multiplications: int) -> AbstractContextManager[Any]:
         """One BLAS thread but for large products.

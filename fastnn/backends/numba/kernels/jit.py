@@ -1,9 +1,10 @@
 """How all of this is compiled: the options of the compiler, and what becomes of a kernel on disk.
 
-Numba's cache is used with three changes. A kernel is looked up by the digest of all the code that
+Numba's cache is used with four changes. A kernel is looked up by the digest of all the code that
 it may be made of (:mod:`fastnn.backends.numba.cache`), not of its own file alone. What cannot be
-loaded, because it was cut off or damaged, is compiled again. And where nothing can be written,
-kernels are compiled in each process, with a warning.
+loaded, because it was cut off or damaged, is compiled again. Of processes that want a kernel at the
+same time one compiles it. And where nothing can be written, kernels are compiled in each process,
+with a warning.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from ....errors import HostMemoryError
 from ....interrupts import Interrupts
 from ....notebooks import in_notebook, show_compilation
 from ..cache import digest, discard_outdated, open_to_others
+from ..locks import Lock
 
 _log = logging.getLogger("fastnn.compilation")
 
@@ -159,7 +161,7 @@ def kernel(function: Any) -> Any:
     """Compile what Python calls: kept on disk, and letting other Python threads run meanwhile."""
     dispatcher: Any = njit(**_COMMON, nogil=True)(function)
     try:
-        dispatcher._cache = _KernelCache(function)
+        dispatcher._cache = KernelCache(function)
     except RuntimeError as error:  # "no locator available": no folder can be written
         _log.debug("%s", error)
         _warn_of_no_cache()
@@ -209,8 +211,11 @@ def _without_interrupts() -> Iterator[None]:
         interrupts.pass_on()
 
 
-class _KernelCache(FunctionCache):
-    """The files of one kernel, in which what cannot be used counts as not found."""
+class KernelCache(FunctionCache):
+    """The files of one kernel, in which what cannot be used counts as not found.
+
+    From when something is not found until it is saved, other processes wait for it.
+    """
 
     _impl_class = _Checked
 
@@ -219,16 +224,36 @@ class _KernelCache(FunctionCache):
         if (place := open_to_others(self.cache_path)) is not None:
             _warn_of_others(place)
         discard_outdated(self.cache_path)
+        self._lock: Lock | None = None
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple:
         return (*super()._index_key(sig, codegen), digest())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = self._load(sig, target_context)
+        if found is None:
+            key = self._index_key(sig, target_context.codegen())
+            self._lock = Lock(self.cache_path, (self._impl.filename_base, key))
+            if not self._lock.take():
+                tell()
+                self._lock.wait()
+            if (found := self._load(sig, target_context)) is not None:
+                self.release()
+        return found
+
+    def release(self) -> None:
+        """Let other processes compile what this one has not."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
         check_memory()
         try:
             with _without_interrupts():
                 found = super().load_overload(sig, target_context)
-            # Two processes that save for different types at once may take the same file for both.
+            # Where there are no locks, two processes that save for different types at once may take
+            # the same file for both.
             if found is None or found.signature.args == sigutils.normalize_signature(sig)[0]:
                 return found
             raise ValueError("it is for other types")
@@ -237,8 +262,11 @@ class _KernelCache(FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with _without_interrupts():
-            self._save(sig, data)
+        try:
+            with _without_interrupts(), Lock(self.cache_path, self._impl.filename_base):
+                self._save(sig, data)
+        finally:
+            self.release()
 
     def _save(self, sig: Any, data: Any) -> None:
         try:
@@ -279,14 +307,21 @@ class _SeldomCollections:
                 gc.set_threshold(*self._usual)
 
 
+@cache  # once a process
+def tell() -> None:
+    """Log that kernels are being compiled, by this process or another that it waits for."""
+    _log.info(
+        "compiling kernels for this machine, which takes some seconds; Numba keeps them for the"
+        " next time"
+    )
+
+
 class _CompilationListener(event.Listener):
-    """Logs, once a process, that kernels are being compiled: it takes seconds on a new machine.
+    """Logs that kernels are being compiled: it takes seconds on a new machine.
 
     And sees to it that there is memory for that, that Ctrl-C waits meanwhile, and that it is not
     held up.
     """
-
-    told = False
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
@@ -297,12 +332,7 @@ class _CompilationListener(event.Listener):
         ours = (module or "").startswith("fastnn.")
         if ours:
             check_memory()
-        if ours and not self.told:
-            self.told = True
-            _log.info(
-                "compiling kernels for this machine, which takes some seconds; Numba keeps them for"
-                " the next time"
-            )
+            tell()
         # One for each function that is being compiled for another one. Last, as after an error
         # here there is no end.
         contexts = ExitStack()
@@ -313,6 +343,9 @@ class _CompilationListener(event.Listener):
 
     def on_end(self, event: Any) -> None:
         self._of_thread.contexts.pop().close()
+        dispatcher, types = event.data["dispatcher"], tuple(event.data["args"])
+        if isinstance(dispatcher._cache, KernelCache) and types not in dispatcher.overloads:
+            dispatcher._cache.release()  # it could not be compiled
 
 
 event.register("numba:compile", _CompilationListener())

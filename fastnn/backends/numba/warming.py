@@ -1,0 +1,167 @@
+"""All kernels for a dtype, compiled by several processes: a compiler of Numba's uses one thread.
+
+Each process makes the calls that need the kernels, in an order of its own. What another one is
+compiling it waits for (:mod:`.locks`), and what is compiled it loads, so that nothing says which
+kernels a call needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba.core import event
+
+from ..base import TrainingStep
+from ..steps import PlainDescent
+from .kernels.jit import KernelCache
+from .locks import HAS_LOCKS
+from .support import SPARSE_SIZE
+
+if TYPE_CHECKING:
+    from .backend import NumbaBackend
+
+_log = logging.getLogger("fastnn.compilation")
+
+_FORMULAS = "sigmoid", "cross_entropy"
+
+
+class Calls:
+    """Calls of the operations, small ones, that need all kernels for a dtype.
+
+    Parameters
+    ----------
+    backend : NumbaBackend
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, backend: NumbaBackend, dtype: np.dtype) -> None:
+        self._backend, self._dtype = backend, dtype
+        self._W1, self._b1 = np.ones((3, 3), dtype), np.ones(3, dtype)
+        self._W2, self._b2 = self._W1.copy(), self._b1.copy()
+        self._layers = self._W1, self._b1, self._W2, self._b2
+        self._rows = np.zeros((1, 2), np.int64)
+        self._every = np.ones((2, 3), dtype)
+
+    @cached_property
+    def _cases(self) -> list[tuple[Any, Any]]:
+        """Samples with and without zeros, with labels and with rows of targets."""
+        compressed = self._backend.kept_samples(np.zeros((2, 3), self._dtype), self._dtype)
+        targets = np.zeros(2, np.intp), self._every
+        return [(x, t) for t in targets for x in (compressed, self._every)]
+
+    def numerical_gradient(self) -> None:
+        for samples, t in self._cases:
+            x, _ = self._backend.dataset(samples, t).batch(self._rows[0])
+            self._backend.numerical_gradient(x, t, *self._layers, *_FORMULAS, 1e-4)
+
+    def numerical_steps(self) -> None:
+        self._steps("numerical")
+
+    def backprop_steps(self) -> None:
+        self._steps("backprop")
+
+    def _steps(self, gradient: str) -> None:
+        params = dict(zip(("W1", "b1", "W2", "b2"), self._layers, strict=True))
+        work = "two_layer", params, *_FORMULAS, gradient, 1e-4, PlainDescent()
+        for samples, t in self._cases:
+            data = self._backend.dataset(samples, t)
+            if run := self._backend.runner(TrainingStep(*work, data, 2, max)):
+                run(self._rows, np.empty(1, self._dtype), np.zeros(1))
+
+    def operations(self) -> None:
+        backend, dtype = self._backend, self._dtype
+        backend.largest(self._W1)
+        for kind in (np.float32, np.float64):
+            backend.samples(np.eye(2, SPARSE_SIZE, dtype=kind), dtype)
+        backend.two_layer_output(self._every, *self._layers, *_FORMULAS)
+        W, b = self._W1, self._b1
+        for samples, t in self._cases:
+            x, _ = backend.dataset(samples, t).batch(self._rows[0])
+            z = backend.dense(x, W, b, "sigmoid")
+            backend.loss(backend.output(z, "cross_entropy"), t, "cross_entropy")
+            _, delta = backend.loss_gradient(z, t, "cross_entropy")
+            backend.dense_descent(W, b, x, backend.dense_backward(delta, W, z, "sigmoid"), 0.0)
+
+
+#: What each of up to four processes calls, one after the other.
+ORDERS = (
+    ("numerical_gradient", "numerical_steps", "backprop_steps", "operations"),
+    ("operations", "backprop_steps", "numerical_steps"),
+    ("numerical_steps",),
+    ("backprop_steps",),
+)
+
+
+def compile_all(backend: NumbaBackend, dtype: np.dtype, processes: int) -> None:
+    """Compile all kernels that are not on disk, by so many processes at most."""
+    with _helpers(dtype, min(processes, len(ORDERS)) - 1):
+        _call(backend, dtype, 0)
+
+
+def _call(backend: NumbaBackend, dtype: np.dtype, process: int) -> None:
+    calls = Calls(backend, dtype)
+    for name in ORDERS[process]:
+        getattr(calls, name)()
+
+
+@contextmanager
+def _helpers(dtype: np.dtype, count: int) -> Iterator[None]:
+    """Let other processes compile, too; they are gone when this context is left."""
+    helpers = _Helpers(dtype, count if HAS_LOCKS else 0)
+    with event.install_listener("numba:compile", helpers):
+        try:
+            yield
+        finally:
+            helpers.end()
+
+
+class _Helpers(event.Listener):
+    """Processes that start when this one compiles its first kernel."""
+
+    def __init__(self, dtype: np.dtype, count: int) -> None:
+        self._dtype, self._count = dtype, count
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def on_start(self, event: Any) -> None:
+        cache = event.data["dispatcher"]._cache
+        if not isinstance(cache, KernelCache) or not os.access(cache.cache_path, os.W_OK):
+            return  # a function of somebody else's, or nobody could load what is compiled
+        count, self._count = self._count, 0
+        for process in range(1, count + 1):
+            try:
+                self._running.append(self._start(process))
+            except OSError as error:  # there may be no more processes; this one does it all, then
+                _log.debug("a process that would compile kernels cannot be started: %s", error)
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+    def _start(self, process: int) -> subprocess.Popen[bytes]:
+        optimized = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
+        return subprocess.Popen(
+            [sys.executable, *optimized, "-m", __name__, str(self._dtype), str(process)],
+            # What is imported here is imported there, wherever it was found.
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def end(self) -> None:
+        for process in self._running:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    from .backend import NumbaBackend
+
+    _call(NumbaBackend(threads=1), np.dtype(sys.argv[1]), int(sys.argv[2]))

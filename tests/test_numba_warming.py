@@ -1,0 +1,100 @@
+"""The kernels that several processes compile, and the processes."""
+
+import json
+
+import pytest
+
+import fastnn
+from fastnn.backends.numba import locks, warming
+
+#: The part of this process is smaller than usual, so that it ends sooner, and those of others are
+#: as they are.
+COMPILES = """
+import json, logging, subprocess, sys, numpy as np, fastnn
+from numba.core import event
+from fastnn.backends.numba import warming
+
+logging.basicConfig(level="DEBUG", format="%(message)s")
+logging.getLogger("numba").setLevel("ERROR")
+processes, names = int(sys.argv[1]), json.loads(sys.argv[2])
+warming.ORDERS = names, *warming.ORDERS[1:]
+started, Popen = [], subprocess.Popen
+
+class Watched(Popen):
+    def __init__(self, command, **options):
+        if warming.__name__ in command:  # and not of others, which ask what machine this is
+            started.append(self)
+            if sys.argv[3:]:
+                raise OSError(sys.argv[3])
+        super().__init__(command, **options)
+
+subprocess.Popen = Watched
+with event.install_recorder("numba:compile") as compiled:
+    warming.compile_all(fastnn.get_backend("numba"), np.dtype("float32"), processes)
+events = [e.data["dispatcher"].py_func for _, e in compiled.buffer if e.is_start]
+print(json.dumps({
+    "compiled": [f.__qualname__ for f in events if f.__module__.startswith("fastnn")],
+    "started": len(started),
+    "ended": all(sys.argv[3:] or process.returncode is not None for process in started),
+}))
+"""
+
+
+@pytest.fixture
+def compiled(python, tmp_path, monkeypatch):
+    """What a new process does, with a cache of its own, to have all kernels of these calls."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+
+    def run(processes, names, *error):
+        done = python("-c", COMPILES, processes, json.dumps(names), *error)
+        assert done.code == 0, done.err
+        return json.loads(done.out), done.err
+
+    return run
+
+
+def test_the_first_process_makes_all_calls():
+    calls = {name for name in vars(warming.Calls) if not name.startswith("_")}
+    assert sorted(calls) == sorted(warming.ORDERS[0])
+    assert all(calls.issuperset(order) for order in warming.ORDERS[1:])
+
+
+@pytest.mark.skipif(not locks.HAS_LOCKS, reason="there is one process where there are no locks")
+def test_two_processes_compile(compiled):
+    found, err = compiled(2, ["backprop_steps", "operations"])
+    assert (found["started"], found["ended"]) == (1, True)
+    assert "descent_steps" in found["compiled"]
+    assert "sparse_descent" not in found["compiled"]  # by the other one, which began with it
+    assert err.count("compiling kernels") == 1
+    # All is on disk, and nobody is started.
+    found, err = compiled(2, ["backprop_steps", "operations"])
+    assert (found, err) == ({"compiled": [], "started": 0, "ended": True}, "")
+
+
+def test_one_process_compiles_where_no_other_can_be_started(compiled):
+    calls = ["operations"]
+    found, err = compiled(4, calls, "Resource temporarily unavailable")
+    assert found["started"] == (3 if locks.HAS_LOCKS else 0)
+    assert {"sparse_descent", "probabilities"} <= {*found["compiled"]}
+    if locks.HAS_LOCKS:
+        assert "cannot be started: Resource temporarily unavailable" in err
+    found, _ = compiled(1, calls)
+    assert found["compiled"] == []
+
+
+def test_no_process_is_started_for_kernels_that_cannot_be_kept(monkeypatch):
+    from fastnn.backends.numba.kernels import layers
+
+    def start(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(warming._Helpers, "_start", start)
+    helpers = warming._Helpers("float32", 2)
+
+    class Event:
+        def __init__(self, dispatcher):
+            self.data = {"dispatcher": dispatcher}
+
+    helpers.on_start(Event(fastnn.backends.numba.kernels.jit.inner(lambda x: x)))
+    monkeypatch.setattr(warming.os, "access", lambda *_: False)
+    helpers.on_start(Event(layers.add_bias_and_activate))
