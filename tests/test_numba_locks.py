@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -132,7 +133,8 @@ with event.install_recorder("numba:compile") as compiled:
     {begin}
     backend.dense(one, one, one[0], 'sigmoid')
 names = [e.data["dispatcher"].py_func.__qualname__ for _, e in compiled.buffer if e.is_start]
-print(names.count("add_bias_and_activate"))
+print(names.count("add_bias_and_activate"), flush=True)
+sys.stdin.readline()
 """
 
 
@@ -159,14 +161,20 @@ def empty_cache(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("empty_cache")
 def test_one_of_several_processes_compiles():
-    ready = "print(flush=True); sys.stdin.readline()"
+    """And the others go on when it has, though it lives."""
+    ready = "fastnn.backends.numba.locks.PATIENCE = 1e9; print(flush=True); sys.stdin.readline()"
     processes = [compiling(ready) for _ in range(4)]
+    too_late = threading.Timer(300, lambda: [process.kill() for process in processes])
+    too_late.start()
     for process in processes:
         process.stdout.readline()
     for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
-    found = [int(process.communicate()[0]) for process in processes]
+    found = [int(process.stdout.readline()) for process in processes]
+    for process in processes:
+        process.communicate("\n")
+    too_late.cancel()
     assert sorted(found) == [0, 0, 0, 1]
 
 
@@ -174,6 +182,6 @@ def test_one_of_several_processes_compiles():
 def test_what_cannot_be_compiled_is_not_waited_for():
     first = compiling(REFUSED)
     assert first.stdout.readline() == "refused\n"
-    second, _ = compiling().communicate(timeout=60)
+    second, _ = compiling().communicate("\n", timeout=60)
     assert second == "1\n"
-    first.communicate("\n")
+    first.communicate("\n\n")
