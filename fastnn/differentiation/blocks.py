@@ -32,37 +32,47 @@ def evaluate_in_blocks(xp: Any, f: Function, x: Array, points: Array, values: Va
     All calls are of the same shape, for the sake of functions that a compiler specializes on it:
     the last one repeats a few elements of the one before if it has to.
     """
-    count, size = points.shape[0], math.prod(x.shape)
-    limit = HOST_BLOCK_BYTES if xp is np else DEVICE_BLOCK_BYTES
-    most = max(limit // (count * size * numpy_dtype(x).itemsize), 1)
-    length = -(-size // -(-size // most))  # as many blocks as it takes, about equal
     if xp is np:
+        length = _length(HOST_BLOCK_BYTES, x.size, points.nbytes)
         return _in_one_block_rewritten(f, x, points, length, values)
-    return _in_new_blocks(xp, f, x, points, length, values)
+    size = math.prod(x.shape)
+    nbytes = points.shape[0] * size * numpy_dtype(x).itemsize
+    return _in_new_blocks(xp, f, x, points, _length(DEVICE_BLOCK_BYTES, size, nbytes), values)
+
+
+def _length(limit: int, size: int, nbytes: int) -> int:
+    """How many elements are replaced in a block: as many blocks as it takes, about equal."""
+    most = max(limit // nbytes, 1)
+    return -(-size // -(-size // most))
 
 
 def _in_one_block_rewritten(
     f: Function, x: np.ndarray, points: np.ndarray, length: int, values: Values
 ) -> np.ndarray:
-    count, size = points.shape[0], x.size
+    count, size = len(points), x.size
     replacements, originals = points.reshape(count, size), x.reshape(-1)
-    block = np.empty((count, length * size), x.dtype)
-    block.reshape(count, length, size)[...] = originals
-    given = block.reshape(count * length, *x.shape)
-    given.flags.writeable = False
+    copies = np.empty((count, length, size), x.dtype)
+    copies[...] = originals
+    given = copies.reshape(count * length, *x.shape)
+    given.setflags(write=False)
+    block = copies.reshape(count, length * size)
     if length == size:
         block[:, :: size + 1] = replacements
         return values.block(f(given), given).reshape(points.shape)
-    found = np.empty((count, size), values.wide)
-    for start in (*range(0, size - length, length), size - length):
+    starts = (*range(0, size - length, length), size - length)
+    found = np.empty((len(starts), count * length), values.wide)
+    for k, start in enumerate(starts):
         part = slice(start, start + length)
         # For each replacement, element start + i of point i.
         diagonals = block[:, start :: size + 1]
         diagonals[...] = replacements[:, part]
-        of_block = values.of_block(f(given), given)
-        found[:, part] = of_block.reshape(count, length)
+        found[k] = values.of_block(f(given), given)
         diagonals[...] = originals[part]
-    return found.reshape(points.shape)
+    by_element = found.reshape(-1, count, length).swapaxes(0, 1)
+    result = np.empty((count, size), values.wide)
+    result[:, starts[-1] :] = by_element[:, -1]
+    result[:, : starts[-1]] = by_element[:, :-1].reshape(count, -1)[:, : starts[-1]]
+    return result.reshape(points.shape)
 
 
 def _in_new_blocks(

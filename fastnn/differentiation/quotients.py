@@ -101,7 +101,7 @@ def _quotient(xp: Any, x: Array, scheme: str, f: Evaluations, step: Any) -> Quot
         else:
             points = xp.stack([moved(x, step), moved(x, -step)])
         both = f.perturbed(points)
-        above, below = both if xp is np else (both[0, ...], both[1, ...])
+        above, below = both[0, ...], both[1, ...]
         step = 2 * step
     elif scheme == "forward":
         above, below = f.perturbed(moved(x, step)[None, ...])[0, ...], f.unperturbed()

@@ -65,10 +65,10 @@ class Values:
 
     def of_block(self, value: Any, points: Array) -> Array:
         """The same as `f` returned it, perhaps in memory of its own."""
-        a = self._array(value)
         count = (points.shape[0],)
-        if self.xp is np and a.dtype is self.wide and a.shape == count:
-            return a
+        if type(value) is np.ndarray and value.dtype is self.wide and value.shape == count:
+            return value
+        a = self._array(value)
         if tuple(a.shape) != count or numpy_dtype(a).kind not in _KINDS:
             raise InputError(
                 f"f returned shape {tuple(a.shape)} of {a.dtype} for {count[0]} points of shape "
