@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -12,24 +11,12 @@ import numpy as np
 import pytest
 from numpy.lib import format as npy
 
+from . import peak_memory
 from .recording import Record
 
 #: Bytes of the file, and how many gigabytes of memory the process may take in all, Python and its
 #: libraries included.
 FILE, BOUND = 2**32, 1.0
-
-#: Trains on the file as the command line does, and then prints the most memory that was in use,
-#: mapped pages included, in gigabytes.
-TRAIN = """
-import json, resource, sys
-from fastnn.cli import main
-try:
-    main(sys.argv[1:])
-finally:
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    scale = 2**30 if sys.platform == "darwin" else 2**20
-    print(json.dumps({"gigabytes": kilobytes / scale}))
-"""
 
 
 def _write(path: Path, samples: int, features: int) -> None:
@@ -58,17 +45,16 @@ def test_memory_of_a_mapped_file(
     _write(path, size // (4 * features), features)
     options = ["--data", path, "--scaling", scaling, "--backend", backend, "--dtype", "float32"]
     options += ["--iterations", 20, "--validation", 0.1, "--json"]
+    used = tmp_path / "used"
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, "train", *map(str, options)],
+        [sys.executable, peak_memory.__file__, used, "fastnn", "train", *map(str, options)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    *_, last = done.stdout.splitlines()
     text = f"a mapped file of 4 GB takes at most {BOUND:g} GB of memory"
     if record.quick:
         return
-    record.statement(
-        f"training on {backend}, scaling {scaling}", text, json.loads(last)["gigabytes"], BOUND
-    )
+    gigabytes = float(used.read_text()) / 2**10
+    record.statement(f"training on {backend}, scaling {scaling}", text, gigabytes, BOUND)

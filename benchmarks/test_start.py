@@ -13,6 +13,7 @@ import pytest
 
 from fastnn.bench.timing import Contestant
 
+from . import peak_memory
 from .recording import Claim, Record
 
 
@@ -78,24 +79,23 @@ print(time.perf_counter() - start)
     record.statement("starting", text, timings["fastnn numba"].median, 1.5)
 
 
-@pytest.mark.skipif(not hasattr(os, "wait4"), reason="the system does not say how much memory")
-def test_command(record: Record) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="has no count of the memory in use")
+def test_command(record: Record, tmp_path: Path) -> None:
     """The whole program, from its start to its end, and the memory that it takes."""
-    sizes = []
+    used, sizes = tmp_path / "used", []
     name = "fastnn train --iterations 0"
 
     def sample() -> float:
         started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", *name.split(), "--backend", "numba"],
+        subprocess.run(
+            [sys.executable, peak_memory.__file__, used, *name.split(), "--backend", "numba"],
             env=_keeping_bytecode(),
             stdout=subprocess.DEVNULL,
+            check=True,
         )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        sizes.append(used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        sizes.append(float(used.read_text()))
+        return seconds
 
     timings = record.compare(
         "the command line", {name: sample}, unit="process", fewest=10, seconds=1

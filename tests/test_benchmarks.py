@@ -14,7 +14,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import check, front_page, problems, recording, report, store, test_gpu
+from benchmarks import (
+    check,
+    front_page,
+    peak_memory,
+    problems,
+    recording,
+    report,
+    store,
+    test_gpu,
+)
 from benchmarks.peers import GPU_PEERS
 from benchmarks.peers import test_gpu as peers_on_gpu
 from fastnn.backends.base import OPERATIONS
@@ -108,6 +117,14 @@ class TestGpu:
         (comparison,) = record.comparisons
         found = {*comparison["timings"], *comparison["skipped"]}
         assert found == {"fastnn cupy", "plain CuPy", *GPU_PEERS}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no count of the memory in use")
+def test_the_memory_of_a_program_is_not_that_of_who_started_it(tmp_path):
+    more, used = np.ones(2**25), tmp_path / "used"
+    subprocess.run([sys.executable, peak_memory.__file__, used, "this"], check=True)
+    mebibytes = more.nbytes / 2**20
+    assert peak_memory.peak() > mebibytes > 5 * float(used.read_text()) > 5
 
 
 def test_the_page_shows_the_committed_results():
