@@ -15,8 +15,9 @@ from fastnn.bench.book_net import BOOK
 from fastnn.bench.report import format_seconds
 
 from . import front_page
+from .reasons import reasons
 from .recording import format_number
-from .store import FOLDER, Results, comparisons, load
+from .store import FOLDER, Results, comparisons, judged, load
 
 #: The page with everything that was measured.
 PAGE = FOLDER / "README.md"
@@ -217,19 +218,27 @@ def _machine(kind: str, folder: Path) -> Iterable[str]:
             yield f"\n![Numerical gradient]({kind}-numerical-gradient.png)\n"
     if ours["curves"]:
         yield f"![Training step by batch size and hidden units]({kind}-steps.png)\n"
-    yield "**What is claimed**, and what was measured:\n"
+    yield "**What is claimed**, and what was measured, in each run from the first on:\n"
     yield "| where | claim | measured | |"
     yield "|---|---|---:|---|"
     for results in (ours, peers):
-        for found in results["comparisons"] if results else ():
-            for claim in found["claims"]:
-                measured, verdict = (
-                    format_number(claim["measured"]),
-                    "met" if claim["met"] else "**not met**",
-                )
-                if "limit" in claim:
-                    verdict += f"; {claim['limited_by']}: {format_number(claim['limit'])}"
-                yield f"| {found['name']} | {claim['text']} | {measured} | {verdict} |"
+        yield from _claims(results) if results else ()
+
+
+def _claims(results: Results) -> Iterable[str]:
+    """The rows of what is claimed, with all runs of this commit."""
+    runs = [run["claims"] for run in results.get("earlier", ())] + [judged(results)]
+    texts = [claim["text"] for found in results["comparisons"] for claim in found["claims"]]
+    for text, *of_runs in zip(texts, *runs, strict=True):
+        (name,) = {name for name, _, _ in of_runs}
+        measured = " / ".join(format_number(number) for _, number, _ in of_runs)
+        met = sum(met for _, _, met in of_runs)
+        verdict = "met" if met == len(runs) else f"**met in {met} of {len(runs)}**"
+        if met == 0:
+            verdict = "**not met**"
+        if met < len(runs):
+            verdict += "".join(f": {reason}" for reason in reasons(name, text))
+        yield f"| {name} | {text} | {measured} | {verdict} |"
 
 
 def _table(corner: str, columns: dict[str, dict[str, dict[str, float]]]) -> Iterable[str]:

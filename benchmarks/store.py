@@ -1,6 +1,8 @@
 """The files of results, ``benchmarks/results/<device>-<date>.json``, with a part for each session.
 
 A session, ``fastnn`` or ``peers``, replaces its own part of the day's file and leaves the other's.
+What was claimed in earlier runs of the same commit on that day stays, so that claims are judged by
+several runs.
 """
 
 from __future__ import annotations
@@ -36,9 +38,22 @@ def save(results: Results, session: str, folder: Path = FOLDER) -> None:
     """Write what a session measured to the file of its device and day."""
     file = path(results, folder)
     parts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    before = parts.get(session)
+    if before and before["commit"] == results["commit"]:
+        claims = {"date": before["date"], "claims": judged(before)}
+        results = results | {"earlier": [*before.get("earlier", ()), claims]}
     parts[session] = results
     texts = [f"{json.dumps(name)}: {text(part)}" for name, part in sorted(parts.items())]
     file.write_text("{\n" + ",\n".join(texts) + "\n}\n", encoding="utf-8")
+
+
+def judged(results: Results) -> list[tuple[str, float, bool]]:
+    """Of each claim what it is about, what was measured, and whether it was met."""
+    return [
+        (comparison["name"], claim["measured"], claim["met"])
+        for comparison in results["comparisons"]
+        for claim in comparison["claims"]
+    ]
 
 
 def load(of_kind: str, session: str, folder: Path = FOLDER) -> Results | None:
