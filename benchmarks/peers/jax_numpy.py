@@ -27,9 +27,14 @@ jax.config.update("jax_default_matmul_precision", "highest")
 Params = dict[str, jax.Array]
 
 
-def _loss(params: Params, x: jax.Array, t: jax.Array) -> jax.Array:
+def predict(params: Params, x: jax.Array) -> jax.Array:
+    """The probabilities of the classes."""
     z1 = jax.nn.sigmoid(x @ params["W1"] + params["b1"])
-    y = jax.nn.softmax(z1 @ params["W2"] + params["b2"])
+    return jax.nn.softmax(z1 @ params["W2"] + params["b2"])
+
+
+def _loss(params: Params, x: jax.Array, t: jax.Array) -> jax.Array:
+    y = predict(params, x)
     return -jnp.log(jnp.take_along_axis(y, t[:, None], axis=1) + 1e-7).mean()
 
 
