@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -120,14 +120,34 @@ class Network(NumericalNetwork):
             NumPy's own, here and in the methods below, where NumPy computes and a number on the way
             is beyond the range of the dtype.
         """
-        with self.backend.current():
-            x, single = self._enter_samples(x, "x", "call")
-            if "preprocessing" in self.__dict__:
-                from .data.preprocessing import warn_of_unusual
+        extremes: Sequence[Any]
+        if self._in_pieces(x):
+            found = self._each_piece_of_samples(self._outputs_of_piece, x)
+            outputs, extremes = zip(*found, strict=True)
+            y = self.backend.xp.concat(outputs)
+        else:
+            with self.backend.current():
+                samples, single = self._enter_samples(x, "x", "call")
+                y, extremes = self._outputs_of(samples), [self._extremes_of(samples)]
+                y = y[0, ...] if single else y
+        if extremes[0] is not None:
+            from .data.preprocessing import warn_of_unusual
 
-                warn_of_unusual(self, x)
-            y = self._outputs_of(x)
-            return y[0, ...] if single else y
+            warn_of_unusual(self, extremes)
+        return y
+
+    def _outputs_of_piece(self, enter: Callable[[], Array]) -> tuple[Array, Any]:
+        with self.backend.current():
+            samples = enter()
+            return self._outputs_of(samples), self._extremes_of(samples)
+
+    def _extremes_of(self, samples: Array) -> tuple[float, float] | None:
+        """Their smallest and largest value, if the network says how samples were scaled."""
+        if "preprocessing" not in self.__dict__:
+            return None
+        from .data.preprocessing import extremes
+
+        return extremes(samples, self.backend.xp)
 
     def _outputs_of(self, x: Array) -> Array:
         """The outputs for checked samples."""
@@ -172,7 +192,7 @@ class Network(NumericalNetwork):
                 "a network with a single output has no accuracy: that output is the largest for "
                 "every sample; take network.loss(x, t)"
             )
-        counts = self.backend.each(self._count_of_piece, self._enter_pieces(x, t))
+        counts = self._each_piece(self._count_of_piece, x, t)
         correct, samples = map(sum, zip(*counts, strict=True))
         return correct / samples
 

@@ -206,23 +206,39 @@ class Doors:
             check_probabilities(rows, name, xp=xp)
         return rows
 
-    def _enter_pieces(self, x: Any, t: Any) -> list[Callable[[], tuple[Array, Array]]]:
-        """What gives :meth:`_enter_pair`, in pieces if the backend has many samples better so."""
-        size = self.backend.rows_at_a_time
+    def _each_piece(self, function: Callable[[Any], Any], x: Any, t: Any) -> list[Any]:
+        """`function` of what gives :meth:`_enter_pair`, of pieces if many samples are better so."""
         if (stream := streamed(x)) is not None:
             t = self._enter_stream(stream, t)
-            return [
-                partial(self._enter_streamed_piece, stream, t, piece)
-                for piece in stream.slices(size)
-            ]
-        if size is None or type(x) is not np.ndarray or x.ndim != 2 or len(x) <= size:
-            return [partial(self._enter_pair, x, t)]
+            parts = stream.slices(self.backend.rows_at_a_time)
+            entering = [partial(self._enter_streamed_piece, stream, t, piece) for piece in parts]
+            return self.backend.each(function, entering, stream)
+        if not self._in_pieces(x):
+            return [function(partial(self._enter_pair, x, t))]
+        whole, pieces = self._pieces(x)
+        with self.backend.current():
+            t = self._enter_targets(t, len(whole), "t", single=False)
+        entering = [partial(self._enter_pair_of_piece, whole, t, piece) for piece in pieces]
+        return self.backend.each(function, entering, whole)
+
+    def _each_piece_of_samples(self, function: Callable[[Any], Any], x: np.ndarray) -> list[Any]:
+        """The same of pieces of samples alone, which the backend has better so."""
+        whole, pieces = self._pieces(x)
+        entering = [partial(self._enter_piece, whole, piece) for piece in pieces]
+        return self.backend.each(function, entering, whole)
+
+    def _in_pieces(self, x: Any) -> bool:
+        """Whether the backend has samples in memory better in pieces."""
+        size = self.backend.rows_at_a_time
+        return size is not None and type(x) is np.ndarray and x.ndim == 2 and len(x) > size
+
+    def _pieces(self, x: np.ndarray) -> tuple[Array, list[slice]]:
+        """Checked samples, and what are their pieces."""
         self._check_params()
         with self.backend.current():
             given = self.backend.asarray(x, name="x")
             whole = check_samples(given, self._features, "x", xp=self.backend.xp)
-            t = self._enter_targets(t, len(whole), "t", single=False)
-        return [partial(self._enter_piece, whole, t, piece) for piece in slices(len(whole), size)]
+        return whole, slices(len(whole), self.backend.rows_at_a_time or len(whole))
 
     def _enter_stream(self, x: Stream, t: Any, name: str = "") -> Array:
         """The targets of samples that come in pieces; both are checked."""
@@ -240,16 +256,19 @@ class Doors:
             whole = self.backend.asarray(given, self.dtype) if samples is None else samples
             return whole, targets
 
-    def _enter_piece(self, whole: Array, t: Array, piece: slice) -> tuple[Array, Array]:
+    def _enter_piece(self, whole: Array, piece: slice) -> Array:
         with self.backend.current():
             samples = self.backend.samples(whole[piece], self.dtype)
             if samples is not None:
-                return samples, t[piece]
+                return samples
             try:
-                return self._convert(whole[piece], "x"), t[piece]
+                return self._convert(whole[piece], "x")
             except InputError:
                 self._convert(whole, "x")  # the message shall say which of all samples it is
                 raise
+
+    def _enter_pair_of_piece(self, whole: Array, t: Array, piece: slice) -> tuple[Array, Array]:
+        return self._enter_piece(whole, piece), t[piece]
 
     @property
     def _targets(self) -> Targets:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import fastnn
 from fastnn.backends.numba.samples import SparseRows
 from fastnn.errors import InputError
+from fastnn.streams import Stream
 
 
 def network(backend, dtype="float64", **options):
@@ -67,7 +68,8 @@ def test_the_place_of_what_is_not_finite(value, rows):
     x = zeros_mostly((rows, 60))
     x[rows - 7, 31] = value
     numba, t = network("numba"), np.zeros(rows, int)
-    for call in (numba.loss, numba.accuracy, numba.gradient):
+    calls = numba.loss, numba.accuracy, numba.gradient, lambda x, _: numba.predict(x)
+    for call in calls:
         with pytest.raises(InputError, match=rf"x\[{rows - 7}, 31\] is {value}"):
             call(x, t)
     with pytest.raises(InputError, match=r"beyond the range of float32"):
@@ -89,6 +91,38 @@ def test_accuracy_in_pieces(backend, density):
         net.accuracy(x, t + 1)
     with pytest.raises(InputError, match="takes 60"):
         net.accuracy(x[:, 1:], t)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
+def test_predictions_in_pieces(backend, density):
+    x = zeros_mostly((3400, 60), density)
+    x[1100:1900] = np.random.default_rng(2).standard_normal((800, 60))
+    net, reference = network(backend), network("numpy")
+    found = net.backend.to_numpy(net.predict(x))
+    np.testing.assert_allclose(found, reference.predict(x), rtol=1e-12, strict=True)
+    with pytest.raises(InputError, match="takes 60"):
+        net.predict(x[:, 1:])
+
+
+@pytest.mark.parametrize(("density", "threads"), [(0.1, True), (0.9, False)])
+def test_pieces_of_what_is_compressed_are_on_threads_and_those_of_the_blas_are_not(
+    density, threads, monkeypatch
+):
+    x, t = zeros_mostly((3400, 60), density), np.zeros(3400, int)
+    net, calls = network("numba"), []
+    map_of_pool = net.backend.pool.map
+
+    def mapped(function, items):
+        calls.append(len(items))
+        return map_of_pool(function, items)
+
+    monkeypatch.setattr(net.backend.pool, "map", mapped)
+    for call in (lambda: net.predict(x), lambda: net.accuracy(x, t)):
+        call()
+        assert calls == ([4] if threads else [])
+        calls.clear()
+    net.accuracy(Stream(x), t)
+    assert bool(calls) == threads
 
 
 def test_samples_are_left_alone():

@@ -168,6 +168,18 @@ def test_pixels_that_are_not_scaled_are_warned_of(pictures, backend_name):
     Predictor(network)(np.zeros((1, 784), np.uint8))
 
 
+@pytest.mark.parametrize("backend_name", ["numpy", "numba"])
+def test_one_of_many_samples_that_is_not_scaled_is_warned_of(pictures, backend_name):
+    network = fastnn.load(pictures, backend=backend_name)
+    _, (x, _) = fastnn.load_mnist(normalize=False)
+    mixed = x[:2500] / 255
+    network.predict(mixed)
+    mixed[2400] *= 255
+    with pytest.warns(UserWarning, match="far outside") as caught:
+        network.predict(mixed)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_pixels_that_are_scaled_twice_are_warned_of(pictures):
     predictor = Predictor.load(pictures)
     _, (x, _) = fastnn.load_mnist(normalize=True)

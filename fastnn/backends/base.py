@@ -43,8 +43,10 @@ class Backend(Machine):
     #: no more of them than a count; None for all.
     rows_at_a_time: ClassVar[int | None] = None
 
-    def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """`function` of each item, in order.
+    def each(
+        self, function: Callable[[Any], Any], items: Sequence[Any], x: Array | Stream
+    ) -> list[Any]:
+        """`function` of each item, in order: each enters and uses some of the samples `x`.
 
         It may run on several threads at once, and enters ``current()`` itself where it has to. Of
         several errors that of the first item is raised.

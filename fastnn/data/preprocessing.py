@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -157,20 +158,20 @@ def preprocessing_of(network: Network) -> Preprocessing | None:
     return Preprocessing.from_dict(found, network.sizes[0])
 
 
-def warn_of_unusual(network: Network, x: Array) -> None:
+def warn_of_unusual(network: Network, extremes: Iterable[tuple[float, float]]) -> None:
     """Warn the caller of a network of samples that are far outside of what it was trained on.
 
-    `x` are checked samples, as its backend has them.
+    They are given by the smallest and the largest value of some at a time.
     """
     preprocessing = preprocessing_of(network)
-    if preprocessing is None:
-        return
-    # Of compressed samples the values that are not stored are zeros.
-    sparse = hasattr(x, "samples")
-    values, xp = x.samples[2] if sparse else x, network.backend.xp
-    if sparse and not len(values):
-        return
-    low, high = float(xp.min(values)), float(xp.max(values))
-    if sparse:
-        low, high = min(low, 0.0), max(high, 0.0)
-    warn_of(preprocessing.fault(low, high), stacklevel=3)
+    if preprocessing is not None:
+        low, high = zip(*extremes, strict=True)
+        warn_of(preprocessing.fault(min(low), max(high)), stacklevel=3)
+
+
+def extremes(x: Array, xp: Any) -> tuple[float, float]:
+    """The smallest and the largest value of checked samples, as a backend has them."""
+    if not hasattr(x, "samples"):
+        return float(xp.min(x)), float(xp.max(x))
+    values = x.samples[2]  # of compressed ones; those that are not stored are zeros
+    return float(xp.min(values, initial=0.0)), float(xp.max(values, initial=0.0))

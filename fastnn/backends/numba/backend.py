@@ -99,8 +99,12 @@ class NumbaBackend(NumpyBackend):
         large = multiplications >= processor.LARGE
         return super().limit_threads(multiplications) if large else processor.threads_that_pay(0)
 
-    def each(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        return self.pool.map(function, items)
+    def each(
+        self, function: Callable[[Any], Any], items: Sequence[Any], x: Array | Stream
+    ) -> list[Any]:
+        if compressing.pays(self.kernels, x):
+            return self.pool.map(function, items)
+        return super().each(function, items, x)  # the BLAS has threads of its own
 
     def sparse_samples(self, a: Any, dtype: Any, *, name: str = "x") -> SparseRows:
         return sparse_rows(a, dtype, name)

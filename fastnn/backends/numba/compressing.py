@@ -30,6 +30,12 @@ def for_one_call(kernels: SimpleNamespace, x: Array, dtype: np.dtype) -> SparseR
     return _finite(*compress_all(kernels, x, count, dtype), x.shape) if count else None
 
 
+def pays(kernels: SimpleNamespace, x: Array | Stream) -> bool:
+    """Whether samples are better compressed, by some of their rows."""
+    some = x[:SPARSE_ROWS] if isinstance(x, Stream) else x
+    return _is_float(some) and _estimate(kernels, some) > 0
+
+
 def for_many_calls(
     kernels: SimpleNamespace, pool: WorkerPool, x: Array, dtype: np.dtype
 ) -> SparseRows | None:
