@@ -1,6 +1,7 @@
 """The kernels that several processes compile, and the processes."""
 
 import json
+import sys
 
 import pytest
 
@@ -80,6 +81,25 @@ def test_one_process_compiles_where_no_other_can_be_started(compiled):
         assert "cannot be started: Resource temporarily unavailable" in err
     found, _ = compiled(1, calls)
     assert found["compiled"] == []
+
+
+@pytest.mark.parametrize(
+    ("executable", "frozen", "can"),
+    [
+        ("/usr/bin/python3.11", False, True),
+        ("C:/Python/python.exe", False, True),
+        ("/opt/app/python", True, False),
+        ("/usr/bin/uwsgi", False, False),
+        ("", False, False),
+        (None, False, False),
+    ],
+)
+def test_no_process_is_started_where_the_program_is_not_python(
+    executable, frozen, can, monkeypatch
+):
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    assert warming._can_run_python() == can
 
 
 def test_no_process_is_started_for_kernels_that_cannot_be_kept(monkeypatch):

@@ -125,6 +125,20 @@ def test_pieces_of_what_is_compressed_are_on_threads_and_those_of_the_blas_are_n
     assert bool(calls) == threads
 
 
+def test_pieces_are_entered_as_the_caller_wants_warnings(monkeypatch):
+    x, net = zeros_mostly((3400, 60), 0.1), network("numba")
+    outputs, seen = net._outputs_of, []
+
+    def watched(samples):
+        seen.append(np.geterr()["over"])
+        return outputs(samples)
+
+    monkeypatch.setattr(net, "_outputs_of", watched)
+    with np.errstate(over="raise"):
+        net.predict(x)
+    assert seen == ["raise"] * 4
+
+
 def test_samples_are_left_alone():
     x, t = zeros_mostly((300, 60)), np.zeros(300, int)
     x.flags.writeable = False

@@ -14,6 +14,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
+from contextvars import copy_context
 from functools import cache
 from importlib import import_module
 from types import SimpleNamespace
@@ -103,7 +104,8 @@ class NumbaBackend(NumpyBackend):
         self, function: Callable[[Any], Any], items: Sequence[Any], x: Array | Stream
     ) -> list[Any]:
         if compressing.pays(self.kernels, x):
-            return self.pool.map(function, items)
+            context = copy_context()  # of the caller: what NumPy warns of, for example
+            return self.pool.map(lambda item: context.copy().run(function, item), items)
         return super().each(function, items, x)  # the BLAS has threads of its own
 
     def sparse_samples(self, a: Any, dtype: Any, *, name: str = "x") -> SparseRows:

@@ -21,7 +21,7 @@ from numba.core import event
 
 from ..base import TrainingStep
 from ..steps import PlainDescent
-from .kernels.jit import KernelCache
+from .kernels.jit import cache_of
 from .locks import HAS_LOCKS
 from .support import SPARSE_SIZE
 
@@ -115,12 +115,18 @@ def _call(backend: NumbaBackend, dtype: np.dtype, process: int) -> None:
 @contextmanager
 def _helpers(dtype: np.dtype, count: int) -> Iterator[None]:
     """Let other processes compile, too; they are gone when this context is left."""
-    helpers = _Helpers(dtype, count if HAS_LOCKS else 0)
+    helpers = _Helpers(dtype, count if HAS_LOCKS and _can_run_python() else 0)
     with event.install_listener("numba:compile", helpers):
         try:
             yield
         finally:
             helpers.end()
+
+
+def _can_run_python() -> bool:
+    """Whether this process runs Python itself: not what was frozen, and not what embeds it."""
+    name = os.path.basename(sys.executable or "").lower()  # noqa: PTH119
+    return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
 
 
 class _Helpers(event.Listener):
@@ -131,8 +137,8 @@ class _Helpers(event.Listener):
         self._running: list[subprocess.Popen[bytes]] = []
 
     def on_start(self, event: Any) -> None:
-        cache = event.data["dispatcher"]._cache
-        if not isinstance(cache, KernelCache) or not os.access(cache.cache_path, os.W_OK):
+        cache = cache_of(event.data["dispatcher"])
+        if cache is None or not os.access(cache.cache_path, os.W_OK):
             return  # a function of somebody else's, or nobody could load what is compiled
         count, self._count = self._count, 0
         for process in range(1, count + 1):

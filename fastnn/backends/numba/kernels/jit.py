@@ -281,6 +281,12 @@ class KernelCache(FunctionCache):
             _warn_of_no_cache()
 
 
+def cache_of(dispatcher: Any) -> KernelCache | None:
+    """The files of a kernel; None if it is another function, of whoever's."""
+    found = getattr(dispatcher, "_cache", None)
+    return found if isinstance(found, KernelCache) else None
+
+
 class _SeldomCollections:
     """A context of any number of threads in which Python searches more seldom for cycles.
 
@@ -344,8 +350,8 @@ class _CompilationListener(event.Listener):
     def on_end(self, event: Any) -> None:
         self._of_thread.contexts.pop().close()
         dispatcher, types = event.data["dispatcher"], tuple(event.data["args"])
-        if isinstance(dispatcher._cache, KernelCache) and types not in dispatcher.overloads:
-            dispatcher._cache.release()  # it could not be compiled
+        if (cache := cache_of(dispatcher)) is not None and types not in dispatcher.overloads:
+            cache.release()  # it could not be compiled
 
 
 event.register("numba:compile", _CompilationListener())
