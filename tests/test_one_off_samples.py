@@ -130,11 +130,11 @@ def test_pieces_are_entered_as_the_caller_wants_warnings(monkeypatch):
     outputs, seen = net._outputs_of, []
 
     def watched(samples):
-        seen.append(np.geterr()["over"])
+        seen.append(np.geterr()["invalid"])
         return outputs(samples)
 
     monkeypatch.setattr(net, "_outputs_of", watched)
-    with np.errstate(over="raise"):
+    with np.errstate(invalid="raise"):
         net.predict(x)
     assert seen == ["raise"] * 4
 
