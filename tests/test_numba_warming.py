@@ -65,7 +65,7 @@ def test_two_processes_compile(compiled):
     found, err = compiled(2, ["backprop_steps", "operations"])
     assert (found["started"], found["ended"]) == (1, True)
     assert "descent_steps" in found["compiled"]
-    assert "sparse_descent" not in found["compiled"]  # by the other one, which began with it
+    assert "probabilities" not in found["compiled"]  # by the other one, which began with it
     assert err.count("compiling kernels") == 1
     # All is on disk, and nobody is started.
     found, err = compiled(2, ["backprop_steps", "operations"])
