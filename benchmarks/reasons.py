@@ -1,6 +1,8 @@
 """Why claims are not met: what bounds them, as measured. The page of results shows it.
 
 On the two cores of the record, an AMD EPYC with AVX-512, which other virtual machines share.
+Times of parts were taken by hand, with the processor's cycle counter or a loop around the part: no
+command prints them.
 """
 
 from __future__ import annotations

@@ -39,12 +39,18 @@ def save(results: Results, session: str, folder: Path = FOLDER) -> None:
     file = path(results, folder)
     parts = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     before = parts.get(session)
-    if before and before["commit"] == results["commit"]:
+    if before and _are_of_one_kind(before, results):
         claims = {"date": before["date"], "claims": judged(before)}
         results = results | {"earlier": [*before.get("earlier", ()), claims]}
     parts[session] = results
     texts = [f"{json.dumps(name)}: {text(part)}" for name, part in sorted(parts.items())]
     file.write_text("{\n" + ",\n".join(texts) + "\n}\n", encoding="utf-8")
+
+
+def _are_of_one_kind(before: Results, now: Results) -> bool:
+    """Whether runs are of one commit and of the same benchmarks, not of some that -k selects."""
+    names = ([name for name, _, _ in judged(run)] for run in (before, now))
+    return bool(before["commit"] == now["commit"] and next(names) == next(names))
 
 
 def judged(results: Results) -> list[tuple[str, float, bool]]:

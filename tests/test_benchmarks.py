@@ -289,6 +289,13 @@ class TestSeveralRuns:
             {"date": "2026-01-02 03:02 UTC", "claims": [["something", 1.5, False]]},
         ]
 
+    def test_a_run_of_some_benchmarks_does_not_count_with_one_of_all(self, tmp_path):
+        for one in (run(0, "a", 5.0, 0.5), run(1, "a", 0.5)):
+            store.save(one, "fastnn", tmp_path)
+        found = store.load("cpu", "fastnn", tmp_path)
+        assert "earlier" not in found
+        assert len([*report._claims(found)]) == 1
+
     def test_how_often_claims_are_met(self, tmp_path, monkeypatch):
         known = {("some", "at most"): "it is large", ("other", "at most"): "no"}
         monkeypatch.setattr(reasons, "REASONS", known)

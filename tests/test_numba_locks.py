@@ -114,6 +114,15 @@ def test_where_nothing_can_be_written_everybody_has_it(tmp_path, folder, monkeyp
     lock.release()
 
 
+@pytest.mark.parametrize("error", [BlockingIOError, PermissionError])
+def test_both_errors_of_posix_say_that_another_process_has_it(tmp_path, monkeypatch, error):
+    def refused(*_):
+        raise error
+
+    monkeypatch.setattr(locks.fcntl, "lockf", refused)
+    assert not Lock(str(tmp_path), "a").take()
+
+
 def test_a_file_system_without_locks(tmp_path, monkeypatch):
     def refused(*_):
         raise OSError(37, "No locks available")

@@ -50,10 +50,10 @@ class Lock:
             return True
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._place)
-        except BlockingIOError:
+        except (BlockingIOError, PermissionError):  # POSIX leaves open which
             return False
         except OSError:  # a file system without locks
-            return True
+            pass
         return True
 
     def wait(self) -> None:
