@@ -12,6 +12,7 @@ state and the history.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
@@ -37,8 +38,9 @@ PIECE = 0.1
 #: For how many steps a runner gets ready at most, before the clock starts.
 PREPARED = 64
 
-#: How many row numbers are drawn at a time at most.
-MOST_ROWS = 2_000_000
+#: How many row numbers are drawn at a time at most: a GPU makes the steps with those before
+#: meanwhile.
+MOST_ROWS = 1 << 17
 
 
 class Steps:
@@ -153,8 +155,7 @@ def _threads(state: TrainingState) -> AbstractContextManager[Any]:
 def _end_of_piece(state: TrainingState, pace: Pace) -> int:
     """At which iteration the piece ends that begins now."""
     first, callbacks, evaluations = state.iteration, state.callbacks, state.evaluations
-    steps = min(pace.steps, max(MOST_ROWS // state.batch_size, 1))
-    ends = [state.iterations, first + steps]
+    ends = [state.iterations, first + pace.steps]
     if (due := evaluations.next_from(first)) is not None:
         more = 0 if callbacks.react_to("on_evaluation") else pace.evaluations - 1
         ends.append(due + 1 + more * evaluations.interval)
@@ -173,10 +174,9 @@ def _make_piece(state: TrainingState, steps: Steps, host: np.ndarray, last: int)
     backend, evaluations = state.network.backend, state.evaluations
     i = first = state.iteration
     rates = rates_of(state.schedule, state.network.dtype, first, last)
-    blocks = state.sampler.draw(last - first)
     losses = backend.empty(last - first, state.network.dtype)
     found = []
-    for block in blocks:
+    for block in _batches(state, last - first):
         # The row numbers of many steps at a time: they reach a GPU in one copy, and its losses come
         # back in one.
         rows = backend.asarray(block)
@@ -196,6 +196,13 @@ def _make_piece(state: TrainingState, steps: Steps, host: np.ndarray, last: int)
     for evaluation in found:
         evaluations.record(evaluation, state.history, rates[evaluation.iteration - first])
     return len(found)
+
+
+def _batches(state: TrainingState, steps: int) -> Iterator[np.ndarray]:
+    """The row numbers of so many steps, drawn when it is their turn: those of some at a time."""
+    most = max(MOST_ROWS // state.batch_size, 1)
+    for done in range(0, steps, most):
+        yield from state.sampler.draw(min(most, steps - done))
 
 
 def _after_piece(state: TrainingState) -> None:

@@ -149,6 +149,19 @@ def test_a_sampler_goes_on_from_its_state():
             assert [a.tolist() for a in rows] == [a.tolist() for a in expected]
 
 
+@pytest.mark.parametrize("sampling", SAMPLERS)
+def test_how_many_row_numbers_are_drawn_at_a_time_changes_nothing(sampling, monkeypatch):
+    found = []
+    for most in (1 << 17, 21, 1):
+        monkeypatch.setattr("fastnn.loop.MOST_ROWS", most)
+        net = small("numpy")
+        options = {"iterations": 40, "batch_size": 5, "sampling": sampling, "evaluate_every": 7}
+        history = train(net, X, T, rng=0, **options)
+        found.append([history.loss, history.train_accuracy, net.params["W1"]])
+    for others in found[1:]:
+        assert all(map(np.array_equal, found[0], others))
+
+
 @pytest.mark.parametrize(
     "change",
     [
