@@ -344,6 +344,7 @@ def parts(backend: Any, findings: Findings) -> None:
             lambda d=dtype: probes.phases(backend, d),
         )
         findings.of(f"variants, {dtype}", lambda d=dtype: probes.variants(backend, d))
+        findings.of(f"large layers, µs, {dtype}", lambda d=dtype: probes.large(backend, d))
     findings.of("barriers and launches, ns", lambda: probes.barriers(backend))
 
 

@@ -22,6 +22,8 @@ from fastnn.backends.cupy.sources import MODULES, OPTIONS
 from fastnn.optimizers.choosing import stated
 from fastnn.stepping import runner, single_step
 
+from .problems import Problem, Size
+
 #: How often what is recorded in one graph is repeated in it.
 REPEATED = 64
 
@@ -33,18 +35,18 @@ FIRST, STEPS, PLACES = 200, 64, 16
 #: What stands before each reading of the clock in `cooperative.cu`, in order.
 CLOCKS = (
     ("A", "        // A\n"),
-    ("A itself", "        arrive(arrived);\n        fetch_inputs(step + 1);"),
+    ("A itself", "        arrive(arrived);\n        begin_to_fetch_inputs"),
     ("arrival 1, next inputs", "        wait(arrived, ++round * grid);\n\n        // B"),
     ("barrier 1", "        // B\n"),
-    ("B: sums of the slices", "            if (n == block) keep_output_weights();"),
-    ("B: output weights", "            // The hidden units, PARTS"),
-    ("B: hidden units", "            // The outputs: the first warp"),
-    ("B: outputs", "            if (thread < quads * QUAD) {\n"),
-    ("B: back", "        arrive(arrived);\n        fetch_numbers(step + 2);"),
+    ("B: hidden units", "            if (n == block) keep_output_weights();"),
+    ("B: output weights", "            // The outputs, by each"),
+    ("B: outputs", "                if (warp < backs) {\n"),
+    ("B: back", "        arrive(arrived);\n        begin_to_fetch_numbers"),
     ("arrival 2, next numbers", "        wait(arrived, ++round * grid);\n\n        // C"),
     ("barrier 2", "        // C\n"),
-    ("C: entries of W2", "        // Of the own slices"),
-    ("C: own slices", "        __syncthreads();\n    }\n\n#pragma unroll 1\n    for (int place"),
+    ("C: deltas and products", "            // Two threads of a warp have other samples"),
+    ("C: sums", "            T sum = 0;\n#pragma unroll\n            for (int group"),
+    ("C: weights", "    }\n\n#pragma unroll 1\n    for (int place = thread; place < own * TILE;"),
 )
 
 
@@ -68,6 +70,16 @@ def unordered(source: str) -> str:
     )
 
 
+def fenced(source: str) -> str:
+    """Each thread makes its own writes known before the block's barrier, not one for all after."""
+    waits, barrier = "    wait_for_copies();\n", "    __syncthreads();\n    if (looks()) add"
+    return _changed(
+        source,
+        (waits + barrier, waits + "    __threadfence();\n" + barrier),
+        ("red.release.gpu.global", "red.relaxed.gpu.global"),
+    )
+
+
 def _changed(source: str, *changes: tuple[str, str]) -> str:
     for before, after in changes:
         assert source.count(before) == 1, before
@@ -79,6 +91,7 @@ VARIANTS: dict[str, Callable[[str], str]] = {
     "as it is": as_it_is,
     "acquiring": acquiring,
     "unordered": unordered,
+    "fenced": fenced,
 }
 
 
@@ -130,7 +143,7 @@ def _stays(backend: Any, source: str, dtype: str, constants: tuple[str, ...]) ->
 
 
 def _name(dtype: str) -> str:
-    return f"train<{'float' if dtype == 'float32' else 'double'}, 64>"
+    return f"train<{'float' if dtype == 'float32' else 'double'}>"
 
 
 def _run(backend: Any, dtype: str, steps: int) -> tuple[Any, Any]:
@@ -235,6 +248,33 @@ def kernels(backend: Any, hidden: int, batch: int, dtype: str) -> dict[str, floa
     for name, arguments, options in launched:
         found[name] = _in_a_graph(backend, lambda a=(name, *arguments), o=options: launch(*a, **o))
     return {name: round(value, 2) for name, value in found.items()}
+
+
+def large(backend: Any, dtype: str) -> dict[str, float]:
+    """Microseconds of each operation of a step of 784-4096-10, batches of 8,192."""
+    p = Problem(Size(784, 4096, 8192), dtype)
+    net, xp = p.network(backend), backend.xp
+    data, rows = net.dataset(p.x, p.t), backend.asarray(p.rows(1)[0])
+    (x, t), (W1, b1, W2, b2) = data.batch(rows), net.params.values()
+    z1 = backend.dense(x, W1, b1, "sigmoid")
+    logits = backend.dense(z1, W2, b2)
+    delta2 = backend.loss_gradient(logits, t, "cross_entropy")[1]
+    delta1, other = backend.dense_backward(delta2, W2, z1, "sigmoid"), xp.empty_like(z1)
+    calls: dict[str, Callable[[], Any]] = {
+        "the batch": lambda: data.batch(rows),
+        "dense 1": lambda: backend.dense(x, W1, b1, "sigmoid", out=other),
+        "its product": lambda: xp.matmul(x, W1, out=other),
+        "dense 2": lambda: backend.dense(z1, W2, b2),
+        "loss_gradient": lambda: backend.loss_gradient(logits, t, "cross_entropy"),
+        "dense_backward": lambda: backend.dense_backward(delta2, W2, z1, "sigmoid", out=other),
+        "dense_descent 2": lambda: backend.dense_descent(W2, b2, z1, delta2, 0.0),
+        "dense_descent 1": lambda: backend.dense_descent(W1, b1, x, delta1, 0.0),
+        "the product for dW1": lambda: x.T @ delta1,
+    }
+    found = {}
+    for name, call in calls.items():
+        found[name] = 1e6 * statistics.median(_seconds(backend, call) for _ in range(9))
+    return {name: round(value, 1) for name, value in found.items()}
 
 
 def phases(backend: Any, dtype: str, variant: str = "as it is") -> dict[str, Any]:

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -24,6 +25,16 @@ constexpr size_t GUARDED = 4096;
 // The blocks of the launch under way have to end, because one of them failed.
 static bool given_up; // by atomic accesses alone
 
+// What a thread has begun to copy.
+struct Copies {
+    struct Copy {
+        void* to;
+        const void* from;
+        int bytes;
+    }* all;
+    int number, room;
+};
+
 struct Block {
     dim3 index, thread;
     int threads, turn, current;
@@ -35,6 +46,7 @@ struct Block {
     bool ready[MOST_THREADS];           // of each fibre, whether its turn comes in this round
     double exchanged[2][MOST_THREADS];  // of each thread, what it gives to others of its warp
     bool exchange[MOST_THREADS];        // and in which of the two it did so last
+    Copies copies[MOST_THREADS];
     std::unique_ptr<char[]> memory; // shared, with a guard behind it
     size_t bytes;
     void (*body)(void*);
@@ -113,16 +125,16 @@ __attribute__((noinline)) NOT_WATCHED static void start_fibre(Block& block, int 
     if (!_setjmp(block.end_of_round)) swapcontext(&block.starter, &context);
 }
 
-// The value of the thread of this warp whose number differs in these bits. The other place is for
-// the next exchange, which a thread may come to before another has had its value of this one.
-template <class T> __attribute__((noinline)) NOT_WATCHED static T exchange(T value, int bits) {
+// The value of the thread of this warp that has this number. The other place is for the next
+// exchange, which a thread may come to before another has had its value of this one.
+template <class T> __attribute__((noinline)) NOT_WATCHED static T exchange(T value, int lane) {
     Block& block = *mine;
     const int number = block.current;
     double* values = block.exchanged[block.exchange[number] ^= true];
     values[number] = value;
     block.fibres[number].stopped_at = EXCHANGE;
     if (!_setjmp(block.fibres[number].place)) next_fibre(block);
-    return T(values[mine->current ^ bits]);
+    return T(values[mine->current / WARP_SIZE * WARP_SIZE + lane]);
 }
 
 // Let the warps go on all threads of which have given a value; whether there are any.
@@ -201,6 +213,8 @@ NOT_WATCHED int launch_cooperative(
     for (std::thread& thread : threads) thread.join();
     in_threads(false);
     for (Block& one : all)
+        for (Copies& copies : one.copies) free(copies.all);
+    for (Block& one : all)
         if (one.fault) return one.fault;
     return NONE;
 }
@@ -232,6 +246,31 @@ NOT_WATCHED static unsigned look_at(const unsigned* arrived) { return arrivals(a
 
 template <class T> static T fresh(const T* place) { return *place; }
 
-template <class T> NOT_WATCHED static T of_lane_xor(T value, int bits) { return cuda_on_cpu::exchange(value, bits); }
+template <class T> NOT_WATCHED static T of_lane(T value, int lane) { return cuda_on_cpu::exchange(value, lane); }
+
+template <class T> NOT_WATCHED static T of_lane_xor(T value, int bits) {
+    return of_lane(value, cuda_on_cpu::mine->current % cuda_on_cpu::WARP_SIZE ^ bits);
+}
+
+// What a thread copies in the meantime is there when it waits for it, and no sooner.
+template <int BYTES> NOT_WATCHED static void begin_copy(void* to, const void* from) {
+    cuda_on_cpu::Copies& copies = cuda_on_cpu::mine->copies[cuda_on_cpu::mine->current];
+    if (copies.number == copies.room) {
+        copies.room = 2 * copies.room + 16;
+        copies.all = static_cast<cuda_on_cpu::Copies::Copy*>(realloc(copies.all, copies.room * sizeof *copies.all));
+    }
+    copies.all[copies.number++] = {to, from, BYTES};
+}
+
+__attribute__((noinline)) static void copy_word(unsigned* to, const unsigned* from) { *to = *from; }
+
+NOT_WATCHED static void wait_for_copies() {
+    cuda_on_cpu::Copies& copies = cuda_on_cpu::mine->copies[cuda_on_cpu::mine->current];
+    for (; copies.number; copies.number--) {
+        const cuda_on_cpu::Copies::Copy& copy = copies.all[copies.number - 1];
+        for (int i = 0; i < copy.bytes / 4; i++)
+            copy_word(static_cast<unsigned*>(copy.to) + i, static_cast<const unsigned*>(copy.from) + i);
+    }
+}
 
 NOT_WATCHED static char* shared_memory() { return cuda_on_cpu::mine->memory.get(); }

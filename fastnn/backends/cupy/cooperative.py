@@ -1,10 +1,11 @@
 """Training by one kernel that stays for many steps: which blocks there are, and their memory.
 
 The blocks wait for one another twice a step, so all of them have to be on the GPU at once: a
-cooperative launch. There are as many as there are slices of 8 rows of W1 and b1, or samples in a
-batch where that is more, but no more than the GPU has multiprocessors. Their number decides how
-long a step takes, and nothing else: every sum is taken in an order that follows from the sizes of
-network and batch, so that the bits are the same on every GPU.
+cooperative launch. There is one for each tile of W1 and b1, 32 rows of 16 units, and for what W2
+and b2 take, or one for each sample of a batch where that is more, but no more than the GPU has
+multiprocessors. Their number decides how long a step takes, and nothing else: every sum is taken in
+an order that follows from the sizes of network and batch, so that the bits are the same on every
+GPU.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from .kernels import Kernels, blocks
 from .sources import TYPES
 from .support import ACTIVATION_CODES, LARGEST_COOPERATIVE, SUPPORT
 
-#: SLICE and PARTS of the kernel, and the numbers of units for which it is compiled (LANES).
-SLICE, PARTS, LANES = 8, 8, (16, 64)
+#: THREADS, ROWS, COLUMNS, QUAD and GROUPS of the kernel, and how many units a warp has in phase B.
+THREADS, ROWS, COLUMNS, QUAD, GROUPS, OF_WARP = 512, 32, 16, 4, 8, 8
+
+#: Entries of W2 and b2 that the threads of a block have at once.
+ENTRIES = 32
 
 #: Steps of one launch, so that an interrupt waits for some milliseconds at most, and a counter of
 #: arrivals has room.
@@ -34,13 +38,10 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    lanes : int
-        Units that a block has threads for.
-    slices, blocks, shared_bytes : int
+    tiles, blocks, shared_bytes : int
     """
 
-    lanes: int
-    slices: int
+    tiles: int
     blocks: int
     shared_bytes: int
 
@@ -49,29 +50,33 @@ def plan(
     samples: int, features: int, units: int, outputs: int, itemsize: int, multiprocessors: int
 ) -> Plan:
     """The launch for these sizes on a GPU of so many multiprocessors."""
-    lanes = next(lanes for lanes in LANES if units <= lanes)
-    slices = blocks(features + 1, SLICE)
-    grid = min(max(slices, samples), multiprocessors)
-    sizes = blocks(slices, grid), lanes, samples, units, outputs, itemsize
-    return Plan(lanes, slices, grid, shared_bytes(*sizes))
+    across = blocks(units, COLUMNS)
+    tiles = blocks(features + 1, ROWS) * across
+    entries = (units + 1) * outputs + 1
+    grid = min(max(tiles + blocks(entries, ENTRIES), samples), multiprocessors)
+    most = blocks(tiles, grid)
+    sizes = most, spanned(most, across), samples, units, outputs, itemsize
+    return Plan(tiles, grid, shared_bytes(*sizes))
 
 
-def quads(units: int) -> int:
-    """How many fours of units there are: QUAD of the kernel."""
-    return blocks(units, 4)
+def spanned(tiles: int, across: int) -> int:
+    """How many slices so many tiles in a row are of: the kernel's function of that name."""
+    if tiles % across == 0:
+        return tiles // across
+    return 1 if across % tiles == 0 else (tiles + across - 2) // across + 1
 
 
 def shared_bytes(
-    slices: int, lanes: int, samples: int, units: int, outputs: int, itemsize: int
+    tiles: int, slices: int, samples: int, units: int, outputs: int, itemsize: int
 ) -> int:
-    """The shared memory of a block with so many slices: `Shared` of the kernel."""
+    """The shared memory of a block with so many tiles: `Shared` of the kernel."""
+    tile = ROWS * COLUMNS
     numbers = (
-        2 * slices * samples * SLICE  # inputs
-        + slices * SLICE * lanes  # weights
-        + 4 * lanes * PARTS  # partial
-        + lanes  # z
-        + outputs * 4 * (quads(units) | 1)  # W2
-        + 2 * LARGEST_COOPERATIVE[1]  # delta, y
+        2 * slices * samples * ROWS  # inputs
+        + tiles * tile  # weights
+        + GROUPS * tile  # partial
+        + LARGEST_COOPERATIVE[0]  # z
+        + outputs * QUAD * (blocks(units, QUAD) | 1)  # W2
         + outputs  # b2
     )
     return numbers * itemsize + 2 * samples * np.dtype(np.int64).itemsize
@@ -96,10 +101,10 @@ class Steps:
     def __init__(self, backend: Any, kernels: Kernels, step: TrainingStep, launch: Plan) -> None:
         self._backend, self._kernels, self._step, self._plan = backend, kernels, step, launch
         x, (units, outputs) = step.data.x, step.params["W2"].shape
-        batch = step.batch_size
-        fours = quads(units), batch, 4
-        shapes = (batch, launch.slices, *fours[::2]), (units, batch), fours, (outputs, batch)
-        # What lies between the blocks: sums of the slices, z1, both deltas, and the losses.
+        batch, padded = step.batch_size, blocks(units, OF_WARP) * OF_WARP
+        slices = blocks(x.shape[1] + 1, ROWS)
+        shapes = (batch, slices, padded), (units, batch), (batch, padded), (outputs, batch)
+        # What lies between the blocks: sums of the tiles, z1, both deltas, and the losses.
         self._between = [backend.empty(shape, x.dtype) for shape in (*shapes, batch)]
 
     def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
@@ -142,9 +147,9 @@ class Steps:
         }
         constants = sizes | {"BLOCKS": plan.blocks} if self._backend.compiles_for_sizes else {}
         self._kernels.launch(
-            f"train<{TYPES[params[0].dtype]}, {plan.lanes}>",
+            f"train<{TYPES[params[0].dtype]}>",
             (plan.blocks,),
-            (plan.lanes, PARTS),
+            (THREADS,),
             (
                 *(step.data.x, rows, labels, targets, *params, *self._between, written),
                 np.uint64(0) if rates is None else rates,

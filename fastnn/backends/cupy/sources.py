@@ -94,8 +94,8 @@ MODULES = {
         ),
     ),
     "cooperative": Sources(
-        ("common.cu", "outputs.cu", "cooperative.cu"),
-        ("train<T, 16>", "train<T, 64>"),
+        ("common.cu", "outputs.cu", "grid.cu", "cooperative.cu"),
+        ("train<T>",),
         cooperative=True,
     ),
 }

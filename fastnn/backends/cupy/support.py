@@ -37,10 +37,11 @@ LARGEST_INDEX, CHUNK = 1 << 30, 1024
 #: MOST_UNITS and MOST_OUTPUTS of the kernels.
 LARGEST_FUSED = 1024, 64
 
-#: The largest hidden layer and the largest output layer of the kernel that stays, the largest LANES
-#: and MOST_COOPERATIVE_OUTPUTS, and the largest batch: of a larger one each block would have many
-#: samples, one after the other. What shared memory it takes is asked of the GPU: `cooperative`.
-LARGEST_COOPERATIVE = 64, 32, 256
+#: The largest hidden layer and the largest output layer of the kernel that stays, its
+#: MOST_COOPERATIVE_UNITS and WARP, and the largest batch: of a larger one each block would have
+#: many samples, one after the other. What shared memory it takes is asked of the GPU:
+#: `cooperative`.
+LARGEST_COOPERATIVE = 128, 32, 256
 
 _ACTIVATIONS = frozenset(ACTIVATION_CODES)
 _LOSSES = frozenset({"cross_entropy", "mean_squared_error"})

@@ -1,143 +1,67 @@
 // Training a small two-layer network by one kernel that stays for many steps.
 //
-// W1, with b1 as one more row whose input is always 1, is cut into slices of SLICE rows. A block
-// keeps its slices in shared memory from the first step to the last. A step has three phases:
+// W1, with b1 as one more row whose input is always 1, is cut into tiles of ROWS rows and COLUMNS
+// units. A block keeps its tiles in shared memory from the first step to the last. A step has three
+// phases:
 //
-//   A  what each slice adds to the pre-activations of all samples
+//   A  what each tile adds to the pre-activations of all samples
 //   -- all blocks have to be done with that --
 //   B  a block for each sample: hidden units, outputs, the loss, both deltas
 //   -- and with that --
-//   C  the gradients: of a block's own slices, and of some entries of W2 and b2 each
+//   C  the gradients: of a block's own tiles, and of some entries of W2 and b2 each
 //
-// C and the next A need nothing from each other's blocks. While a block waits for the others it
-// fetches its columns of the next batch. Whatever is summed is summed in an order that the sizes
-// decide, the number of blocks is none of them: any number that fits gives the same bits.
+// C and the next A need nothing from each other's blocks. Meanwhile a block copies its columns of
+// the next batch. Whatever is summed is summed in an order that the sizes decide, the number of
+// blocks is none of them: any number that fits gives the same bits.
 //
-// What takes the time is latency, and the way to shared memory. So a thread has QUAD units at a
-// time, which it loads and stores as one, and a warp sums by shuffles; between the blocks lies
-// everything as it is read, because each value is written once and read by many.
+// What takes the time is latency, and what goes through the second-level cache: tiles, not whole
+// rows, so that less does. In A and C a thread has a quad of rows and a quad of units, of every
+// sixteenth sample: a warp has all eight quads of rows, two of units and two samples.
 //
-// The host launches as many blocks as can be there at once, of LANES·PARTS threads, at most LANES
-// units and MOST_COOPERATIVE_OUTPUTS outputs, with the shared memory that `Shared` cuts up. A step
-// is a few thousand instructions, none of which is run often, so that each counts: with the TRAIN_
+// The host launches as many blocks as can be there at once, of THREADS threads, for at most
+// MOST_COOPERATIVE_UNITS and WARP outputs, with the shared memory that `Shared` cuts up. A step is
+// a thousand instructions, few of which are run often, so that each counts: with the TRAIN_
 // constants, the kernel is compiled for these sizes alone, which does away with a third of them.
 
-constexpr int SLICE = FEATURES; // rows of W1 that are summed as one
-constexpr int WARP = 32;
-constexpr int PARTS = 8; // threads that share the sum of a unit out
-constexpr int ENTRY = 16; // and those that share the samples of a gradient out
-constexpr int QUAD = 4;
-constexpr int MOST_COOPERATIVE_OUTPUTS = WARP;
+constexpr int THREADS = 512, WARPS = THREADS / WARP;
+constexpr int ROWS = 32, COLUMNS = 16, TILE = ROWS * COLUMNS; // of W1
+constexpr int ROW_QUADS = ROWS / QUAD, PAIR = 2; // of quads of units: those of a warp
+constexpr int PAIRS = COLUMNS / QUAD / PAIR;
+constexpr int MOST_COOPERATIVE_UNITS = WARPS * PAIR * QUAD; // in B a warp has a pair
+// The samples go round the threads that have the same rows and units.
+constexpr int SHARES = THREADS / (ROW_QUADS * COLUMNS / QUAD), GROUPS = WARPS / PAIRS;
+constexpr int ENTRY = 16; // threads that share the samples of an entry of W2 out
 
-// Four units, or half of a slice's inputs.
-template <class T> struct alignas(16) Quad {
-    T values[QUAD];
-};
-constexpr int HALVES = SLICE / QUAD;
+static_assert(TILE == THREADS && SHARES == 2 * GROUPS, "what a thread has of a tile");
 
-#ifdef __CUDACC__
-// One more block has arrived: what its threads wrote before the barrier that precedes this call is
-// there for all that have seen the number since.
-__device__ inline void add_arrival(unsigned* arrived) {
-    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrived) : "memory");
-}
-
-__device__ inline unsigned arrivals(const unsigned* arrived) {
-    unsigned seen;
-    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrived) : "memory");
-    return seen;
-}
-
-// The same, without a claim to anything else that has been written.
-__device__ inline unsigned look_at(const unsigned* arrived) {
-    unsigned seen;
-    asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrived) : "memory");
-    return seen;
-}
-
-// What another block wrote: not from this multiprocessor's own cache.
-template <class T> __device__ T fresh(const T* place) { return __ldcg(place); }
-
-__device__ inline Quad<float> fresh(const Quad<float>* place) {
-    const float4 v = __ldcg(reinterpret_cast<const float4*>(place));
-    return {v.x, v.y, v.z, v.w};
-}
-
-__device__ inline Quad<double> fresh(const Quad<double>* place) {
-    const double2* pair = reinterpret_cast<const double2*>(place);
-    const double2 v = __ldcg(pair), w = __ldcg(pair + 1);
-    return {v.x, v.y, w.x, w.y};
-}
-
-// The value of the thread of this warp whose number differs in these bits, by all its threads.
-template <class T> __device__ T of_lane_xor(T value, int bits) {
-    return __shfl_xor_sync(0xffffffff, value, bits);
-}
-
-__device__ inline char* shared_memory() {
-    extern __shared__ __align__(16) char all_shared_memory[];
-    return all_shared_memory;
-}
-#endif
-
-// The two halves of a barrier of all blocks, between which each may do what concerns no other.
-__device__ inline void arrive(unsigned* arrived) {
-    __syncthreads();
-    if (thread_number() == 0) add_arrival(arrived);
-}
-
-__device__ inline void wait(const unsigned* arrived, unsigned number) {
-    if (thread_number() == 0) {
-        while (int(look_at(arrived) - number) < 0) {}
-        arrivals(arrived);
-    }
-    __syncthreads();
-}
-
-// For each of WIDTH threads of a warp side by side, a power of two, the sum of their values.
-template <int WIDTH, class T> __device__ T sum_over_lanes(T value) {
-#pragma unroll
-    for (int bit = WIDTH / 2; bit > 0; bit /= 2) value += of_lane_xor(value, bit);
-    return value;
-}
-
-// Of the ENTRY values that each of ENTRY threads side by side has, the sums over the threads: the
-// thread number i gets that of value i. Each round adds up half of them, and gives half away.
-template <int HALF = ENTRY / 2, class T> __device__ T sums_by_lane(T (&values)[ENTRY], int lane) {
-    const bool upper = lane & HALF;
-#pragma unroll
-    for (int i = 0; i < HALF; i++) {
-        const T given = upper ? values[i] : values[i + HALF];
-        values[i] = (upper ? values[i + HALF] : values[i]) + of_lane_xor(given, HALF);
-    }
-    if constexpr (HALF > 1) return sums_by_lane<HALF / 2>(values, lane);
-    return values[0];
-}
-
-// The shared memory of a block: the function `shared_bytes` of cooperative.py adds up the same.
-template <class T, int LANES> struct Shared {
-    Quad<T>* inputs;  // [2][slices][HALVES][samples], of this batch and the next
-    Quad<T>* weights; // [slices][SLICE][LANES / QUAD]
-    Quad<T>* partial; // [LANES * PARTS]
-    Quad<T>* z;       // [LANES / QUAD]
-    Quad<T>* W2;      // [outputs][quads | 1]: transposed; an odd number keeps off bank conflicts
-    T* delta;         // [MOST_COOPERATIVE_OUTPUTS]
-    T* y;             // [MOST_COOPERATIVE_OUTPUTS]
+// The shared memory of a block: the function `shared_bytes` of cooperative.py adds up the same. A
+// tile lies as it is read: [QUAD rows][COLUMNS / QUAD][ROW_QUADS][QUAD units].
+template <class T> struct Shared {
+    Quad<T>* inputs;  // [2][slices][samples][ROW_QUADS], of this batch and the next
+    T* weights;       // [tiles][TILE]
+    Quad<T>* partial; // [GROUPS][TILE / QUAD]
+    T* z;             // [MOST_COOPERATIVE_UNITS]
+    T* W2;            // [outputs][quads | 1][QUAD]: an odd number keeps off bank conflicts
     integer* numbers; // [2][samples], the rows of this batch and the next
     T* b2;            // [outputs]
 
-    __device__ Shared(char* memory, int slices, int samples, int quads, int outputs) {
+    __device__
+    Shared(char* memory, int tiles, int slices, int samples, int quads, int outputs) {
         inputs = reinterpret_cast<Quad<T>*>(memory);
-        weights = inputs + 2 * slices * HALVES * samples;
-        partial = weights + slices * SLICE * LANES / QUAD;
-        z = partial + LANES * PARTS;
-        W2 = z + LANES / QUAD;
-        delta = reinterpret_cast<T*>(W2 + outputs * (quads | 1));
-        y = delta + MOST_COOPERATIVE_OUTPUTS;
-        numbers = reinterpret_cast<integer*>(y + MOST_COOPERATIVE_OUTPUTS);
+        partial = inputs + 2 * slices * samples * ROW_QUADS;
+        weights = reinterpret_cast<T*>(partial + GROUPS * TILE / QUAD);
+        z = weights + tiles * TILE;
+        W2 = z + MOST_COOPERATIVE_UNITS;
+        numbers = reinterpret_cast<integer*>(W2 + outputs * (quads | 1) * QUAD);
         b2 = reinterpret_cast<T*>(numbers + 2 * samples);
     }
 };
+
+// How many slices so many tiles in a row are of at most, if there are so many tiles across a slice.
+__device__ constexpr int spanned(int tiles, int across) {
+    if (tiles % across == 0) return tiles / across;
+    return across % tiles == 0 ? 1 : (tiles + across - 2) / across + 1;
+}
 
 // How many of `needed` to have on their way at once, no more than `most`.
 #ifdef TRAIN_SAMPLES
@@ -146,14 +70,14 @@ template <class T, int LANES> struct Shared {
 #define AHEAD(most, needed) (most)
 #endif
 
-// Some steps, whose batches are rows of x. Between the blocks lie `slice_sums`, (samples, slices,
-// quads); `z1`, (units, samples); `delta1`, (quads, samples); `delta2`, (outputs, samples); and for
-// each sample its share of the loss. The learning rate is that of each step in `rates`, or else the
-// one given. `arrived` is zero.
-template <class T, int LANES>
-__global__ void __launch_bounds__(LANES* PARTS, 1) train(
+// Some steps, whose batches are rows of x. Tiles that have the same rows are a slice. Between the
+// blocks lie `tile_sums`, (samples, pairs, slices, PAIR); `z1`, (units, samples); `delta1`, (samples,
+// pairs, PAIR); `delta2`, (outputs, samples); and for each sample its share of the loss. The
+// learning rate is that of each step in `rates`, or else the one given. `arrived` is zero.
+template <class T>
+__global__ void __launch_bounds__(THREADS, 1) train(
     const T* x, const integer* rows, const integer* labels, const T* targets, T* W1, T* b1, T* W2,
-    T* b2, Quad<T>* slice_sums, T* z1, Quad<T>* delta1, T* delta2, T* shares, T* losses,
+    T* b2, Quad<T>* tile_sums, T* z1, Quad<T>* delta1, T* delta2, T* shares, T* losses,
     const double* rates, unsigned* arrived, integer steps_, integer samples_, integer features_,
     integer units_, integer outputs_, integer activation_, integer cross_entropy_,
     double learning_rate
@@ -166,124 +90,146 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
     const int samples = samples_, units = units_, outputs = outputs_, features = features_;
     const int grid = gridDim.x, activation = activation_, cross_entropy = cross_entropy_;
 #endif
-    constexpr int THREADS = LANES * PARTS, WARPS = THREADS / WARP;
-    // In A one half of the threads computes, and the other begins to fetch the next inputs.
-    constexpr int WORKERS = THREADS / 2, FETCHERS = THREADS - WORKERS, EARLY = 4;
-    // Of double, more at once than that would not fit the registers.
-    constexpr int MOST = sizeof(T) == 4 ? 8 : 3, ABREAST = sizeof(T) == 4 ? 2 : 1;
-    const int steps = steps_;
+    const int steps = steps_, block = blockIdx.x;
     const int thread = thread_number(), lane = thread % WARP, warp = thread / WARP;
-    const int block = blockIdx.x;
-    const int slices = (features + SLICE) / SLICE; // with the row of the bias
-    const int most = (slices + grid - 1) / grid;   // of any block
-    const int own = block < slices ? (slices - block + grid - 1) / grid : 0;
-    const int entries = (units + 1) * outputs + 1; // of W2 and b2, and the loss
     const int quads = (units + QUAD - 1) / QUAD, row_of_W2 = (quads | 1) * QUAD;
-    // Threads side by side have the quads of a sample or slice: in A of so many samples at once, in
-    // B of so many slices.
-    const int groups = WORKERS / quads;
-    const int abreast = THREADS / quads < slices ? THREADS / quads : slices;
-    const int quad = thread % quads, group = thread / quads;
-    // As many threads of a warp as there may be outputs.
-    const int width = outputs > WARP / 2 ? WARP : WARP / 2;
-    const Shared<T, LANES> shared(shared_memory(), most, samples, quads, outputs);
-    T* const weights = shared.weights->values;
-    T* const output_weights = shared.W2->values;
+    const int pairs = (quads + PAIR - 1) / PAIR, padded = pairs * PAIR * QUAD; // units
+    const int slices = (features + ROWS) / ROWS;    // with the row of the bias
+    const int across = (pairs + PAIRS - 1) / PAIRS; // tiles in each of them
+    const int tiles = slices * across, most = (tiles + grid - 1) / grid; // of any block
+    const int owners = (tiles + most - 1) / most, first_tile = block * most;
+    const int own = block + 1 < owners ? most : block < owners ? tiles - first_tile : 0;
+    const int first_slice = first_tile / across, most_slices = spanned(most, across);
+    const int own_slices = own ? (first_tile + own - 1) / across - first_slice + 1 : 0;
+    const Shared<T> shared(shared_memory(), most, most_slices, samples, quads, outputs);
+    // What a thread has of a tile.
+    const int row_quad = lane % ROW_QUADS, of_pair = lane / ROW_QUADS % PAIR;
+    const int share = lane / (ROW_QUADS * PAIR) + 2 * (warp / PAIRS);
+    const int unit_quad = warp % PAIRS * PAIR + of_pair;
     unsigned round = 0;
 
-    // What follows is by the threads that do not compute in A: each has a column of the slices, and
-    // begins with those of its samples that the first slice is to have.
-    const int fetching = thread - WORKERS, column = thread % SLICE;
-    constexpr int FETCHED = FETCHERS / SLICE;
-    const auto fetch_numbers = [&](int step) {
-        if (fetching < 0 || step >= steps) return;
+    // The row and the unit of a place in an own tile, and its weight, or null where there is none.
+    const auto weight = [&](int s, int place) -> T* {
+        const int f = place / (TILE / QUAD), j = place / (ROW_QUADS * QUAD) % (COLUMNS / QUAD);
+        const int i = (first_tile + s) / across * ROWS + place / QUAD % ROW_QUADS * QUAD + f;
+        const int unit = (first_tile + s) % across * COLUMNS + j * QUAD + place % QUAD;
+        if (unit >= units || i > features) return nullptr;
+        return i < features ? W1 + integer(i) * units + unit : b1 + unit;
+    };
+    const auto pair_of = [&](int s) { return (first_tile + s) % across * PAIRS + warp % PAIRS; };
+    const auto inputs_of = [&](int step, int slice) {
+        return shared.inputs + (step % 2 * most_slices + slice - first_slice) * samples * ROW_QUADS;
+    };
+    const auto begin_to_fetch_numbers = [&](int step) {
+        if (step >= steps) return;
         integer* numbers = shared.numbers + step % 2 * samples;
 #pragma unroll 1
-        for (int n = fetching; n < samples; n += FETCHERS) numbers[n] = rows[step * samples + n];
+        for (int n = thread; n < samples; n += THREADS)
+            begin_copy<sizeof(integer)>(numbers + n, rows + step * samples + n);
     };
-    const auto input = [&](int step, int s, int n) {
-        const int i = (block + s * grid) * SLICE + column;
-        const integer* numbers = shared.numbers + step % 2 * samples;
-        return i < features ? x[numbers[n] * features + i] : T(i == features);
-    };
-    const auto keep_input = [&](int step, int s, int n, T value) {
-        Quad<T>* inputs = shared.inputs + (step % 2 * most + s) * HALVES * samples;
-        inputs[column / QUAD * samples + n].values[column % QUAD] = value;
-    };
-    T early_inputs[EARLY];
+    // Of the bias and what pads the rows nothing changes: they are written once.
+    const bool whole = features * sizeof(T) % 16 == 0 && reinterpret_cast<size_t>(x) % 16 == 0;
     const auto begin_to_fetch_inputs = [&](int step) {
-        if (fetching < 0 || step >= steps || !own) return;
-#pragma unroll
-        for (int m = 0; m < EARLY; m++) {
-            const int n = fetching / SLICE + m * FETCHED;
-            if (n < samples) early_inputs[m] = input(step, 0, n);
-        }
-    };
-    const auto fetch_inputs = [&](int step) {
-        if (fetching < 0 || step >= steps || !own) return;
-        int n = fetching / SLICE;
-#pragma unroll
-        for (int m = 0; m < EARLY; m++, n += FETCHED)
-            if (n < samples) keep_input(step, 0, n, early_inputs[m]);
+        if (step >= steps) return;
+        const integer* numbers = shared.numbers + step % 2 * samples;
 #pragma unroll 1
-        for (int s = 0; s < own; s++, n = fetching / SLICE)
+        for (int slice = first_slice; slice < first_slice + own_slices; slice++)
 #pragma unroll 1
-            for (; n < samples; n += FETCHED) keep_input(step, s, n, input(step, s, n));
-    };
-    // The weight of unit j in row f of a slice, or null where there is none.
-    const auto weight = [&](int s, int f, int j) -> T* {
-        const integer i = integer(block + s * grid) * SLICE + f;
-        return j >= units || i > features ? nullptr : i < features ? W1 + i * units + j : b1 + j;
+            for (int place = thread; place < samples * ROW_QUADS; place += THREADS) {
+                const int i = slice * ROWS + place % ROW_QUADS * QUAD;
+                const T* from = x + numbers[place / ROW_QUADS] * features + i;
+                T* to = inputs_of(step, slice)[place].values;
+                if (whole && i + QUAD <= features) {
+#pragma unroll
+                    for (int f = 0; f < QUAD; f += 16 / sizeof(T)) begin_copy<16>(to + f, from + f);
+                } else {
+#pragma unroll 1
+                    for (int f = 0; f < QUAD && i + f < features; f++)
+                        begin_copy<sizeof(T)>(to + f, from + f);
+                }
+            }
     };
     // Where an entry of W2, or of b2 behind it, is kept.
+    const int entries = (units + 1) * outputs + 1; // and the loss
     const auto kept = [&](int entry) -> T* {
         const int unit = entry / outputs, k = entry % outputs;
-        return unit < units ? output_weights + k * row_of_W2 + unit : shared.b2 + k;
+        return unit < units ? shared.W2 + k * row_of_W2 + unit : shared.b2 + k;
     };
 
 #pragma unroll 1
-    for (int place = thread; place < own * SLICE * LANES; place += THREADS) {
-        const T* from = weight(place / LANES / SLICE, place / LANES % SLICE, place % LANES);
-        weights[place] = from ? *from : T(0);
+    for (int place = thread; place < own * TILE; place += THREADS) {
+        const T* from = weight(place / TILE, place % TILE);
+        shared.weights[place] = from ? *from : T(0);
     }
 #pragma unroll 1
     for (int place = thread; place < outputs * row_of_W2; place += THREADS)
-        output_weights[place] = 0; // what pads them stays so
-    fetch_numbers(0);
-    fetch_numbers(1);
+        shared.W2[place] = 0; // what pads them stays so
+#pragma unroll 1
+    for (int place = thread; place < 2 * most_slices * samples * ROW_QUADS; place += THREADS) {
+        const int slice = first_slice + place / (samples * ROW_QUADS) % most_slices;
+        const int i = slice * ROWS + place % ROW_QUADS * QUAD;
+#pragma unroll
+        for (int f = 0; f < QUAD; f++) shared.inputs[place].values[f] = i + f == features;
+    }
+    begin_to_fetch_numbers(0);
+    begin_to_fetch_numbers(1);
+    wait_for_copies();
     __syncthreads();
     begin_to_fetch_inputs(0);
-    fetch_inputs(0);
+    wait_for_copies();
     __syncthreads();
 
     for (int step = 0; step < steps; step++) {
         // A
-        begin_to_fetch_inputs(step + 1);
 #pragma unroll 1
-        for (int s = 0; s < own && group < groups; s++) {
-            const Quad<T>* inputs = shared.inputs + (step % 2 * most + s) * HALVES * samples;
-            Quad<T> w[SLICE];
+        for (int s = 0; s < own; s++) {
+            const Quad<T>* weights = reinterpret_cast<const Quad<T>*>(shared.weights + s * TILE);
+            const int pair = pair_of(s), slice = (first_tile + s) / across;
+            const Quad<T>* inputs = inputs_of(step, slice) + row_quad;
+            Quad<T> w[QUAD];
 #pragma unroll
-            for (int f = 0; f < SLICE; f++)
-                w[f] = shared.weights[(s * SLICE + f) * (LANES / QUAD) + quad];
-            Quad<T>* to = slice_sums + (group * slices + block + s * grid) * quads + quad;
-#pragma unroll ABREAST
-            for (int n = group; n < samples; n += groups, to += groups * slices * quads) {
-                Quad<T> sum = {};
+            for (int f = 0; f < QUAD; f++)
+                w[f] = weights[(f * COLUMNS / QUAD + unit_quad) * ROW_QUADS + row_quad];
+            // So many samples that in the end each thread has the sums that it stores as one.
+            constexpr int KEPT = 16 / sizeof(T), SUMS = ROW_QUADS * KEPT;
+#pragma unroll 1
+            for (int first = share; pair < pairs && first - share < samples;
+                 first += SUMS / QUAD * SHARES) {
+                constexpr int AT_ONCE = AHEAD(SUMS / QUAD, (samples + SHARES - 1) / SHARES);
+                T sums[SUMS] = {};
 #pragma unroll
-                for (int half = 0; half < HALVES; half++) {
-                    const Quad<T> input = inputs[half * samples + n];
+                for (int m = 0; m < AT_ONCE; m++) {
+                    const int n = first + m * SHARES;
+                    Quad<T> input = zeros<T>();
+                    if (n < samples) input = inputs[n * ROW_QUADS];
 #pragma unroll
                     for (int f = 0; f < QUAD; f++)
 #pragma unroll
                         for (int u = 0; u < QUAD; u++)
-                            sum.values[u] += input.values[f] * w[half * QUAD + f].values[u];
+                            sums[m * QUAD + u] += input.values[f] * w[f].values[u];
                 }
-                *to = sum;
+                add_halves<SUMS>(sums, lane, 4);
+                add_halves<SUMS / 2>(sums, lane, 2);
+                add_halves<SUMS / 4>(sums, lane, 1);
+                const int place = row_quad * KEPT, n = first + place / QUAD * SHARES;
+                Quad<T>* to = tile_sums + ((n * pairs + pair) * slices + slice) * PAIR + of_pair;
+                if (n < samples) store(to->values + place % QUAD, sums);
             }
         }
         arrive(arrived);
-        fetch_inputs(step + 1);
+        begin_to_fetch_inputs(step + 1);
+
+        // In B the outputs have a lane each, of so many warps that go back to the hidden units, and
+        // of one more that has the loss: their targets are on their way meanwhile.
+        const int width = outputs > 16 ? 32 : outputs > 8 ? 16 : 8;
+        const int k = lane % width, backs = (padded + WARP - 1) / WARP;
+        const bool inside = k < outputs;
+        const auto target = [&](int n) {
+            const integer row = shared.numbers[step % 2 * samples + n];
+            return inside ? target_of(labels, targets, row, k, outputs) : T(0);
+        };
+        T t = 0;
+        if (warp <= backs && block < samples) t = target(block);
         wait(arrived, ++round * grid);
 
         // B
@@ -301,112 +247,104 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
         if (block >= samples) keep_output_weights();
 #pragma unroll 1
         for (int n = block; n < samples; n += grid) {
-            const int k = lane % width;
-            const bool inside = k < outputs;
-            // The first warp has the outputs, and the last the loss.
-            T t = 0;
-            if ((warp == 0 || warp == WARPS - 1) && inside)
-                t = target_of(
-                    labels, targets, shared.numbers[step % 2 * samples + n], k, outputs
-                );
-            if (group < abreast) {
-                constexpr int AT_ONCE = AHEAD(MOST, (slices + abreast - 1) / abreast);
-                Quad<T> sum = {};
-                const Quad<T>* from = slice_sums + (n * slices + group) * quads + quad;
+            // The hidden units: a warp has a pair of quads, two threads each of its slices.
+            if (warp < pairs) {
+                constexpr int MOST = sizeof(T) == 4 ? 4 : 2, EACH = WARP / PAIR;
+                constexpr int AT_ONCE = AHEAD(MOST, (slices + EACH - 1) / EACH);
+                const int begin = lane / PAIR;
+                const Quad<T>* from =
+                    tile_sums + ((n * pairs + warp) * slices + begin) * PAIR + lane % PAIR;
+                T sums[QUAD] = {};
 #pragma unroll 1
-                for (int slice = group; slice < slices; slice += AT_ONCE * abreast) {
+                for (int slice = begin; slice - begin < slices; slice += AT_ONCE * EACH) {
                     Quad<T> values[AT_ONCE];
 #pragma unroll
-                    for (int m = 0; m < AT_ONCE; m++, from += abreast * quads) {
-                        values[m] = {};
-                        if (slice + m * abreast < slices) values[m] = fresh(from);
+                    for (int m = 0; m < AT_ONCE; m++, from += WARP) {
+                        values[m] = zeros<T>();
+                        if (slice + m * EACH < slices) values[m] = fresh(from);
                     }
 #pragma unroll
                     for (int m = 0; m < AT_ONCE; m++)
 #pragma unroll
-                        for (int u = 0; u < QUAD; u++) sum.values[u] += values[m].values[u];
+                        for (int u = 0; u < QUAD; u++) sums[u] += values[m].values[u];
                 }
-                shared.partial[thread] = sum;
+                add_halves<QUAD>(sums, lane, 16);
+                add_halves<QUAD / 2>(sums, lane, 8);
+                const T pre = sum_over_lanes<2>(sums[0], 8);
+                const int unit =
+                    (warp * PAIR + lane % PAIR) * QUAD + lane / 16 * 2 + lane / 8 % 2;
+                const T z = unit < units ? activate<T>(pre, activation) : T(0);
+                if (!(lane & 6)) {
+                    shared.z[unit] = z;
+                    if (unit < units) z1[unit * samples + n] = z;
+                }
             }
             if (n == block) keep_output_weights();
             __syncthreads();
 
-            // The hidden units, PARTS threads each.
-            const int j = thread / PARTS;
-            const T* partial = shared.partial->values;
-            T pre = 0;
-#pragma unroll 5
-            for (int one = thread % PARTS; j < units && one < abreast; one += PARTS)
-                pre += partial[one * quads * QUAD + j];
-            pre = sum_over_lanes<PARTS>(pre);
-            if (thread % PARTS == 0) {
-                const T z = j < units ? activate<T>(pre, activation) : T(0);
-                shared.z->values[j] = z;
-                if (j < units) z1[j * samples + n] = z;
-            }
-            __syncthreads();
-
-            // The outputs: the first warp, half of which may have half of the units each.
-            if (warp == 0) {
-                const int output = inside ? k : 0; // the rest do as the first, and count for nothing
-                const Quad<T>* from = shared.W2 + output * (quads | 1);
+            // The outputs, by each of these warps for itself.
+            if (warp <= backs) {
+                if (n != block) t = target(n);
+                const Quad<T>* z = reinterpret_cast<const Quad<T>*>(shared.z);
+                const int output = inside ? k : 0; // the rest do as the first, for nothing
+                const Quad<T>* w = reinterpret_cast<const Quad<T>*>(shared.W2 + output * row_of_W2);
                 T logit = 0;
-#pragma unroll 4
-                for (int q = width < WARP ? lane / width : 0; q < quads; q += WARP / width) {
-                    const Quad<T> z = shared.z[q], w = from[q];
 #pragma unroll
-                    for (int u = 0; u < QUAD; u++) logit += z.values[u] * w.values[u];
-                }
-                if (width < WARP) logit += of_lane_xor(logit, WARP / 2);
+                for (int q = lane / width; q < quads; q += WARP / width)
+#pragma unroll
+                    for (int u = 0; u < QUAD; u++) logit += z[q].values[u] * w[q].values[u];
+                for (int bit = width; bit < WARP; bit *= 2) logit += of_lane_xor(logit, bit);
                 logit += shared.b2[output];
                 const auto highest_of = [&](T highest) {
 #pragma unroll
-                    for (int bit = WARP / 2; bit > 0; bit /= 2) {
+                    for (int bit = width / 2; bit > 0; bit /= 2) {
                         const T other = of_lane_xor(highest, bit);
                         highest = other > highest ? other : highest;
                     }
                     return highest;
                 };
                 const auto total_of = [&](T e) {
-                    return sum_over_lanes<WARP>(lane < outputs ? e : T(0));
+                    return sum_over_lanes<1>(inside ? e : T(0), width);
                 };
                 const T y = output_of(logit, cross_entropy, highest_of, total_of);
-                if (lane < outputs) {
-                    shared.y[lane] = y;
-                    shared.delta[lane] = delta2[lane * samples + n] =
-                        delta_of(y, t, samples, cross_entropy);
+                if (warp < backs) {
+                    const T delta = delta_of(y, t, samples, cross_entropy);
+                    const int unit = warp * WARP + lane;
+                    T back = 0;
+#pragma unroll
+                    for (int other = 0; other < outputs; other++) {
+                        const T one = of_lane(delta, other);
+                        if (unit < units) back += one * shared.W2[other * row_of_W2 + unit];
+                    }
+                    if (unit < units) back *= derivative(shared.z[unit], activation);
+                    // What pads the units is read like them.
+                    T* to = delta1->values + n * padded + unit;
+                    if (unit < padded) *to = unit < units ? back : T(0);
+                    if (warp == 0 && lane < outputs) delta2[lane * samples + n] = delta;
+                } else {
+                    const T loss = total_of(inside ? loss_of(y, t, cross_entropy) : T(0));
+                    if (lane == 0) shares[n] = loss;
                 }
             }
-            __syncthreads();
-            if (thread < quads * QUAD) {
-                T back = 0;
-#pragma unroll 10
-                for (int other = 0; other < outputs; other++)
-                    back += shared.delta[other] * output_weights[other * row_of_W2 + thread];
-                back *= derivative(shared.z->values[thread], activation);
-                // What pads the units is read like them.
-                delta1[thread / QUAD * samples + n].values[thread % QUAD] =
-                    thread < units ? back : T(0);
-            } else if (warp == WARPS - 1) {
-                T share = lane < outputs ? loss_of(shared.y[lane], t, cross_entropy) : T(0);
-                share = sum_over_lanes<WARP>(share);
-                if (lane == 0) shares[n] = share;
-            }
+            if (n + grid < samples) __syncthreads(); // before another sample's hidden units
         }
         arrive(arrived);
-        fetch_numbers(step + 2);
+        begin_to_fetch_numbers(step + 2);
         wait(arrived, ++round * grid);
 
         // C
-        constexpr int AT_ONCE = AHEAD(MOST, (samples + ENTRY - 1) / ENTRY);
         const T rate = rates ? rates[step] : learning_rate;
-        const int i = lane % ENTRY, half = lane / ENTRY;
-        // The entries of W2 and b2 go round the blocks, and the loss is one more: ENTRY threads
-        // each, from the last warps on, which have no units of W1.
+        // The entries of W2 and b2, and the loss, go round the blocks that have no tile, or round
+        // all if there is none: ENTRY threads each.
+        const int helpers = grid > owners ? grid - owners : grid;
+        const int helper = grid > owners ? block - owners : block;
 #pragma unroll 1
-        for (int first = block + grid * (WARPS - 1 - warp) * 2; first < entries;
-             first += grid * WARPS * 2) {
-            const int entry = first + grid * half, unit = entry / outputs, k = entry % outputs;
+        for (int begin = helper + helpers * (WARPS - 1 - warp) * 2; helper >= 0 && begin < entries;
+             begin += helpers * WARPS * 2) {
+            constexpr int MOST = sizeof(T) == 4 ? 8 : 4;
+            constexpr int AT_ONCE = AHEAD(MOST, (samples + ENTRY - 1) / ENTRY);
+            const int i = lane % ENTRY, entry = begin + helpers * (lane / ENTRY);
+            const int unit = entry / outputs, k = entry % outputs;
             // The loss is the sum of the shares, a bias that of a row of delta2.
             const T* from = unit > units ? shares : delta2 + k * samples;
             const T* times = unit < units ? z1 + unit * samples : nullptr;
@@ -423,7 +361,7 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
 #pragma unroll
                 for (int m = 0; m < AT_ONCE; m++) sum += values[m] * factors[m];
             }
-            sum = sum_over_lanes<ENTRY>(sum);
+            sum = sum_over_lanes<1>(sum, ENTRY);
             if (i == 0 && entry < entries) {
                 if (unit > units)
                     losses[step] = cross_entropy ? sum / T(samples) : sum;
@@ -431,27 +369,29 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
                     (unit < units ? W2[entry] : b2[k]) = *kept(entry) - rate * sum;
             }
         }
-        // Of the own slices: a warp has a quad of units, a thread half of the rows and every
-        // sixteenth sample.
 #pragma unroll 1
-        for (int s = 0; s < own && warp < quads; s++) {
-            const Quad<T>* inputs =
-                shared.inputs + ((step % 2 * most + s) * HALVES + half) * samples;
-            T gradient[ENTRY] = {};
+        for (int s = 0; s < own; s++) {
+            constexpr int MOST = sizeof(T) == 4 ? 8 : 3;
+            constexpr int AT_ONCE = AHEAD(MOST, (samples + SHARES - 1) / SHARES);
+            const int pair = pair_of(s);
+            const Quad<T>* inputs = inputs_of(step, (first_tile + s) / across) + row_quad;
+            const Quad<T>* deltas = delta1 + pair * PAIR + of_pair;
+            T gradient[QUAD * QUAD] = {};
 #pragma unroll 1
-            for (int first = i; first - i < samples; first += AT_ONCE * ENTRY) {
+            for (int first = share; pair < pairs && first - share < samples;
+                 first += AT_ONCE * SHARES) {
                 Quad<T> d[AT_ONCE];
 #pragma unroll
                 for (int m = 0; m < AT_ONCE; m++) {
-                    const int n = first + m * ENTRY;
-                    d[m] = {};
-                    if (n < samples) d[m] = fresh(delta1 + warp * samples + n);
+                    const int n = first + m * SHARES;
+                    d[m] = zeros<T>();
+                    if (n < samples) d[m] = fresh(deltas + n * pairs * PAIR);
                 }
 #pragma unroll
                 for (int m = 0; m < AT_ONCE; m++) {
-                    const int n = first + m * ENTRY;
-                    Quad<T> input = {};
-                    if (n < samples) input = inputs[n];
+                    const int n = first + m * SHARES;
+                    Quad<T> input = zeros<T>();
+                    if (n < samples) input = inputs[n * ROW_QUADS];
 #pragma unroll
                     for (int f = 0; f < QUAD; f++)
 #pragma unroll
@@ -459,15 +399,28 @@ __global__ void __launch_bounds__(LANES* PARTS, 1) train(
                             gradient[f * QUAD + u] += input.values[f] * d[m].values[u];
                 }
             }
-            const T sum = sums_by_lane(gradient, i);
-            weights[(s * SLICE + half * QUAD + i / QUAD) * LANES + warp * QUAD + i % QUAD] -=
-                rate * sum;
+            // Two threads of a warp have other samples, and the groups of warps.
+            add_halves<QUAD * QUAD>(gradient, lane, ROW_QUADS * PAIR);
+#pragma unroll
+            for (int half = 0; half < QUAD / 2; half++) {
+                const int f = lane / (ROW_QUADS * PAIR) * (QUAD / 2) + half;
+                const int group = warp / PAIRS, quad = f * COLUMNS / QUAD + unit_quad;
+                Quad<T> sum;
+#pragma unroll
+                for (int u = 0; u < QUAD; u++) sum.values[u] = gradient[half * QUAD + u];
+                shared.partial[(group * TILE / QUAD) + quad * ROW_QUADS + row_quad] = sum;
+            }
+            __syncthreads();
+            T sum = 0;
+#pragma unroll
+            for (int group = 0; group < GROUPS; group++)
+                sum += shared.partial->values[group * TILE + thread];
+            shared.weights[s * TILE + thread] -= rate * sum;
+            __syncthreads();
         }
-        __syncthreads();
     }
 
 #pragma unroll 1
-    for (int place = thread; place < own * SLICE * LANES; place += THREADS)
-        if (T* to = weight(place / LANES / SLICE, place / LANES % SLICE, place % LANES))
-            *to = weights[place];
+    for (int place = thread; place < own * TILE; place += THREADS)
+        if (T* to = weight(place / TILE, place % TILE)) *to = shared.weights[place];
 }
