@@ -49,8 +49,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]
         process.terminate()
 
 
-def _latencies(place: tuple[str, int], method: str, path: str, body: bytes | None) -> list[float]:
-    """The seconds of each request; raises unless every one was answered."""
+def _latencies(
+    place: tuple[str, int], method: str, path: str, body: bytes | None, requests: int
+) -> list[float]:
+    """The seconds of so many requests; raises unless every one was answered."""
     seconds: list[float] = []
     lost: list[Any] = []
 
@@ -69,14 +71,14 @@ def _latencies(place: tuple[str, int], method: str, path: str, body: bytes | Non
         except OSError as error:
             lost.append(error)
 
-    shares = [len(range(first, REQUESTS, CONNECTIONS)) for first in range(CONNECTIONS)]
+    shares = [len(range(first, requests, CONNECTIONS)) for first in range(CONNECTIONS)]
     threads = [threading.Thread(target=some, args=(share,)) for share in shares]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not lost
-    assert len(seconds) == REQUESTS
+    assert len(seconds) == requests
     return seconds
 
 
@@ -92,6 +94,7 @@ def test_many_at_once(record: Record, place: tuple[str, int]) -> None:
         "POST /predict, an image": buffer.getvalue(),
         "GET /health, nothing": None,
     }
+    requests = CONNECTIONS if record.quick else REQUESTS
     all_of_them: dict[str, list[float]] = {name: [] for name in asked}
 
     def contestant(name: str, body: bytes | None) -> Any:
@@ -99,8 +102,8 @@ def test_many_at_once(record: Record, place: tuple[str, int]) -> None:
 
         def sample() -> float:
             start = time.perf_counter()
-            all_of_them[name] += _latencies(place, method, path, body)
-            return (time.perf_counter() - start) / REQUESTS
+            all_of_them[name] += _latencies(place, method, path, body, requests)
+            return (time.perf_counter() - start) / requests
 
         return sample
 

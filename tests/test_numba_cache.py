@@ -364,14 +364,16 @@ print(history.loss.tolist())
 
 def test_kernels_of_several_processes_do_not_share_their_functions(python, tmp_path, monkeypatch):
     """One compiles a kernel, the next another and loads the first, and each is right."""
-    alone = []
-    for number, lines in enumerate([["nesterov"], ["adam", "nesterov"]]):
-        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / f"alone {number}"))
-        alone.append(python("-c", ONE_OR_TWO, *lines))
-        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "shared"))
-        shared = python("-c", ONE_OR_TWO, *lines)
-        assert (shared.code, alone[-1].code) == (0, 0), shared.err
-        assert shared.out == alone[-1].out
+    runs = {}
+    for cache, lines in (
+        ("shared", ["nesterov"]),
+        ("shared", ["adam", "nesterov"]),
+        ("alone", ["adam", "nesterov"]),
+    ):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / cache))
+        runs[cache, *lines] = done = python("-c", ONE_OR_TWO, *lines)
+        assert done.code == 0, done.err
+    assert runs["shared", "adam", "nesterov"].out == runs["alone", "adam", "nesterov"].out
 
 
 INTERRUPTED = """
