@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..validation import Array
-from .evaluated import OUTPUT_BLOCK, Evaluated, no_differences
+from .evaluated import OUTPUT_BLOCK, Evaluated, zeros_of
 from .loss_ratios import softplus_difference
 
 
@@ -26,7 +26,8 @@ def hidden(xp: Any, network: Evaluated, n: int, W2: Array, up: Array, down: Arra
 
 def output(xp: Any, network: Evaluated, h: float) -> Array:
     """The sum over the samples, for the weights into the outputs."""
-    z, logits, (_, result) = network.z, network.logits, no_differences(xp, network)
+    z, logits = network.z, network.logits
+    result = zeros_of(xp, z, logits)
     at_a_time = max(1, OUTPUT_BLOCK // (result.shape[0] * result.shape[1]))
     for weights, side in _sides(network):
         for first in range(0, z.shape[0], at_a_time):

@@ -16,12 +16,12 @@ Features = Callable[[Array], Any]
 
 
 class Evaluated(NamedTuple):
-    """The unperturbed network in float64.
+    """The unperturbed network in float64, but for the samples, which are as they were given.
 
-    The last column of `x` and `z` is 1: a bias is the weight of one more input.
+    The last column of `z` is 1: a bias is the weight of one more input.
     """
 
-    x: Array  # (samples, features + 1)
+    x: Array  # (samples, features)
     t: Array  # (samples, outputs)
     a: Array  # (samples, units)
     z: Array  # (samples, units + 1)
@@ -43,9 +43,11 @@ class Evaluated(NamedTuple):
 _OF_SAMPLES = "x", "t", "a", "z", "logits", "y"
 
 
-def no_differences(xp: Any, network: Evaluated) -> tuple[Array, Array]:
-    """Zeros for L(+h) − L(−h) of all weights of the two layers, the last row being the biases."""
-    x, a, z, y = network.x, network.a, network.z, network.y
-    return xp.zeros_like(x[0, :, None] * a[0, None, :]), xp.zeros_like(
-        z[0, :, None] * y[0, None, :]
-    )
+def zeros_of(xp: Any, inputs: Array, units: Array) -> Array:
+    """A zero for each weight of a layer, of what the samples have for its inputs and its units."""
+    return xp.zeros_like(inputs[0, :, None] * units[0, None, :])
+
+
+def with_ones(xp: Any, a: Array) -> Array:
+    """With a column of ones, the inputs of the biases."""
+    return xp.concat([a, xp.ones_like(a[:, :1])], axis=1)

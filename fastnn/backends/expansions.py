@@ -58,6 +58,10 @@ OF_SPAN = (1.0, 1 / 8, 0.0963 / 6, 1 / 192, 1 / 120)
 SAMPLES = 128
 
 
+#: For the weights of a layer, and for its biases.
+OfLayer = tuple[Array, Array]
+
+
 class AlongUnits(NamedTuple):
     """The losses of the samples in powers of what moves, and bounds of those powers.
 
@@ -84,80 +88,143 @@ class AlongUnits(NamedTuple):
 
 def products(
     xp: Any, network: Evaluated, f: Activation, loss: str, h: float
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """What is left to others, and L(+h) − L(−h) of all else, summed over the samples.
+) -> tuple[tuple[Array, Array], tuple[OfLayer, OfLayer]]:
+    """What is left to others, and (L(+h) − L(−h)) / 2h of all else, summed over the samples.
 
     Left are the units of a sample, and the samples for the weights into outputs, where this is
-    true: (samples, units) and (samples,).
+    true: (samples, units) and (samples,). The products are of the network's own dtype.
     """
     found = []
     for first in range(0, network.batch, SAMPLES):
         block = network.block(slice(first, min(first + SAMPLES, network.batch)))
         found.append(_of_block(xp, block, f, ALONG_UNITS[loss](xp, block), h))
-    (left, (hidden, output)), *more = found
-    for some, (of_hidden, of_output) in more:
+    left, gradients = found[0]
+    for some, others in found[1:]:
         left = xp.concat([left[0], some[0]]), xp.concat([left[1], some[1]])
-        hidden += of_hidden
-        output += of_output
-    return left, (hidden, output)
+        gradients = _added(xp, gradients[0], others[0]), _added(xp, gradients[1], others[1])
+    return left, gradients
+
+
+def _added(xp: Any, sums: OfLayer, others: OfLayer) -> OfLayer:
+    """In float64, however many there are."""
+    return xp.astype(sums[0], xp.float64, copy=False) + others[0], sums[1] + others[1]
 
 
 def _of_block(
     xp: Any, network: Evaluated, f: Activation, loss: AlongUnits, h: float
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+) -> tuple[tuple[Array, Array], tuple[OfLayer, OfLayer]]:
     assert f.expansion is not None
     c, theta, kink = f.expansion.coefficients(xp, network.a)
-    w, v = h * f.expansion.scale, h
-    F1, F3, F5 = _composed(c, theta, loss)
-    if f.expansion.curved:
-        F3, F5 = F3 - F1 / 3, F5 + abs(F3) + 2 / 15 * abs(F1)
+    w, curved = h * f.expansion.scale, f.expansion.curved
+    F1, F3 = _composed(c, theta, loss)
     C1, C3 = loss.output
-    of_units = w * xp.max(abs(network.x), axis=1, keepdims=True)
-    of_outputs = v * xp.max(abs(network.z), axis=1, keepdims=True)
-    left = of_units * (1 + abs(theta) + abs(c) * loss.span) > REACH
-    if kink is not None:
-        left = left | (of_units >= kink)
-    left = left | _omits(xp, F1, F5, of_units)
+    of_units = w * _largest_input(xp, network.x)
+    of_outputs = h * xp.max(abs(network.z), axis=1, keepdims=True)
+    sizes = Sizes(abs(theta), abs(c), abs(F1), abs(F3), loss.bounds, loss.span, of_units, kink)
+    most = OMITTED * xp.max(sizes.first * _within_reach(xp, of_units))
+    # Seldom is anything left: then the largest of everything together says so.
+    if bool(_left(xp, sizes.largest(xp), most, curved)):
+        left = _left(xp, sizes, most, curved)
+    else:
+        left = xp.zeros_like(F1, dtype=xp.bool)
     others = (of_outputs > REACH) | _omits(xp, C1, loss.bound, of_outputs)
-    hidden = _summed(xp, network.x, left, (2 * w * F1, 2 * w**3 * F3))
-    output = _summed(xp, network.z, others, (2 * v * C1, 2 * v**3 * C3))
+    if curved:
+        F3 = F3 - F1 / 3
+    scale = f.expansion.scale
+    hidden = _summed(xp, network.x, left, (scale * F1, scale * F3), w)
+    output = _summed(xp, network.z[:, :-1], others, (C1, C3), h)
     return (left, others[:, 0]), (hidden, output)
 
 
-def _summed(xp: Any, x: Array, left: Array, powers: tuple[Array, Array]) -> Array:
-    """[x]ᵀF₁ + [x³]ᵀF₃ but for what is left to others."""
+def _largest_input(xp: Any, x: Array) -> Array:
+    """Of each sample, the 1 of the bias included."""
+    highest, lowest = (
+        xp.astype(of(x, axis=1, keepdims=True), xp.float64) for of in (xp.max, xp.min)
+    )
+    largest = xp.maximum(highest, -lowest)
+    return xp.where(largest < 1, 1.0, largest)
+
+
+class Sizes(NamedTuple):
+    """What bounds the terms that are left out, of each unit of a sample.
+
+    Attributes
+    ----------
+    q, slope, first, third : array (samples, units)
+        |θ|, |c|, |F₁| and |F₃| in powers of τ.
+    bounds, span : as in AlongUnits
+    reach : array (samples, 1)
+        The largest w.
+    kink : array (samples, units) or None
+        From which w on an activation may change sides.
+    """
+
+    q: Array
+    slope: Array
+    first: Array
+    third: Array
+    bounds: tuple[Array, ...]
+    span: Array
+    reach: Array
+    kink: Array | None
+
+    def largest(self, xp: Any) -> Sizes:
+        """One of each, that no unit of any sample is beyond."""
+        *sizes, bounds, span, reach, kink = self
+        q, slope, first, third = (xp.max(size) for size in sizes)
+        kink = None if kink is None else xp.min(kink)
+        bounds = tuple(xp.max(bound) for bound in bounds)
+        return Sizes(q, slope, first, third, bounds, xp.max(span), xp.max(reach), kink)
+
+
+def _left(xp: Any, sizes: Sizes, most: Array, curved: bool) -> Array:
+    """Whether two terms are too few: what they leave out may be more than `most`."""
+    q, slope, first, third, (b1, b2, b3, b4, b5), span, reach, kink = sizes
+    # The coefficient of τ⁵ in Δzᵐ is cᵐ·(−θ)⁵⁻ᵐ·C(4, m − 1).
+    fifth = (((b5 * slope + 4 * q * b4) * slope + 6 * q**2 * b3) * slope + 4 * q**3 * b2) * slope
+    fifth = (fifth + q**4 * b1) * slope
+    if curved:
+        fifth = fifth + third + 2 / 15 * first
+    left = reach * (1 + q + slope * span) > REACH
+    if kink is not None:
+        left = left | (reach >= kink)
+    return left | ~(fifth * _within_reach(xp, reach) ** 5 <= most)
+
+
+def _summed(xp: Any, x: Array, left: Array, powers: tuple[Array, Array], w: float) -> OfLayer:
+    """[x]ᵀF₁ + [x·(wx)²]ᵀF₃ in the dtype of x, and of an x of 1, but for what is left to others."""
     first, third = powers
     if bool(xp.any(left)):
         # Not even a factor of zero: the cubes of samples that are all left may be infinite.
         rows = xp.nonzero(~xp.all(left, axis=1))[0]
         x, left, first, third = (xp.take(array, rows, axis=0) for array in (x, left, first, third))
         first, third = (xp.where(left, xp.zeros_like(F), F) for F in (first, third))
-    cube = x * x
+    of_biases = xp.sum(first, axis=0) + w * w * xp.sum(third, axis=0)
+    first, third = (xp.astype(F, x.dtype, copy=False) for F in (first, third))
+    cube = w * x
+    cube *= cube
     cube *= x
-    result = x.T @ first
-    result += cube.T @ third
-    return result
+    of_weights = x.T @ first
+    of_weights += cube.T @ third
+    return of_weights, of_biases
+
+
+def _within_reach(xp: Any, reach: Array) -> Array:
+    """Beyond :data:`REACH` all is left anyway, and its powers may be infinite."""
+    return xp.where(reach > REACH, REACH, reach)
 
 
 def _omits(xp: Any, first: Array, fifth: Array, reach: Array) -> Array:
-    """Whether the fifth power at `reach` may be too large beside the largest first of the batch.
-
-    Beyond :data:`REACH` all is left anyway, and its powers may be infinite.
-    """
-    reach = xp.where(reach > REACH, REACH, reach)
+    """Whether the fifth power at `reach` may be too large beside the largest first of the batch."""
+    reach = _within_reach(xp, reach)
     return ~(fifth * reach**5 <= OMITTED * xp.max(abs(first) * reach))
 
 
-def _composed(c: Array, theta: Array, loss: AlongUnits) -> tuple[Array, Array, Array]:
-    """F₁, F₃ and a bound of F₅, for Δz = cτ / (1 + θτ)."""
+def _composed(c: Array, theta: Array, loss: AlongUnits) -> tuple[Array, Array]:
+    """F₁ and F₃, for Δz = cτ / (1 + θτ)."""
     l1, l2, l3 = loss.hidden
-    q, slope = abs(theta), abs(c)
     first = c * l1
-    third = theta * theta * first - 2 * theta * (c * c) * l2 + c * c * c * l3
-    # The coefficient of τ⁵ in Δzᵐ is cᵐ·(−θ)⁵⁻ᵐ·C(4, m − 1).
-    b1, b2, b3, b4, b5 = loss.bounds
-    fifth = (((b5 * slope + 4 * q * b4) * slope + 6 * q**2 * b3) * slope + 4 * q**3 * b2) * slope
-    return first, third, (fifth + q**4 * b1) * slope
+    return first, theta * theta * first - 2 * theta * (c * c) * l2 + c * c * c * l3
 
 
 # -- the losses ------------------------------------------------------------------------------------

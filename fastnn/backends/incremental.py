@@ -48,7 +48,7 @@ from typing import Any, NamedTuple
 from ..functions import ACTIVATIONS, LOG_GUARD, LOSSES, Activation, one_hot
 from ..validation import Array
 from . import binary_differences
-from .evaluated import OUTPUT_BLOCK, Evaluated, Features, no_differences
+from .evaluated import OUTPUT_BLOCK, Evaluated, Features, with_ones, zeros_of
 from .expansions import ALONG_UNITS, products
 from .loss_ratios import (
     Sums,
@@ -91,36 +91,42 @@ def numerical_gradient(
     is indexed so.
     """
     dtype = W1.dtype
-    x, W1, b1, W2, b2 = (xp.astype(array, xp.float64, copy=False) for array in (x, W1, b1, W2, b2))
+    inputs, W1, b1, W2, b2 = (
+        xp.astype(array, xp.float64, copy=False) for array in (x, W1, b1, W2, b2)
+    )
     f, (output, value, *_) = ACTIVATIONS[activation], LOSSES[loss]
-    a = x @ W1 + b1
+    a = inputs @ W1 + b1
     z = f.function(xp, a)
     logits = z @ W2 + b2
     y = output(xp, logits)
     t = one_hot(xp, t if t.ndim == 1 else xp.astype(t, xp.float64, copy=False), y)
-    network = Evaluated(_with_ones(xp, x), t, a, _with_ones(xp, z), logits, y, W2, x.shape[0])
+    network = Evaluated(x, t, a, with_ones(xp, z), logits, y, W2, x.shape[0])
     differences = DIFFERENCES.get(loss)
     if differences is None:
-        hidden, result = _by_evaluation(
-            xp, network, f, lambda changed: value(xp, output(xp, changed), t), h
-        )
+        both = _by_evaluation(xp, network, f, lambda changed: value(xp, output(xp, changed), t), h)
+        gradients = _split(both[0] / (2 * h)), _split(both[1] / (2 * h))
     else:
         if f.expansion is not None and loss in ALONG_UNITS:
-            left, (hidden, result) = products(xp, network, f, loss, h)
+            left, gradients = products(xp, network, f, loss, h)
         else:
             left = xp.ones_like(a, dtype=xp.bool), xp.ones_like(a[:, 0], dtype=xp.bool)
-            hidden, result = no_differences(xp, network)
-        _add_hidden(xp, network, f, h, features, differences.hidden, left[0], hidden)
+            zeros = zeros_of(xp, with_ones(xp, inputs), a), zeros_of(xp, network.z, y)
+            gradients = _split(zeros[0]), _split(zeros[1])
+        hidden, result = gradients
+        if (rows := xp.nonzero(xp.any(left[0], axis=1))[0]).shape[0]:
+            hidden = xp.astype(hidden[0], xp.float64, copy=False), hidden[1]
+            _add_hidden(xp, network, f, h, features, differences.hidden, left[0], rows, hidden)
         if (rows := xp.nonzero(left[1])[0]).shape[0]:
-            result += differences.output(xp, network.some(xp, rows), h)
-    gradients = hidden[:-1, ...], hidden[-1, ...], result[:-1, ...], result[-1, ...]
-    return xp.astype(value(xp, y, t), dtype), tuple(
-        xp.astype(g / (2 * h), dtype) for g in gradients
-    )
+            found = _split(differences.output(xp, network.some(xp, rows), h) / (2 * h))
+            result = result[0] + found[0], result[1] + found[1]
+        gradients = hidden, result
+    dW1, db1, dW2, db2 = (xp.astype(g, dtype) for of_layer in gradients for g in of_layer)
+    return xp.astype(value(xp, y, t), dtype), (dW1, db1, dW2, db2)
 
 
-def _with_ones(xp: Any, a: Array) -> Array:
-    return xp.concat([a, xp.ones_like(a[:, :1])], axis=1)
+def _split(both: Array) -> tuple[Array, Array]:
+    """The weights of a layer, and the biases, which are the last row."""
+    return both[:-1, ...], both[-1, ...]
 
 
 def _add_hidden(
@@ -131,24 +137,28 @@ def _add_hidden(
     features: Features,
     of_sample: Callable[..., Array],
     left: Array,
-    hidden: Array,
+    rows: Array,
+    hidden: tuple[Array, Array],
 ) -> None:
-    """Add L(+h) − L(−h) for the units of each sample for which `left` is true."""
-    x, a, W2 = network.x, network.a, network.W2
-    for n in (int(n) for n in xp.nonzero(xp.any(left, axis=1))[0]):
+    """Add (L(+h) − L(−h)) / 2h for the units of these samples for which `left` is true."""
+    (weights, biases), x, a, W2 = hidden, network.x, network.a, network.W2
+    for n in map(int, rows):
         some, units = features(x[n, ...]), xp.nonzero(left[n, ...])[0]
         every_unit = units.shape[0] == a.shape[1]
         an = a[n, ...] if every_unit else xp.take(a[n, ...], units)
-        u = h * x[n, some, None]
+        inputs = xp.astype(x[n, some], xp.float64, copy=False)
+        u = h * xp.concat([inputs, xp.ones_like(a[n, :1])])[:, None]
         up, down = f.change(xp, an, u), f.change(xp, an, -u)
         found = of_sample(
             xp, network, n, W2 if every_unit else xp.take(W2, units, axis=0), up, down
-        )
+        ) / (2 * h)
         if every_unit:
-            hidden[some, :] += found
+            weights[some, :] += found[:-1, ...]
+            biases += found[-1, ...]
             continue
         for place, j in enumerate(units):
-            hidden[some, int(j)] += found[:, place]
+            weights[some, int(j)] += found[:-1, place]
+            biases[int(j)] += found[-1, place]
 
 
 def _hidden_cross_entropy(
@@ -174,7 +184,7 @@ def _hidden_cross_entropy(
 def _output_cross_entropy(xp: Any, network: Evaluated, h: float) -> Array:
     others = without_each(xp, network.logits)
     numbers = xp.nonzero(xp.ones_like(network.y[0, ...]))[0]
-    left, output = network.t, no_differences(xp, network)[1]
+    left, output = network.t, zeros_of(xp, network.z, network.y)
     while bool(xp.any(left != 0)):  # of each sample, one of the targets that are not zero
         target = xp.argmax(abs(left), axis=1)[:, None]
         own = numbers[None, :] == target
@@ -204,7 +214,7 @@ def _of_outputs(
     factor, exponent = xp.where(own, total, one), xp.where(own, highest, r)
     rest = xp.where(own, one, total * xp.exp(cut_off(xp, highest)))
     signed = xp.where(own, -h * one, h)
-    result = xp.zeros_like(z[0, :, None] * logits[0, None, :])
+    result = zeros_of(xp, z, logits)
     at_a_time = max(1, OUTPUT_BLOCK // (result.shape[0] * result.shape[1]))
     for first in range(0, logits.shape[0], at_a_time):
         some = slice(first, min(first + at_a_time, logits.shape[0]))
@@ -231,8 +241,9 @@ def _by_evaluation(
     xp: Any, network: Evaluated, f: Activation, loss_of: Callable[[Array], Array], h: float
 ) -> tuple[Array, Array]:
     """L(+h) − L(−h) of any loss of the logits: both evaluated, from the change of the logits."""
-    x, _, a, z, logits, _, W2, _ = network
-    hidden, output = no_differences(xp, network)
+    a, z, logits, W2 = network.a, network.z, network.logits, network.W2
+    x = with_ones(xp, xp.astype(network.x, xp.float64, copy=False))
+    hidden, output = zeros_of(xp, x, a), zeros_of(xp, z, logits)
     for i in range(hidden.shape[0]):
         up, down = (f.change(xp, a, u) for u in (h * x[:, i, None], -h * x[:, i, None]))
         for j in range(hidden.shape[1]):
