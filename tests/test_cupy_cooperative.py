@@ -65,9 +65,9 @@ def assert_same(found, expected, tolerance):
         np.testing.assert_allclose(found[1][name], parameter, rtol=0, atol=tolerance * scale)
 
 
-def test_thousands_of_steps_are_those_of_numpy(backend, launched):
+def test_ten_thousand_steps_are_those_of_numpy(backend, launched):
     x, t = problem()
-    found, expected = (trained(b, x, t, 7, steps=5_000, batch=2) for b in (backend, "numpy"))
+    found, expected = (trained(b, x, t, 7, steps=10_000, batch=2) for b in (backend, "numpy"))
     assert {name for name, _ in launched} == {"train<double>"}
     assert_same(found, expected, 1e-9)
     assert expected[0][-1] < 0.1  # and they have learnt

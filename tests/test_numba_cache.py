@@ -197,7 +197,7 @@ def test_damaged_files_are_compiled_again(package, use, suffix):
         (path,) = on_disk(package, suffix)
         path.write_bytes(damaged(path.read_bytes()))
         assert use() == (RIGHT, True), damage
-    assert use() == (RIGHT, False)
+        assert use() == (RIGHT, False), damage
 
 
 def test_a_kernel_for_other_types_is_not_taken(package, use):

@@ -115,24 +115,25 @@ def _of_block(
 ) -> tuple[tuple[Array, Array], tuple[OfLayer, OfLayer]]:
     assert f.expansion is not None
     c, theta, kink = f.expansion.coefficients(xp, network.a)
-    w, curved = h * f.expansion.scale, f.expansion.curved
+    scale, curved, z = f.expansion.scale, f.expansion.curved, network.z[:, :-1]
+    w = h * scale
     F1, F3 = _composed(c, theta, loss)
     C1, C3 = loss.output
     of_units = w * _largest_input(xp, network.x)
-    of_outputs = h * xp.max(abs(network.z), axis=1, keepdims=True)
+    of_outputs = h * _largest_input(xp, z)
     sizes = Sizes(abs(theta), abs(c), abs(F1), abs(F3), loss.bounds, loss.span, of_units, kink)
-    most = OMITTED * xp.max(sizes.first * _within_reach(xp, of_units))
+    most = _most(xp, sizes.first, of_units)
     # Seldom is anything left: then the largest of everything together says so.
     if bool(_left(xp, sizes.largest(xp), most, curved)):
         left = _left(xp, sizes, most, curved)
     else:
         left = xp.zeros_like(F1, dtype=xp.bool)
-    others = (of_outputs > REACH) | _omits(xp, C1, loss.bound, of_outputs)
+    most = _most(xp, abs(C1), of_outputs)
+    others = (of_outputs > REACH) | _omits(xp, loss.bound, of_outputs, most)
     if curved:
         F3 = F3 - F1 / 3
-    scale = f.expansion.scale
     hidden = _summed(xp, network.x, left, (scale * F1, scale * F3), w)
-    output = _summed(xp, network.z[:, :-1], others, (C1, C3), h)
+    output = _summed(xp, z, others, (C1, C3), h)
     return (left, others[:, 0]), (hidden, output)
 
 
@@ -188,7 +189,7 @@ def _left(xp: Any, sizes: Sizes, most: Array, curved: bool) -> Array:
     left = reach * (1 + q + slope * span) > REACH
     if kink is not None:
         left = left | (reach >= kink)
-    return left | ~(fifth * _within_reach(xp, reach) ** 5 <= most)
+    return left | _omits(xp, fifth, reach, most)
 
 
 def _summed(xp: Any, x: Array, left: Array, powers: tuple[Array, Array], w: float) -> OfLayer:
@@ -214,10 +215,14 @@ def _within_reach(xp: Any, reach: Array) -> Array:
     return xp.where(reach > REACH, REACH, reach)
 
 
-def _omits(xp: Any, first: Array, fifth: Array, reach: Array) -> Array:
-    """Whether the fifth power at `reach` may be too large beside the largest first of the batch."""
-    reach = _within_reach(xp, reach)
-    return ~(fifth * reach**5 <= OMITTED * xp.max(abs(first) * reach))
+def _most(xp: Any, first: Array, reach: Array) -> Array:
+    """What may be left out beside the largest |first| of the batch."""
+    return OMITTED * xp.max(first * _within_reach(xp, reach))
+
+
+def _omits(xp: Any, fifth: Array, reach: Array, most: Array) -> Array:
+    """Whether the fifth power at `reach` may be more than `most`."""
+    return ~(fifth * _within_reach(xp, reach) ** 5 <= most)
 
 
 def _composed(c: Array, theta: Array, loss: AlongUnits) -> tuple[Array, Array]:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,7 +126,7 @@ def _helpers(dtype: np.dtype, count: int) -> Iterator[None]:
 
 def _can_run_python() -> bool:
     """Whether this process runs Python itself: not what was frozen, and not what embeds it."""
-    name = os.path.basename(sys.executable or "").lower()  # noqa: PTH119
+    name = Path(sys.executable or "").name.lower()
     return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
 
 
