@@ -33,8 +33,12 @@ def evaluate_in_blocks(xp: Any, f: Function, x: Array, points: Array, values: Va
     the last one repeats a few elements of the one before if it has to.
     """
     if xp is np:
-        length = _length(HOST_BLOCK_BYTES, x.size, points.nbytes)
-        return _in_one_block_rewritten(f, x, points, length, values)
+        size, replacements = x.size, points.reshape(len(points), -1)
+        if points.nbytes * size <= HOST_BLOCK_BYTES:
+            return _in_one_block(f, x, replacements, values).reshape(points.shape)
+        length = _length(HOST_BLOCK_BYTES, size, points.nbytes)
+        found = _in_one_block_rewritten(f, x, replacements, length, values)
+        return found.reshape(points.shape)
     size = math.prod(x.shape)
     nbytes = points.shape[0] * size * numpy_dtype(x).itemsize
     return _in_new_blocks(xp, f, x, points, _length(DEVICE_BLOCK_BYTES, size, nbytes), values)
@@ -46,33 +50,45 @@ def _length(limit: int, size: int, nbytes: int) -> int:
     return -(-size // -(-size // most))
 
 
-def _in_one_block_rewritten(
-    f: Function, x: np.ndarray, points: np.ndarray, length: int, values: Values
+def _in_one_block(
+    f: Function, x: np.ndarray, replacements: np.ndarray, values: Values
 ) -> np.ndarray:
-    count, size = len(points), x.size
-    replacements, originals = points.reshape(count, size), x.reshape(-1)
+    count, size = replacements.shape
+    copies = np.empty((count, size, size), x.dtype)
+    copies[...] = x.reshape(-1)
+    copies.reshape(count, size * size)[:, :: size + 1] = replacements
+    given = copies.reshape(count * size, *x.shape)
+    given.setflags(write=False)
+    return values.block(f(given), given)
+
+
+def _in_one_block_rewritten(
+    f: Function, x: np.ndarray, replacements: np.ndarray, length: int, values: Values
+) -> np.ndarray:
+    count, size = replacements.shape
+    originals = x.reshape(1, size)
     copies = np.empty((count, length, size), x.dtype)
     copies[...] = originals
     given = copies.reshape(count * length, *x.shape)
     given.setflags(write=False)
-    block = copies.reshape(count, length * size)
-    if length == size:
-        block[:, :: size + 1] = replacements
-        return values.block(f(given), given).reshape(points.shape)
-    starts = (*range(0, size - length, length), size - length)
-    found = np.empty((len(starts), count * length), values.wide)
-    for k, start in enumerate(starts):
-        part = slice(start, start + length)
-        # For each replacement, element start + i of point i.
-        diagonals = block[:, start :: size + 1]
-        diagonals[...] = replacements[:, part]
-        found[k] = values.of_block(f(given), given)
-        diagonals[...] = originals[part]
-    by_element = found.reshape(-1, count, length).swapaxes(0, 1)
-    result = np.empty((count, size), values.wide)
-    result[:, starts[-1] :] = by_element[:, -1]
-    result[:, : starts[-1]] = by_element[:, :-1].reshape(count, -1)[:, : starts[-1]]
-    return result.reshape(points.shape)
+    found = np.empty((count, size), values.wide)
+    # For each replacement, element start + i of point i.
+    diagonals = _windows(copies.reshape(count, length * size), length, size + 1)
+    replacements, originals = _windows(replacements, length), _windows(originals, length)
+    by_start = _windows(found, length)
+    for start in (*range(0, size - length, length), size - length):
+        diagonals[start] = replacements[start]
+        by_start[start] = values.of_block(f(given), given).reshape(count, length)
+        diagonals[start] = originals[start]
+    return found
+
+
+def _windows(a: np.ndarray, length: int, apart: int = 1) -> np.ndarray:
+    """What has a[k, start + apart · i] in [start, k, i]: to take one is faster than a slice."""
+    a = np.ascontiguousarray(a)
+    between, step = a.strides
+    shape = a.shape[1] - apart * (length - 1), len(a), length
+    return np.ndarray(shape, a.dtype, a, strides=(step, between, apart * step))
 
 
 def _in_new_blocks(

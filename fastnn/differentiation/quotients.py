@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ..validation import Array
 from .points import complex_copy, copy
-from .steps import ONE_SIDED, checked_step, moved, step_at, warn_of_coarse_values
+from .steps import ONE_SIDED, checked_step, largest_lost_step, moved, step_at, warn_of_coarse_values
 from .values import Values, epsilon_of
 
 #: A difference quotient, and the values of f it was taken of, whose rounding becomes noise.
@@ -96,7 +96,7 @@ def _quotient(xp: Any, x: Array, scheme: str, f: Evaluations, step: Any) -> Quot
         difference = xp.imag(f.perturbed(z[None, ...]))[0, ...]
         return divided_difference(difference, 0.0, step), (difference,)
     if scheme == "central":
-        if xp is np:  # what stack does, without its cost for a few elements
+        if xp is np:
             points = _on_both_sides(x, step)
         else:
             points = xp.stack([moved(x, step), moved(x, -step)])
@@ -110,13 +110,17 @@ def _quotient(xp: Any, x: Array, scheme: str, f: Evaluations, step: Any) -> Quot
     return divided_difference(above, below, step), (above, below)
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def _on_both_sides(x: np.ndarray, step: Any) -> np.ndarray:
     """x + step and x − step, as :func:`moved` has them."""
-    points = np.empty((2, *x.shape), x.dtype)
-    np.add(x, step, out=points[0, ...])
-    np.subtract(x, step, out=points[1, ...])
-    return points
+    if not isinstance(step, float):
+        return moved(x, np.array((step, -step)))
+    both = _both_signs(step, x.dtype, x.ndim)
+    return x + both if step < largest_lost_step(x.dtype) else moved(x, both)
+
+
+@lru_cache(maxsize=16)
+def _both_signs(step: float, dtype: np.dtype, ndim: int) -> np.ndarray:
+    return np.array((step, -step), dtype).reshape(2, *[1] * ndim)
 
 
 @np.errstate(all="ignore")  # where f is not finite, neither is the result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import warnings
 from functools import cache
@@ -46,6 +45,16 @@ def step_within(h: Any, x: Array) -> float:
 
 
 @cache
+def largest_lost_step(dtype: np.dtype) -> float:
+    """A step up to which nothing of `dtype` leaves its range: half the last place of the largest.
+
+    Of a power of two below it, that is, whose last place is ε times it.
+    """
+    range_ = np.finfo(dtype)
+    return float(range_.eps) * min(float(range_.max), sys.float_info.max) / 4
+
+
+@cache
 def _largest_step(dtype: np.dtype | str) -> float:
     """A quarter of the largest number, as far as a float goes: 2·(x ± 2h) has to be one, too."""
     name = dtype.rpartition(".")[2] if isinstance(dtype, str) else dtype
@@ -69,8 +78,8 @@ def step_at(xp: Any, x: Array, h: float | None, scheme: str, epsilon: float = 0.
     if h is None:
         step = max(own, epsilon) ** SCHEMES[scheme] * xp.maximum(xp.ones_like(x), abs(x))
     elif scheme != "complex":
-        square = np.vdot(x, x) if xp is np else xp.sum(x * x)
-        if not (h / own > 1 / NOISE_LIMIT and math.sqrt(square) < h / own):
+        square, limit = np.vdot(x, x) if xp is np else xp.sum(x * x), h / own
+        if not (limit > 1 / NOISE_LIMIT and square < limit * limit):
             warn_of_rounding(xp, x, h, scheme)
     if scheme in ONE_SIDED or (scheme == "central" and h is None):
         # The step that x can represent. The book's central difference divides by 2h as given, and
