@@ -67,6 +67,23 @@ def test_masked_values_are_refused(backend):
         functions.sigmoid(np.ma.array(X, mask=X > 0.8))
 
 
+def test_what_is_still_to_be_computed_is_refused(backend):
+    """It was computed as a whole, and nobody had asked for that."""
+    da = pytest.importorskip("dask.array")
+
+    def never(block):
+        raise AssertionError("computed")
+
+    x, t = (da.from_array(a).map_blocks(never, dtype=a.dtype, meta=a[:0]) for a in (X, T))
+    net = make(backend)
+    for given in (x, list(x)):
+        calls = uses(net, given) | {"predict": lambda given=given: net.predict(given)}
+        assert_refused(net, calls, DtypeError, r"x\w* is a dask\.array.*still to be computed")
+    assert_refused(net, uses(net, X, t), DtypeError, r"t\w* is a dask\.array.*compute\(\)")
+    with pytest.raises(DtypeError, match="x is a dask.*fastnn.distributed.train"):
+        functions.sigmoid(x)
+
+
 SPARSE = [
     *(scipy.sparse.csr_array, scipy.sparse.csr_matrix, scipy.sparse.csc_array),
     *(scipy.sparse.coo_array, scipy.sparse.lil_array),

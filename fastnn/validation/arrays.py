@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import DtypeError, ForeignArrayError, InputError
-from .foreign import refuse_dtype, refuse_gradient, refuse_masked, refuse_sparse
+from .foreign import refuse_dtype, refuse_gradient, refuse_masked, refuse_sparse, refuse_uncomputed
 from .text import kind, shown
 
 # An array of the backend at hand. Python cannot say this more precisely.
@@ -109,6 +109,7 @@ def real_array(a: Array, name: str) -> Array:
             return a
     else:
         refuse_masked(a, name)
+        refuse_uncomputed(a, name)
         refuse_sparse(a, name)
         refuse_gradient(a, name)
         array = _numpy_array(a, name) if _namespace_of(a) in (None, np) else a

@@ -1,7 +1,7 @@
 """What looks like an array of numbers and is more, or less: refused by name, with the remedy.
 
-Nothing is imported, and no library is known by name: sparse matrices, tensors with a gradient and
-frames of columns are told by what they can do.
+Nothing is imported, and no library is known by name: sparse matrices, tensors with a gradient,
+frames of columns and what is still to be computed are told by what they can do.
 """
 
 from __future__ import annotations
@@ -49,13 +49,29 @@ def refuse_gradient(a: Any, name: str) -> None:
 
 def refuse_masked(a: Any, name: str) -> None:
     """Raise InputError where a value is masked; also for lists of arrays of which one is."""
-    rows = a if isinstance(a, list | tuple) else (a,)
-    for row in rows:
+    for row in _rows(a):
         if isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row):
             raise InputError(
                 f"{name} holds masked values; put numbers in their place: {name}.filled(0), "
                 "or drop their samples"
             )
+
+
+def refuse_uncomputed(a: Any, name: str) -> None:
+    """Raise DtypeError for what is still to be computed, as a dask.array; also for lists of them.
+
+    To read it would compute all of it on this machine.
+    """
+    for row in _rows(a):
+        if hasattr(type(row), "__dask_graph__") and row.__dask_graph__() is not None:
+            raise DtypeError(
+                f"{name} is a {kind(row)}, which is still to be computed; fetch it yourself, "
+                f"{name}.compute(), or train on its cluster: fastnn.distributed.train"
+            )
+
+
+def _rows(a: Any) -> Any:
+    return a if isinstance(a, list | tuple) else (a,)
 
 
 def refuse_dtype(a: Any, name: str, dtype: np.dtype) -> None:
