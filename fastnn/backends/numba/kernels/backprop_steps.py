@@ -20,6 +20,7 @@ from .elementary import like
 from .jit import inner, kernel, overloads
 from .objectives import (
     decay,
+    fetch_target,
     output_rows,
     penalty,
     squares,
@@ -30,7 +31,7 @@ from .objectives import (
 from .panels import Panels
 from .products import add_product, subtract_product
 from .rules import move_output_bias, move_rest, move_rows, part
-from .sparse_products import subtract_wide_outer_products, wide_weighted_rows
+from .sparse_products import padded_weighted_rows, subtract_padded_outer_products
 from .vectors import prefetch
 
 #: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
@@ -46,18 +47,18 @@ GRADIENT = 2**19
 # -- samples, compressed or not --------------------------------------------------------------------
 
 
-def _products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
-    """b + x·W into `out`, for rows x of the samples."""
+def _products(samples: Any, rows: Any, used: Any, W: Any, b: Any, out: Any) -> None:
+    """b + x·W into `out`, for rows x of the samples; so many of the columns are used."""
     raise NotImplementedError
 
 
 @overloads(_products)
-def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
-    def of_compressed(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+def _overload_products(samples: Any, rows: Any, used: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, rows: Any, used: Any, W: Any, b: Any, out: Any) -> None:
         far = rows.size > SAMPLES_AHEAD
-        wide_weighted_rows(samples, rows, 0, rows.size, far, W, b, out)
+        padded_weighted_rows(samples, rows, 0, rows.size, far, used, W, b, out)
 
-    def of_all(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+    def of_all(samples: Any, rows: Any, used: Any, W: Any, b: Any, out: Any) -> None:  # noqa: ARG001
         for n in range(rows.size):
             for j in range(b.size):
                 out[n, j] = b[j]
@@ -67,9 +68,12 @@ def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any
 
 
 def _subtract_products(
-    samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, W: Any
+    samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, used: Any, W: Any
 ) -> None:
-    """W -= rate·xᵀ·delta for rows x of the samples, of the features low … high − 1."""
+    """W -= rate·xᵀ·delta for rows x of the samples, of the features low … high − 1.
+
+    So many of the columns are used.
+    """
     raise NotImplementedError
 
 
@@ -81,13 +85,14 @@ def _overload_subtract_products(
     high: Any,  # noqa: ARG001
     rate: Any,  # noqa: ARG001
     delta: Any,  # noqa: ARG001
+    used: Any,  # noqa: ARG001
     W: Any,  # noqa: ARG001
 ) -> Any:
     def of_compressed(
-        samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, W: Any
+        samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, used: Any, W: Any
     ) -> None:
         far = rows.size > SAMPLES_AHEAD and low == 0
-        subtract_wide_outer_products(samples, rows, low, high, far, False, rate, delta, W)
+        subtract_padded_outer_products(samples, rows, low, high, far, False, rate, delta, used, W)
 
     def of_all(
         samples: Any,
@@ -96,6 +101,7 @@ def _overload_subtract_products(
         high: Any,
         rate: Any,
         delta: Any,
+        used: Any,  # noqa: ARG001
         W: Any,
     ) -> None:
         subtract_product(samples, rows, high, rate, delta, W)  # low is 0: see _blocks
@@ -142,7 +148,7 @@ def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
 def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Panels) -> None:
     """z1 of the units of a panel, for all rows."""
     z = panels.z1[p, : rows.size]
-    _products(samples, rows, panels.W1[p], panels.b1[p], z)
+    _products(samples, rows, panels.used[p], panels.W1[p], panels.b1[p], z)
     # At once: rows of a few vectors are too short to be quick.
     activate(z.reshape(z.size), activation)
 
@@ -195,7 +201,7 @@ def _subtract(p: int, samples: Any, rows: Any, rate: Any, panels: Panels, of: An
     That is subtracted from what `of` has for them, the parameters themselves or what was zero.
     """
     W1 = of.W1[p]
-    _subtract_products(samples, rows, 0, W1.shape[0], rate, panels.delta1[p], W1)
+    _subtract_products(samples, rows, 0, W1.shape[0], rate, panels.delta1[p], panels.used[p], W1)
     _subtract_rest(p, rows, rate, panels, of)
 
 
@@ -239,7 +245,7 @@ def _move_weights(
     for block in range(blocks):
         low, high = features * block // blocks, features * (block + 1) // blocks
         some, g = slice(low, high), gradient[: high - low]
-        _subtract_products(samples, rows, low, high, minus, delta, g)
+        _subtract_products(samples, rows, low, high, minus, delta, panels.used[p], g)
         total += squares(objective, W[some])
         move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
     return total
@@ -370,6 +376,7 @@ def descent_steps(
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, end):
                             _fetch(samples, next_rows, n)
+                            fetch_target(targets, next_rows[n])
                     _output_layer(first, end, targets, rows[step], panels, objective)
                 else:
                     rate = like(panels.b2[0], rates[step])

@@ -34,7 +34,7 @@ def sparse_dense(
         if part >= parts:
             break
         first, end = rows.size * part // parts, rows.size * (part + 1) // parts
-        weighted_rows(samples, rows, first, end, True, W, b, out)
+        weighted_rows(samples, rows, first, end, True, W.shape[1], W, b, out)
         some = out[first:end]  # at once: rows of a few vectors are too short to be quick
         activate(some.reshape(some.size), activation)
         increase(counters, FINISHED)
@@ -61,7 +61,9 @@ def sparse_descent(
         if part >= parts:
             break
         low, high = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
-        subtract_outer_products(samples, rows, low, high, False, fresh, rate, delta, W[low:high])
+        subtract_outer_products(
+            samples, rows, low, high, False, fresh, rate, delta, W.shape[1], W[low:high]
+        )
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, parts)
 

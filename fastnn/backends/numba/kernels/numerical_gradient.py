@@ -192,7 +192,7 @@ def _perturb(
     choose(1, work, left[1])
     F1, F3, one = work.first[0], work.third[0], like(hidden[0, 0], 1)
     places = first, last, left[0], work.begins[part]
-    add_hidden_powers(samples, rows, *places, one, F1, F3, hidden)
+    add_hidden_powers(samples, rows, *places, one, F1, F3, work.used[0], hidden)
     if bias:
         add_hidden_bias_powers(left[0], one, F1, F3, hidden[last - first])
     add_left_of_hidden(part, 0, first, last, bias, samples, rows, targets, h, modes, work, hidden)
@@ -249,7 +249,7 @@ def _evaluate_blocks(
         if block >= blocks:
             break
         first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
-        weighted_rows(samples, rows, first, last, True, W1, b1, work.a[0])
+        weighted_rows(samples, rows, first, last, True, W1.shape[1], W1, b1, work.a[0])
         activate_units(0, first, last, modes[0], work)
         evaluate(first, last, samples, rows, b2, targets, t, h, modes, numbers, work)
         increase(counters, FINISHED)

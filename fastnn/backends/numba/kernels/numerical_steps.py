@@ -20,8 +20,9 @@ from .numerical_gradient import add_left_of_hidden, perturb_outputs
 from .panels import Panels
 from .powers import add_hidden_bias_powers, add_hidden_powers
 from .rules import move_output_bias, move_panel
-from .sparse_products import wide_weighted_rows
+from .sparse_products import padded_weighted_rows
 from .unperturbed import activate_units, evaluate, prepare
+from .vectors import prefetch
 from .workspace import Workspace
 
 
@@ -39,14 +40,22 @@ def _select_targets(all_targets: Any, rows: Any, targets: Any) -> None:
 
 
 @inner
+def _fetch_targets(all_targets: Any, row: int) -> None:
+    """Ask for those of a row to come; where they are has been asked for before."""
+    begin, all_classes, all_weights = all_targets
+    prefetch(all_classes, begin[row])
+    prefetch(all_weights, begin[row])
+
+
+@inner
 def _hidden_layer(
     p: int, samples: Any, rows: Any, activation: int, panels: Panels, work: Workspace
 ) -> None:
     """What there is to know of the units of a panel, for all rows."""
     prepare(p, panels.W2[p], panels.W2T.shape[1], work)
     far = rows.size > SAMPLES_AHEAD
-    W1, b1 = panels.W1[p], panels.b1[p]
-    wide_weighted_rows(samples, rows, 0, rows.size, far, W1, b1, work.a[p])
+    used, W1, b1 = panels.used[p], panels.W1[p], panels.b1[p]
+    padded_weighted_rows(samples, rows, 0, rows.size, far, used, W1, b1, work.a[p])
     activate_units(p, 0, rows.size, activation, work)
 
 
@@ -71,7 +80,8 @@ def _subtract(
     choose(0, work, left[0])
     choose(1, work, left[1])
     F1, F3 = work.first[p], work.third[p]
-    add_hidden_powers(samples, rows, 0, features, left[0], work.begins[p], -rate, F1, F3, W1)
+    places = 0, features, left[0], work.begins[p]
+    add_hidden_powers(samples, rows, *places, -rate, F1, F3, work.used[p], W1)
     add_hidden_bias_powers(left[0], -rate, F1, F3, b1)
     if left[0].any():
         others = work.hidden[p * (features + 1) : (p + 1) * (features + 1)]
@@ -197,6 +207,7 @@ def descent_steps(
             counter = counters[step, stage]
             for k in range(parts):
                 number = (mine + k) % parts
+                first, last = batch * number // parts, batch * (number + 1) // parts
                 if increase(counter, 1 + number) > 0:
                     continue
                 if stage == 0:
@@ -204,14 +215,17 @@ def descent_steps(
                         _select_targets(all_targets, own, targets)
                     _hidden_layer(number, samples, own, modes[0], panels, work)
                 elif stage == 1:
-                    first, last = batch * number // parts, batch * (number + 1) // parts
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, last):
                             prefetch_row(samples, next_rows, n)
+                            prefetch(all_targets[0], next_rows[n])
                     b2, numbers = panels.b2, panels.numbers
                     evaluate(first, last, samples, own, b2, targets, t, h, modes, numbers, work)
                 else:
                     rate = like(panels.b2[0], rates[step])
+                    if batch <= SAMPLES_AHEAD:
+                        for n in range(first, last):
+                            _fetch_targets(all_targets, next_rows[n])
                     _descend(number, samples, own, targets, h, modes, rate, panels, memory, work)
                     if number == 0:
                         losses[step] = like(losses[0], work.losses.sum())

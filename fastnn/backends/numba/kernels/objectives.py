@@ -24,6 +24,7 @@ from .logistic import (
     logistic_rows,
 )
 from .softmax import label, row_loss, softmax_rows
+from .vectors import prefetch
 
 
 class Objective(NamedTuple):
@@ -52,6 +53,15 @@ def targets(t: np.ndarray, dtype: np.dtype, *, binary: bool) -> Targets | Binary
     """Labels or rows for a network of this dtype."""
     both = (t, np.empty((0, 0), dtype)) if t.ndim == 1 else (np.empty(0, np.intp), t)
     return (BinaryTargets if binary else Targets)(*both)
+
+
+@inner
+def fetch_target(targets: Any, row: int) -> None:
+    """Ask for the target of a sample to come."""
+    if targets.labels.size:
+        prefetch(targets.labels, row)
+    else:
+        prefetch(targets.rows, (row, 0))
 
 
 #: The losses by what a network calls them.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .columns import by_padded_columns
 from .compression import first_at_least
 from .elementary import like
 from .jit import inner
@@ -17,28 +18,30 @@ from .vectors import WIDE, element, lanes, load, store
 NEAR = 72 * 1024
 
 
-def _blocks_of_vectors(blocks: int) -> Any:
+def _blocks_of_vectors(blocks: int, width: int, last_width: int | None = None) -> Any:
+    near, last_width = NEAR // (blocks * width), last_width or width
+
     @inner
     def add(
         j: int,
+        last: int,
+        total: Any,
         samples: Any,
         rows: Any,
-        first: int,
-        last: int,
+        low: int,
+        high: int,
         left: Any,
         begins: Any,
         factor: Any,
         F1: Any,
         F3: Any,
-        total: Any,
     ) -> None:
         indptr, indices, values = samples
-        columns, step, flat = total.shape[1], lanes(total, WIDE), total.reshape(total.size)
-        own, second, third, fourth = flat[j:], j + step, j + 2 * step, j + 3 * step
-        near = max(1, NEAR // (blocks * WIDE))
-        parts = (last - first + near - 1) // near
+        columns, step, flat = total.shape[1], lanes(total, width), total.reshape(total.size)
+        own, right, second, third = flat[j:], flat[last:], j + step, j + 2 * step
+        parts = (high - low + near - 1) // near
         for part in range(parts):
-            beyond = first + (last - first) * (part + 1) // parts
+            beyond = low + (high - low) * (part + 1) // parts
             for n in range(rows.size):
                 if left[n]:
                     continue
@@ -46,41 +49,41 @@ def _blocks_of_vectors(blocks: int) -> Any:
                 if part > 0:
                     s = element(begins, n)
                 else:
-                    s = first_at_least(indices, element(indptr, rows[n]), stop, first)
-                f0, g0 = load(F1, (n, j), WIDE), load(F3, (n, j), WIDE)
+                    s = first_at_least(indices, element(indptr, rows[n]), stop, low)
+                f3, g3 = load(F1, (n, last), last_width), load(F3, (n, last), last_width)
                 if blocks > 1:
-                    f1, g1 = load(F1, (n, second), WIDE), load(F3, (n, second), WIDE)
+                    f0, g0 = load(F1, (n, j), width), load(F3, (n, j), width)
                 if blocks > 2:
-                    f2, g2 = load(F1, (n, third), WIDE), load(F3, (n, third), WIDE)
+                    f1, g1 = load(F1, (n, second), width), load(F3, (n, second), width)
                 if blocks > 3:
-                    f3, g3 = load(F1, (n, fourth), WIDE), load(F3, (n, fourth), WIDE)
+                    f2, g2 = load(F1, (n, third), width), load(F3, (n, third), width)
                 while s < stop and element(indices, s) < beyond:
                     w, x = (
-                        (element(indices, s) - first) * columns,
+                        (element(indices, s) - low) * columns,
                         like(flat[0], element(values, s)),
                     )
                     square, x = x * x, x * factor
-                    t0 = load(own, w, WIDE) + (f0 + g0 * square) * x
+                    t3 = load(right, w, last_width) + (f3 + g3 * square) * x
                     if blocks > 1:
-                        t1 = load(own, w + step, WIDE) + (f1 + g1 * square) * x
+                        t0 = load(own, w, width) + (f0 + g0 * square) * x
                     if blocks > 2:
-                        t2 = load(own, w + 2 * step, WIDE) + (f2 + g2 * square) * x
+                        t1 = load(own, w + step, width) + (f1 + g1 * square) * x
                     if blocks > 3:
-                        t3 = load(own, w + 3 * step, WIDE) + (f3 + g3 * square) * x
-                    store(own, w, t0)
+                        t2 = load(own, w + 2 * step, width) + (f2 + g2 * square) * x
                     if blocks > 1:
+                        store(own, w, t0)
+                    if blocks > 2:
                         store(own, w + step, t1)
-                    if blocks > 2:
-                        store(own, w + 2 * step, t2)
                     if blocks > 3:
-                        store(own, w + 3 * step, t3)
+                        store(own, w + 2 * step, t2)
+                    store(right, w, t3)
                     s += 1
                 begins[n] = s
 
     return add
 
 
-_one, _two, _three, _four = map(_blocks_of_vectors, (1, 2, 3, 4))
+_add = by_padded_columns(_blocks_of_vectors)
 
 
 @inner
@@ -94,25 +97,16 @@ def add_hidden_powers(
     factor: Any,
     F1: Any,
     F3: Any,
+    used: int,
     total: Any,
 ) -> None:
     """Add `factor` times those for the weights from the features first … last − 1.
 
     The samples are compressed rows; the rows of `total`, for each of these features, are of whole
-    vectors. Samples that are `left` count for nothing: their cubes may be infinite. `begins` is
-    space for a number of each sample.
+    vectors, of which the first so many numbers are `used`. Samples that are `left` count for
+    nothing: their cubes may be infinite. `begins` is space for a number of each sample.
     """
-    j, n = 0, lanes(total, WIDE)
-    sums = samples, rows, first, last, left, begins, factor, F1, F3, total
-    while total.shape[1] - j >= 4 * n:
-        _four(j, *sums)
-        j += 4 * n
-    if total.shape[1] - j == 3 * n:
-        _three(j, *sums)
-    elif total.shape[1] - j == 2 * n:
-        _two(j, *sums)
-    elif total.shape[1] - j == n:
-        _one(j, *sums)
+    _add(used, total, samples, rows, first, last, left, begins, factor, F1, F3)
 
 
 @inner

@@ -26,7 +26,7 @@ def probabilities(x: Any, W1: Any, b1: Any, W2: Any, b2: Any, activation: int, o
     values, z = np.empty(room, x.dtype), np.empty((samples, b1.size), x.dtype)
     compress(x, indptr, indices, values)
     compressed, rows = (indptr, indices, values), np.arange(samples)
-    weighted_rows(compressed, rows, 0, samples, False, W1, b1, z)
+    weighted_rows(compressed, rows, 0, samples, False, W1.shape[1], W1, b1, z)
     activate(z.reshape(z.size), activation)
     for n in range(samples):
         y = out[n]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .columns import by_columns, by_padded_columns
 from .compression import first_at_least, prefetch_row
 from .elementary import like
 from .jit import inner
@@ -22,39 +23,6 @@ from .vectors import READING, WIDE, convert, element, lanes, load, store
 #: many at most before the next bytes; and so many values of a sample make up for the start of a
 #: loop over them.
 NEAR, FEWEST_SAMPLES, MOST_SAMPLES, FEWEST_VALUES = 72 * 1024, 8, 128, 24
-
-
-def _by_columns(blocks_of_columns: Any) -> Any:
-    """A function of all columns of a matrix, from those of some vectors of them.
-
-    `blocks_of_columns(blocks, width)` is one of so many vectors of so many bytes. It is called with
-    the first column of its first vector, and of its last: where the columns are no whole number of
-    vectors, the last two overlap. Both are then to be read before one is written, so that both
-    write the same. There are no fewer columns than in one vector.
-    """
-    one, two, three, four = (blocks_of_columns(n, WIDE) for n in (1, 2, 3, 4))
-
-    @inner
-    def all_columns(W: Any, *arguments: Any) -> None:
-        n, columns = lanes(W, WIDE), W.shape[1]
-        j, last = 0, columns - n
-        while columns - j > 5 * n:
-            four(j, j + 3 * n, W, *arguments)
-            j += 4 * n
-        # Three and two: the last vector has none to overlap with but in its own call.
-        if columns - j > 4 * n:
-            three(j, j + 2 * n, W, *arguments)
-            j += 3 * n
-        if columns - j > 3 * n:
-            four(j, last, W, *arguments)
-        elif columns - j > 2 * n:
-            three(j, last, W, *arguments)
-        elif columns - j > n:
-            two(j, last, W, *arguments)
-        else:
-            one(j, last, W, *arguments)
-
-    return all_columns
 
 
 @inner
@@ -73,9 +41,11 @@ def _ask_for(samples: Any, rows: Any, n: int, first: int, end: int) -> None:
         prefetch_row(samples, rows, m)
 
 
-def _blocks_of_weighted_rows(blocks: int, width: int, kind: str = "whole") -> Any:
+def _blocks_of_weighted_rows(
+    blocks: int, width: int, last_width: int | None = None, kind: str = "whole"
+) -> Any:
     read, read_like, write = READING[kind]
-    near = NEAR // (blocks * width)
+    near, last_width = NEAR // (blocks * width), last_width or width
 
     @inner
     def add(
@@ -101,7 +71,7 @@ def _blocks_of_weighted_rows(blocks: int, width: int, kind: str = "whole") -> An
             for n in range(first, end):
                 row = element(rows, n)
                 s, stop = element(indptr, row), element(indptr, row + 1)
-                z3 = convert(read(b, last, width, columns), zero)
+                z3 = convert(read(b, last, last_width, columns), zero)
                 if blocks > 1:
                     z0 = convert(read(b, j, width, columns), zero)
                 if blocks > 2:
@@ -125,7 +95,7 @@ def _blocks_of_weighted_rows(blocks: int, width: int, kind: str = "whole") -> An
                         z1 = z1 + convert(read(left, w + step, width, columns), zero) * v
                     if blocks > 3:
                         z2 = z2 + convert(read(left, w + 2 * step, width, columns), zero) * v
-                    z3 = z3 + convert(read(right, w, width, columns), zero) * v
+                    z3 = z3 + convert(read(right, w, last_width, columns), zero) * v
                     s += 1
                 begins[n - first] = s
                 if blocks > 1:
@@ -139,12 +109,13 @@ def _blocks_of_weighted_rows(blocks: int, width: int, kind: str = "whole") -> An
     return add
 
 
-_wide_rows = _by_columns(_blocks_of_weighted_rows)
-_narrow_rows = _blocks_of_weighted_rows(1, WIDE, "first")
+_wide_rows = by_columns(_blocks_of_weighted_rows)
+_padded_rows = by_padded_columns(_blocks_of_weighted_rows)
+_narrow_rows = _blocks_of_weighted_rows(1, WIDE, kind="first")
 
 
 @inner
-def _rows_of_any_width(W: Any, *arguments: Any) -> None:
+def _rows_of_any_width(_used: int, W: Any, *arguments: Any) -> None:
     if W.shape[1] >= lanes(W, WIDE):
         _wide_rows(W, *arguments)
     else:
@@ -154,32 +125,42 @@ def _rows_of_any_width(W: Any, *arguments: Any) -> None:
 def _weighted_rows(of_columns: Any) -> Any:
     @inner
     def weighted_rows(
-        samples: Any, rows: Any, first: int, end: int, far: bool, W: Any, b: Any, out: Any
+        samples: Any,
+        rows: Any,
+        first: int,
+        end: int,
+        far: bool,
+        used: int,
+        W: Any,
+        b: Any,
+        out: Any,
     ) -> None:
         """b + x·W into out[n] for each of the rows[n] of the compressed samples, first ≤ n < end.
 
         Summed in the dtype of `out`. If the samples are `far`, they are asked for before their
-        turn.
+        turn. So many of the columns are `used`.
         """
         begins = np.empty(min(MOST_SAMPLES, end - first), np.intp)
         for n in range(first, end, MOST_SAMPLES):
             if far:
                 _ask_for(samples, rows, n, first, end)
-            of_columns(W, b, samples, rows, n, min(n + MOST_SAMPLES, end), begins, out)
+            some = n, min(n + MOST_SAMPLES, end)
+            of_columns(used, W, b, samples, rows, *some, begins, out)
 
     return weighted_rows
 
 
-#: Of any W, and of one whose rows are no shorter than a vector, as padded ones are: nothing that is
-#: not needed for these is compiled into a kernel.
-weighted_rows, wide_weighted_rows = _weighted_rows(_rows_of_any_width), _weighted_rows(_wide_rows)
+#: Of any W, all of whose columns are used, and of one whose rows are padded: nothing that is not
+#: needed for these is compiled into a kernel.
+weighted_rows = _weighted_rows(_rows_of_any_width)
+padded_weighted_rows = _weighted_rows(_padded_rows)
 
 
 # -- and the other ---------------------------------------------------------------------------------
 
 
-def _blocks_of_outer_product(blocks: int, width: int) -> Any:
-    near = NEAR // (blocks * width)
+def _blocks_of_outer_product(blocks: int, width: int, last_width: int | None = None) -> Any:
+    near, last_width = NEAR // (blocks * width), last_width or width
 
     @inner
     def subtract(
@@ -213,7 +194,7 @@ def _blocks_of_outer_product(blocks: int, width: int) -> Any:
                     s = element(begins, n - first)
                 elif low > 0:
                     s = first_at_least(indices, s, stop, low)
-                d3 = load(delta, (n, last), width)
+                d3 = load(delta, (n, last), last_width)
                 if blocks > 1:
                     d0 = load(delta, (n, j), width)
                 if blocks > 2:
@@ -222,7 +203,7 @@ def _blocks_of_outer_product(blocks: int, width: int) -> Any:
                     d2 = load(delta, (n, third), width)
                 while s < stop and element(indices, s) < beyond:
                     w, v = (element(indices, s) - low) * columns, rate * element(values, s)
-                    w3 = load(right, w, width) - d3 * v
+                    w3 = load(right, w, last_width) - d3 * v
                     if blocks > 1:
                         w0 = load(left, w, width) - d0 * v
                     if blocks > 2:
@@ -242,14 +223,15 @@ def _blocks_of_outer_product(blocks: int, width: int) -> Any:
     return subtract
 
 
-_wide_products = _by_columns(_blocks_of_outer_product)
+_wide_products = by_columns(_blocks_of_outer_product)
+_padded_products = by_padded_columns(_blocks_of_outer_product)
 # Whole vectors of which a part is written would be slow to be read again.
 _half, _two_halves = (_blocks_of_outer_product(n, WIDE // 2) for n in (1, 2))
 _quarter, _two_quarters = (_blocks_of_outer_product(n, WIDE // 4) for n in (1, 2))
 
 
 @inner
-def _products_of_any_width(W: Any, *arguments: Any) -> None:
+def _products_of_any_width(_used: int, W: Any, *arguments: Any) -> None:
     n, columns = lanes(W, WIDE), W.shape[1]
     if columns >= n:
         _wide_products(W, *arguments)
@@ -306,23 +288,24 @@ def _outer_products(of_columns: Any) -> Any:
         fresh: bool,
         rate: Any,
         delta: Any,
+        used: int,
         W: Any,
     ) -> None:
         """W -= rate·xᵀ·delta for rows x of the compressed samples, of the features low … high − 1.
 
         W has their rows only. If it is `fresh`, whatever is in it, it counts as zero. If the
-        samples are `far`, they are asked for before their turn.
+        samples are `far`, they are asked for before their turn. So many of the columns are `used`.
         """
         begins = np.empty(min(MOST_SAMPLES, rows.size), np.intp)
         for n in range(0, rows.size, MOST_SAMPLES):
             if far:
                 _ask_for(samples, rows, n, 0, rows.size)
             some = n, min(n + MOST_SAMPLES, rows.size), low, high, fresh
-            of_columns(W, samples, rows, *some, begins, rate, delta)
+            of_columns(used, W, samples, rows, *some, begins, rate, delta)
 
     return subtract_outer_products
 
 
-#: Likewise of any W, and of one whose rows are no shorter than a vector.
+#: Likewise of any W, and of one whose rows are padded.
 subtract_outer_products = _outer_products(_products_of_any_width)
-subtract_wide_outer_products = _outer_products(_wide_products)
+subtract_padded_outer_products = _outer_products(_padded_products)
