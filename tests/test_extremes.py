@@ -245,7 +245,7 @@ def test_samples_that_became_more_since_they_were_counted(before, dtype):
     assert indptr.tolist() == list(range(0, 21 * 37, 37))
     assert values.tobytes() == x.tobytes()
     assert indices.tolist() == list(range(37)) * 20
-    guarded = np.full(room + 50, 9, np.uint32), np.full(room + 50, 9, dtype)
+    guarded = np.full(room + 50, 9, np.uint16), np.full(room + 50, 9, dtype)
     inside = [a[:room] for a in guarded]
     assert numba.kernels.compression.compress(x, indptr, *inside) == -1
     assert all((a[room:] == 9).all() for a in guarded)

@@ -33,6 +33,19 @@ def test_gathered_rows_are_those_of_the_samples(dtype, features, rows):
     assert np.array_equal(found, x[rows])
 
 
+@pytest.mark.parametrize("features", [2**16, 2**16 + 1])
+def test_the_last_of_many_features_has_a_number(features):
+    x = np.zeros((3, features))
+    x[[0, 1, 2], [0, features - 1, 40_000]] = 1, 2, 3
+    W, backend = np.random.default_rng(0).normal(size=(features, 2)), NumbaBackend(1)
+    sparse = pytest.importorskip("scipy.sparse").csr_array(x)
+    for kept in (backend.kept_samples(x, x.dtype), backend.sparse_samples(sparse, x.dtype)):
+        assert kept.samples[1].itemsize == (2 if features == 2**16 else 4)
+        assert np.array_equal(kept.gathered(), x)
+        found = backend.dense(kept, W, np.zeros(2))
+        np.testing.assert_allclose(found, x @ W, rtol=1e-15)
+
+
 @given(
     st.integers(200, 1200),
     st.sampled_from([1, 2, 7, 8, 127, 130]),
@@ -109,7 +122,7 @@ def test_pieces_are_joined_in_order(dtype, kind, late, monkeypatch):
     found = in_pieces(backend.kernels, backend.pool, slow, dtype)
     rows, columns = np.nonzero(x)
     indptr, indices, values = found.samples
-    assert (indptr.dtype, indices.dtype, values.dtype) == (np.intp, np.uint32, dtype)
+    assert (indptr.dtype, indices.dtype, values.dtype) == (np.intp, np.uint16, dtype)
     np.testing.assert_array_equal(indptr, np.searchsorted(rows, np.arange(201)))
     np.testing.assert_array_equal(indices, columns)
     np.testing.assert_array_equal(values, x[rows, columns])

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...streams import Stream, small_slices
 from ...validation import Array
-from .samples import SparseRows
+from .samples import SparseRows, index_dtype
 from .support import LINE, SPARSE_DENSITY, SPARSE_ROWS, SPARSE_SIZE
 from .threads import WorkerPool
 
@@ -87,7 +87,8 @@ class _Joined:
         most = int(SPARSE_DENSITY * math.prod(shape))
         self._indptr = np.empty(shape[0] + 1, np.intp)
         # Memory that is never written takes no place; it is given back in the end.
-        self._indices, self._values = _empty(most, dtype)
+        self._features = shape[1]
+        self._indices, self._values = _empty(most, shape[1], dtype)
         self._row = self._total = 0  # where the next piece begins
         self._waiting: dict[int, Compressed] = {}  # for those before them, by their first row
         self._unused: list[Compressed] = []
@@ -98,7 +99,7 @@ class _Joined:
         with suppress(IndexError):
             indptr, *others = self._unused.pop()  # what was just used is in the cache
             return indptr[: rows + 1], *others
-        return np.empty(rows + 1, np.intp), *_empty(self._room, self._values.dtype)
+        return np.empty(rows + 1, np.intp), *_empty(self._room, self._features, self._values.dtype)
 
     def add(self, row: int, piece: Compressed) -> None:
         """Take a piece, of the rows from this one on, and what has waited for it."""
@@ -136,16 +137,16 @@ def compress_all(
     """
     x, indptr = np.ascontiguousarray(x), np.empty(len(x) + 1, np.intp)
     for expected in (min(count, x.size), x.size):
-        indices, values = _empty(expected + _margin(x.shape[1], x.dtype), dtype)
+        room = expected + _margin(x.shape[1], x.dtype)
+        indices, values = _empty(room, x.shape[1], dtype)
         if not (largest := kernels.compression.compress(x, indptr, indices, values)) < 0:  # or NaN
             break
     return (indptr, indices[: indptr[-1]], values[: indptr[-1]]), largest
 
 
-def _empty(room: int, dtype: np.dtype) -> tuple[Array, Array]:
+def _empty(room: int, features: int, dtype: np.dtype) -> tuple[Array, Array]:
     """Indices and values to be written."""
-    # Unsigned: a signed index might be negative, and the kernels would have to ask.
-    return np.empty(room, np.uint32), np.empty(room, dtype)
+    return np.empty(room, index_dtype(features)), np.empty(room, dtype)
 
 
 def _margin(columns: int, dtype: np.dtype) -> int:

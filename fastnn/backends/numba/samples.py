@@ -17,6 +17,14 @@ from ..datasets import Dataset
 from ..machine import Machine
 
 
+def index_dtype(features: int) -> type[np.unsignedinteger[Any]]:
+    """Of the numbers of so many features: 16 bits where they will do, a quarter less to be read.
+
+    Unsigned: a signed number might be negative, and the kernels would have to ask.
+    """
+    return np.uint16 if features <= 2**16 else np.uint32
+
+
 class SparseRows(NamedTuple):
     """A batch of sparse samples: which rows of which compressed samples.
 
@@ -131,7 +139,7 @@ def sparse_rows(matrix: Any, dtype: np.dtype, name: str) -> SparseRows:
     if not kept.all():
         before = np.concatenate(([0], kept.cumsum()))
         indptr, indices, converted = before[indptr], indices[kept], converted[kept]
-    samples = indptr.astype(np.intp), indices.astype(np.uint32), converted
+    samples = indptr.astype(np.intp), indices.astype(index_dtype(features)), converted
     return SparseRows(samples, np.arange(rows), features)
 
 

@@ -31,7 +31,7 @@ from .objectives import (
 from .panels import Panels
 from .products import add_product, subtract_product
 from .rules import move_output_bias, move_rest, move_rows, part
-from .sparse_products import padded_weighted_rows, subtract_padded_outer_products
+from .sparse_products import subtract_padded_outer_products, wide_weighted_rows
 from .vectors import prefetch
 
 #: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
@@ -47,18 +47,18 @@ GRADIENT = 2**19
 # -- samples, compressed or not --------------------------------------------------------------------
 
 
-def _products(samples: Any, rows: Any, used: Any, W: Any, b: Any, out: Any) -> None:
-    """b + x·W into `out`, for rows x of the samples; so many of the columns are used."""
+def _products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+    """b + x·W into `out`, for rows x of the samples."""
     raise NotImplementedError
 
 
 @overloads(_products)
-def _overload_products(samples: Any, rows: Any, used: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
-    def of_compressed(samples: Any, rows: Any, used: Any, W: Any, b: Any, out: Any) -> None:
+def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
         far = rows.size > SAMPLES_AHEAD
-        padded_weighted_rows(samples, rows, 0, rows.size, far, used, W, b, out)
+        wide_weighted_rows(samples, rows, 0, rows.size, far, W, b, out)
 
-    def of_all(samples: Any, rows: Any, used: Any, W: Any, b: Any, out: Any) -> None:  # noqa: ARG001
+    def of_all(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
         for n in range(rows.size):
             for j in range(b.size):
                 out[n, j] = b[j]
@@ -148,7 +148,7 @@ def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
 def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Panels) -> None:
     """z1 of the units of a panel, for all rows."""
     z = panels.z1[p, : rows.size]
-    _products(samples, rows, panels.used[p], panels.W1[p], panels.b1[p], z)
+    _products(samples, rows, panels.W1[p], panels.b1[p], z)
     # At once: rows of a few vectors are too short to be quick.
     activate(z.reshape(z.size), activation)
 

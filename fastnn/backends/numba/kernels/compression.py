@@ -25,23 +25,26 @@ def compress(x: Any, indptr: Any, indices: Any, values: Any) -> float:
     """
     s, step, most = 0, lanes(x, WIDE), bits(like(values[0], 0))
     whole = x.shape[1] // step * step
-    found = np.empty(x.shape[1] + step, x.dtype)  # of a row
+    # Of a row:
+    found, numbers = np.empty(x.shape[1] + step, x.dtype), np.empty(x.shape[1] + step, np.uint32)
     for n in range(x.shape[0]):
         indptr[n] = s
         if s + x.shape[1] + step > values.size:  # whatever this row holds
             return -1.0
-        own, count = indices[s:], 0
+        count = 0
         for i in range(0, whole, step):
             vector = load(x, (n, i), WIDE)
             # A branch that is hard to predict takes longer than the instruction, but not than many.
             if COMPRESSES or any_nonzero(vector):
-                count += store_nonzero(vector, i, found, own, count)
+                count += store_nonzero(vector, i, found, numbers, count)
         for i in range(whole, x.shape[1]):
             # Always written, and kept by moving on: quicker than asking, as zeros come and go.
-            own[count] = i
+            numbers[count] = i
             found[count] = x[n, i]
             count += x[n, i] != 0
-        kept = values[s : s + count]
+        kept, own = values[s : s + count], indices[s : s + count]
+        for k in range(count):
+            own[k] = numbers[k]
         for k in range(count):
             kept[k] = found[k]
             most = max(most, bits(abs(kept[k])))

@@ -34,7 +34,7 @@ def sparse_dense(
         if part >= parts:
             break
         first, end = rows.size * part // parts, rows.size * (part + 1) // parts
-        weighted_rows(samples, rows, first, end, True, W.shape[1], W, b, out)
+        weighted_rows(samples, rows, first, end, True, W, b, out)
         some = out[first:end]  # at once: rows of a few vectors are too short to be quick
         activate(some.reshape(some.size), activation)
         increase(counters, FINISHED)

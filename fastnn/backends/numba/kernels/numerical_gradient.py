@@ -249,7 +249,7 @@ def _evaluate_blocks(
         if block >= blocks:
             break
         first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
-        weighted_rows(samples, rows, first, last, True, W1.shape[1], W1, b1, work.a[0])
+        weighted_rows(samples, rows, first, last, True, W1, b1, work.a[0])
         activate_units(0, first, last, modes[0], work)
         evaluate(first, last, samples, rows, b2, targets, t, h, modes, numbers, work)
         increase(counters, FINISHED)

@@ -20,7 +20,7 @@ from .numerical_gradient import add_left_of_hidden, perturb_outputs
 from .panels import Panels
 from .powers import add_hidden_bias_powers, add_hidden_powers
 from .rules import move_output_bias, move_panel
-from .sparse_products import padded_weighted_rows
+from .sparse_products import wide_weighted_rows
 from .unperturbed import activate_units, evaluate, prepare
 from .vectors import prefetch
 from .workspace import Workspace
@@ -54,8 +54,8 @@ def _hidden_layer(
     """What there is to know of the units of a panel, for all rows."""
     prepare(p, panels.W2[p], panels.W2T.shape[1], work)
     far = rows.size > SAMPLES_AHEAD
-    used, W1, b1 = panels.used[p], panels.W1[p], panels.b1[p]
-    padded_weighted_rows(samples, rows, 0, rows.size, far, used, W1, b1, work.a[p])
+    W1, b1 = panels.W1[p], panels.b1[p]
+    wide_weighted_rows(samples, rows, 0, rows.size, far, W1, b1, work.a[p])
     activate_units(p, 0, rows.size, activation, work)
 
 

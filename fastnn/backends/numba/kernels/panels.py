@@ -2,8 +2,8 @@
 
 A thread has the same panels in each step if it can, so that the weights into their units stay in
 the cache of one processor. They are copies whose rows are of whole vectors, at addresses where
-vectors begin. What only fills a row up is zero, but for the hidden units there, which are some
-activation, and which nothing is made of.
+vectors begin. What only fills a row up is zero, but for the hidden units there, which are the
+activation of zero, and which nothing is made of.
 """
 
 from __future__ import annotations

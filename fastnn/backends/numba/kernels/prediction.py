@@ -22,11 +22,12 @@ def probabilities(x: Any, W1: Any, b1: Any, W2: Any, b2: Any, activation: int, o
     """softmax(f(x·W1 + b1)·W2 + b2) into `out`; features of x that are zero take no time."""
     samples, columns = x.shape
     room = (samples + 1) * columns + lanes(x, WIDE)
-    indptr, indices = np.empty(samples + 1, np.intp), np.empty(room, np.uint32)
+    # So few multiplications are of no more features than 16 bits count.
+    indptr, indices = np.empty(samples + 1, np.intp), np.empty(room, np.uint16)
     values, z = np.empty(room, x.dtype), np.empty((samples, b1.size), x.dtype)
     compress(x, indptr, indices, values)
     compressed, rows = (indptr, indices, values), np.arange(samples)
-    weighted_rows(compressed, rows, 0, samples, False, W1.shape[1], W1, b1, z)
+    weighted_rows(compressed, rows, 0, samples, False, W1, b1, z)
     activate(z.reshape(z.size), activation)
     for n in range(samples):
         y = out[n]

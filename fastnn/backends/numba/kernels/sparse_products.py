@@ -41,11 +41,9 @@ def _ask_for(samples: Any, rows: Any, n: int, first: int, end: int) -> None:
         prefetch_row(samples, rows, m)
 
 
-def _blocks_of_weighted_rows(
-    blocks: int, width: int, last_width: int | None = None, kind: str = "whole"
-) -> Any:
+def _blocks_of_weighted_rows(blocks: int, width: int, kind: str = "whole") -> Any:
     read, read_like, write = READING[kind]
-    near, last_width = NEAR // (blocks * width), last_width or width
+    near = NEAR // (blocks * width)
 
     @inner
     def add(
@@ -71,7 +69,7 @@ def _blocks_of_weighted_rows(
             for n in range(first, end):
                 row = element(rows, n)
                 s, stop = element(indptr, row), element(indptr, row + 1)
-                z3 = convert(read(b, last, last_width, columns), zero)
+                z3 = convert(read(b, last, width, columns), zero)
                 if blocks > 1:
                     z0 = convert(read(b, j, width, columns), zero)
                 if blocks > 2:
@@ -95,7 +93,7 @@ def _blocks_of_weighted_rows(
                         z1 = z1 + convert(read(left, w + step, width, columns), zero) * v
                     if blocks > 3:
                         z2 = z2 + convert(read(left, w + 2 * step, width, columns), zero) * v
-                    z3 = z3 + convert(read(right, w, last_width, columns), zero) * v
+                    z3 = z3 + convert(read(right, w, width, columns), zero) * v
                     s += 1
                 begins[n - first] = s
                 if blocks > 1:
@@ -110,12 +108,11 @@ def _blocks_of_weighted_rows(
 
 
 _wide_rows = by_columns(_blocks_of_weighted_rows)
-_padded_rows = by_padded_columns(_blocks_of_weighted_rows)
-_narrow_rows = _blocks_of_weighted_rows(1, WIDE, kind="first")
+_narrow_rows = _blocks_of_weighted_rows(1, WIDE, "first")
 
 
 @inner
-def _rows_of_any_width(_used: int, W: Any, *arguments: Any) -> None:
+def _rows_of_any_width(W: Any, *arguments: Any) -> None:
     if W.shape[1] >= lanes(W, WIDE):
         _wide_rows(W, *arguments)
     else:
@@ -125,35 +122,25 @@ def _rows_of_any_width(_used: int, W: Any, *arguments: Any) -> None:
 def _weighted_rows(of_columns: Any) -> Any:
     @inner
     def weighted_rows(
-        samples: Any,
-        rows: Any,
-        first: int,
-        end: int,
-        far: bool,
-        used: int,
-        W: Any,
-        b: Any,
-        out: Any,
+        samples: Any, rows: Any, first: int, end: int, far: bool, W: Any, b: Any, out: Any
     ) -> None:
         """b + x·W into out[n] for each of the rows[n] of the compressed samples, first ≤ n < end.
 
         Summed in the dtype of `out`. If the samples are `far`, they are asked for before their
-        turn. So many of the columns are `used`.
+        turn.
         """
         begins = np.empty(min(MOST_SAMPLES, end - first), np.intp)
         for n in range(first, end, MOST_SAMPLES):
             if far:
                 _ask_for(samples, rows, n, first, end)
-            some = n, min(n + MOST_SAMPLES, end)
-            of_columns(used, W, b, samples, rows, *some, begins, out)
+            of_columns(W, b, samples, rows, n, min(n + MOST_SAMPLES, end), begins, out)
 
     return weighted_rows
 
 
-#: Of any W, all of whose columns are used, and of one whose rows are padded: nothing that is not
-#: needed for these is compiled into a kernel.
-weighted_rows = _weighted_rows(_rows_of_any_width)
-padded_weighted_rows = _weighted_rows(_padded_rows)
+#: Of any W, and of one whose rows are no shorter than a vector, as padded ones are: nothing that is
+#: not needed for these is compiled into a kernel.
+weighted_rows, wide_weighted_rows = _weighted_rows(_rows_of_any_width), _weighted_rows(_wide_rows)
 
 
 # -- and the other ---------------------------------------------------------------------------------
@@ -306,6 +293,6 @@ def _outer_products(of_columns: Any) -> Any:
     return subtract_outer_products
 
 
-#: Likewise of any W, and of one whose rows are padded.
+#: Likewise of any W, all of whose columns are used, and of one whose rows are padded.
 subtract_outer_products = _outer_products(_products_of_any_width)
 subtract_padded_outer_products = _outer_products(_padded_products)
