@@ -54,11 +54,8 @@ def _in_one_block(
     f: Function, x: np.ndarray, replacements: np.ndarray, values: Values
 ) -> np.ndarray:
     count, size = replacements.shape
-    copies = np.empty((count, size, size), x.dtype)
-    copies[...] = x.reshape(-1)
-    copies.reshape(count, size * size)[:, :: size + 1] = replacements
-    given = copies.reshape(count * size, *x.shape)
-    given.setflags(write=False)
+    memory, given = _copies(x, count, size)
+    memory[:, :: size + 1] = replacements
     return values.block(f(given), given)
 
 
@@ -66,21 +63,26 @@ def _in_one_block_rewritten(
     f: Function, x: np.ndarray, replacements: np.ndarray, length: int, values: Values
 ) -> np.ndarray:
     count, size = replacements.shape
-    originals = x.reshape(1, size)
-    copies = np.empty((count, length, size), x.dtype)
-    copies[...] = originals
-    given = copies.reshape(count * length, *x.shape)
-    given.setflags(write=False)
+    memory, given = _copies(x, count, length)
     found = np.empty((count, size), values.wide)
     # For each replacement, element start + i of point i.
-    diagonals = _windows(copies.reshape(count, length * size), length, size + 1)
-    replacements, originals = _windows(replacements, length), _windows(originals, length)
+    diagonals = _windows(memory, length, size + 1)
+    replacements, originals = (_windows(a, length) for a in (replacements, x.reshape(1, size)))
     by_start = _windows(found, length)
     for start in (*range(0, size - length, length), size - length):
         diagonals[start] = replacements[start]
         by_start[start] = values.of_block(f(given), given).reshape(count, length)
         diagonals[start] = originals[start]
     return found
+
+
+def _copies(x: np.ndarray, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` times `length` copies of `x`: their memory, to write to, and what f gets of it."""
+    copies = np.empty((count, length, x.size), x.dtype)
+    copies[...] = x.reshape(-1)
+    given = copies.reshape(count * length, *x.shape)
+    given.setflags(write=False)
+    return copies.reshape(count, length * x.size), given
 
 
 def _windows(a: np.ndarray, length: int, apart: int = 1) -> np.ndarray:
