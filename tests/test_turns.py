@@ -4,6 +4,7 @@ The threads of the BLAS belong to the process: see :mod:`fastnn.backends.turns`.
 """
 
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastnn
-from fastnn.backends import processor
+from fastnn.backends import processor, turns
 from fastnn.backends.numpy import NumpyBackend
 from fastnn.backends.turns import TURNS, Turn, Turns
 
@@ -195,3 +196,11 @@ def test_a_library_that_is_loaded_meanwhile_is_not_left_limited(python):
     pytest.importorskip("scipy")
     done = python("-c", SCIPY)
     assert (done.code, done.out) == (0, "restored\n"), done.err
+
+
+def test_libraries_are_looked_at_again_when_a_module_has_come(monkeypatch):
+    before = turns.blas()
+    assert turns.blas() is before
+    monkeypatch.setitem(sys.modules, "may_have_brought_a_library", object())
+    assert turns.blas() is not before
+    assert turns.blas().info() == before.info()

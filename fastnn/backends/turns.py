@@ -11,8 +11,10 @@ A library that is loaded meanwhile is not limited, and keeps the number that it 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -135,7 +137,15 @@ class Turn:
 
 def blas() -> Any:
     """The BLAS libraries that are loaded."""
-    from threadpoolctl import ThreadpoolController  # looks at every library, so only when needed
+    import threadpoolctl  # noqa: F401
+
+    return _loaded(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _loaded(modules: int) -> Any:  # noqa: ARG001
+    """Those that so many modules have brought: to look at every library takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")
 

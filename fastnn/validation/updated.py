@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import memory
 from ..errors import DtypeError, ForeignArrayError, InputError
 from .arrays import Array, numpy_dtype
 from .foreign import WITH_WAYS_OF_THEIR_OWN, refuse_gradient
@@ -75,7 +76,7 @@ def root(a: Any) -> Any:
 def zeros_like(a: Any) -> Array:
     """Zeros of the same shape and dtype, of the same library."""
     if type(a) is np.ndarray and a.flags.c_contiguous:
-        return np.zeros(a.shape, a.dtype)  # the system has such: nothing is written
+        return memory.zeros(a.shape, a.dtype)
     if isinstance(a, np.ndarray | np.generic | float):
         return np.zeros_like(a)
     zeros = a * 0

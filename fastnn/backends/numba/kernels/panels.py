@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .... import memory
 from .vectors import WIDE
 
 #: How many vectors a row of a panel has at most: the larger the rows, the fewer of them are padded.
@@ -72,7 +73,7 @@ class Aligned:
     """
 
     def __init__(self, size: int, *, zeros: bool = False) -> None:
-        self._memory = (np.zeros if zeros else np.empty)(size, np.uint8)
+        self._memory = memory.zeros((size,), np.uint8) if zeros else np.empty(size, np.uint8)
         self._next = -self._memory.__array_interface__["data"][0] % WIDE
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
