@@ -299,8 +299,8 @@ class NumbaBackend(NumpyBackend):
 #: The modules of compiled code that are used here and in `training`.
 _KERNELS = (
     *("activations", "backprop_steps", "compression", "layers", "magnitude"),
-    *("numerical_gradient", "numerical_steps", "objectives", "panels", "prediction", "rules"),
-    *("softmax", "workspace"),
+    *("numerical_gradient", "numerical_steps", "objectives", "panels", "pointers", "prediction"),
+    *("rules", "softmax", "workspace"),
 )
 
 

@@ -160,6 +160,7 @@ class BackpropSteps(_Steps):
         threads = support.fused_threads(work, pool.size, W1.shape[1], step.batch_size)
         super().__init__(kernels, pool, step, threads, work)
         self._objective = self._of_sklearn()
+        self._stages: dict[Any, Any] = {}  # pointers to them, by the kind of the numbers of rows
 
     def _of_sklearn(self) -> Any:
         """The objective, or () for the loss itself."""
@@ -179,7 +180,23 @@ class BackpropSteps(_Steps):
         data = self._samples, rows, self._targets
         modes = self._code, rates, working, memory, self._objective
         arguments = *counters, self._threads, *data, *modes, losses
-        return partial(self._kernels.backprop_steps.descent_steps, *arguments)
+        kernel, kind = self._kernels.backprop_steps.descent_steps, (rows.dtype, rows.flags.num)
+        if kind not in self._stages:
+            which = *data, self._code, working, memory, self._objective
+            self._stages[kind] = self._compiled(kernel, arguments, which)
+        return partial(kernel, *arguments, self._stages[kind])
+
+    def _compiled(self, kernel: Any, arguments: Any, which: Any) -> Any:
+        """Pointers to the stages of a kernel, which is compiled with them."""
+        from .compilers import compile_together
+
+        stages_of, pointers = self._kernels.backprop_steps.stages_of, self._kernels.pointers
+        *first, but_one, last = stages = stages_of(*which)
+        some = type(stages)(*[pointers.Pointer(0, 0)] * len(stages))
+        whole = kernel, (*arguments, some)
+        # Two processes that begin at either end are ready at about the same time.
+        compile_together([*first, whole, but_one, last], self._pool.size)
+        return type(stages)(*(pointers.pointer_to(*stage) for stage in stages))
 
 
 class NumericalSteps(_Steps):

@@ -7,29 +7,19 @@ kernels a call needs.
 
 from __future__ import annotations
 
-import logging
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba.core import event
 
 from ..base import TrainingStep
 from ..steps import PlainDescent
-from .kernels.jit import cache_of
-from .locks import HAS_LOCKS
+from .compilers import helping
 from .support import SPARSE_SIZE
 
 if TYPE_CHECKING:
     from .backend import NumbaBackend
-
-_log = logging.getLogger("fastnn.compilation")
 
 _FORMULAS = "sigmoid", "cross_entropy"
 
@@ -103,7 +93,8 @@ ORDERS = (
 
 def compile_all(backend: NumbaBackend, dtype: np.dtype, processes: int) -> None:
     """Compile all kernels that are not on disk, by so many processes at most."""
-    with _helpers(dtype, min(processes, len(ORDERS)) - 1):
+    helpers = [(str(dtype), str(process)) for process in range(1, min(processes, len(ORDERS)))]
+    with helping(__name__, helpers):
         _call(backend, dtype, 0)
 
 
@@ -111,61 +102,6 @@ def _call(backend: NumbaBackend, dtype: np.dtype, process: int) -> None:
     calls = Calls(backend, dtype)
     for name in ORDERS[process]:
         getattr(calls, name)()
-
-
-@contextmanager
-def _helpers(dtype: np.dtype, count: int) -> Iterator[None]:
-    """Let other processes compile, too; they are gone when this context is left."""
-    helpers = _Helpers(dtype, count if HAS_LOCKS and _can_run_python() else 0)
-    with event.install_listener("numba:compile", helpers):
-        try:
-            yield
-        finally:
-            helpers.end()
-
-
-def _can_run_python() -> bool:
-    """Whether this process runs Python itself: not what was frozen, and not what embeds it."""
-    name = Path(sys.executable or "").name.lower()
-    return name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
-
-
-class _Helpers(event.Listener):
-    """Processes that start when this one compiles its first kernel."""
-
-    def __init__(self, dtype: np.dtype, count: int) -> None:
-        self._dtype, self._count = dtype, count
-        self._running: list[subprocess.Popen[bytes]] = []
-
-    def on_start(self, event: Any) -> None:
-        cache = cache_of(event.data["dispatcher"])
-        if cache is None or not os.access(cache.cache_path, os.W_OK):
-            return  # a function of somebody else's, or nobody could load what is compiled
-        count, self._count = self._count, 0
-        for process in range(1, count + 1):
-            try:
-                self._running.append(self._start(process))
-            except OSError as error:  # there may be no more processes; this one does it all, then
-                _log.debug("a process that would compile kernels cannot be started: %s", error)
-
-    def on_end(self, event: Any) -> None:
-        pass
-
-    def _start(self, process: int) -> subprocess.Popen[bytes]:
-        optimized = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
-        return subprocess.Popen(
-            [sys.executable, *optimized, "-m", __name__, str(self._dtype), str(process)],
-            # What is imported here is imported there, wherever it was found.
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def end(self) -> None:
-        for process in self._running:
-            process.kill()
-            process.wait()
 
 
 if __name__ == "__main__":

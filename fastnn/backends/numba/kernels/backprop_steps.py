@@ -9,7 +9,7 @@ The threads share out the panels of hidden units (:mod:`.panels`) and the rows o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import types
 
@@ -17,7 +17,7 @@ from .activations import activate, multiply_row_by_derivative
 from .atomics import increase, wait_for
 from .compression import prefetch_row
 from .elementary import like
-from .jit import inner, kernel, overloads
+from .jit import inner, kernel, overloads, separate
 from .objectives import (
     decay,
     fetch_target,
@@ -29,6 +29,7 @@ from .objectives import (
     weight,
 )
 from .panels import Panels
+from .pointers import call
 from .products import add_product, subtract_product
 from .rules import move_output_bias, move_rest, move_rows, part
 from .sparse_products import subtract_padded_outer_products, wide_weighted_rows
@@ -144,8 +145,8 @@ def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
 # -- the stages of a step --------------------------------------------------------------------------
 
 
-@inner
-def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Panels) -> None:
+@separate
+def hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Panels) -> None:
     """z1 of the units of a panel, for all rows."""
     z = panels.z1[p, : rows.size]
     _products(samples, rows, panels.W1[p], panels.b1[p], z)
@@ -153,14 +154,9 @@ def _hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Pane
     activate(z.reshape(z.size), activation)
 
 
-@inner
-def _output_layer(
-    first: int,
-    end: int,
-    targets: Any,
-    rows: Any,
-    panels: Panels,
-    objective: Any,
+@separate
+def output_layer(
+    first: int, end: int, targets: Any, rows: Any, panels: Panels, objective: Any
 ) -> None:
     """The losses of the rows first … end − 1, and the derivatives by their logits."""
     total = total_weight(objective, rows)
@@ -195,19 +191,11 @@ def _hidden_delta(p: int, rows: Any, activation: int, panels: Panels) -> None:
 
 
 @inner
-def _subtract(p: int, samples: Any, rows: Any, rate: Any, panels: Panels, of: Any) -> None:
-    """Of the weights into and out of the units of a panel, and their biases: minus rate·gradient.
+def _subtract_rest(p: int, rows: Any, rate: Any, panels: Panels, of: Any) -> None:
+    """Of the biases of the units of a panel, and the weights out of them: minus rate·gradient.
 
     That is subtracted from what `of` has for them, the parameters themselves or what was zero.
     """
-    W1 = of.W1[p]
-    _subtract_products(samples, rows, 0, W1.shape[0], rate, panels.delta1[p], panels.used[p], W1)
-    _subtract_rest(p, rows, rate, panels, of)
-
-
-@inner
-def _subtract_rest(p: int, rows: Any, rate: Any, panels: Panels, of: Any) -> None:
-    """The same of what is no weight into a unit."""
     b1, delta = of.b1[p], panels.delta1[p]
     for n in range(rows.size):
         for j in range(b1.size):
@@ -224,45 +212,72 @@ def _subtract_output_bias(rows: Any, rate: Any, panels: Panels, of: Any) -> None
             of.b2[k] -= rate * panels.delta2[n, k]
 
 
-@inner
-def _move_weights(
-    p: int,
-    samples: Any,
-    rows: Any,
-    memory: Any,
-    of_weights: Any,
-    rate: Any,
-    panels: Panels,
-    objective: Any,
-) -> float:
-    """Move the weights into the units of a panel by a rule, against xᵀ·delta.
-
-    The result is the sum of their squares before, where there is a penalty.
-    """
-    W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
-    delta, one, minus = panels.delta1[p], like(rate, 1), like(rate, -1)
-    features, blocks, total = W.shape[0], _blocks(samples, W), 0.0
-    for block in range(blocks):
-        low, high = features * block // blocks, features * (block + 1) // blocks
-        some, g = slice(low, high), gradient[: high - low]
-        _subtract_products(samples, rows, low, high, minus, delta, panels.used[p], g)
-        total += squares(objective, W[some])
-        move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
-    return total
-
-
-def _step(
-    p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
+def _step_of_rest(
+    p: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
 ) -> None:
-    """A step for the weights into and out of the units of a panel, and their biases.
+    """A step for the biases of the units of a panel, and the weights out of them.
 
-    Those of the output layer go with the first panel.
+    The biases of the output layer go with the first panel.
     """
     raise NotImplementedError
 
 
-@overloads(_step)
-def _overload_step(
+@overloads(_step_of_rest)
+def _overload_step_of_rest(
+    p: Any,  # noqa: ARG001
+    rows: Any,  # noqa: ARG001
+    rate: Any,  # noqa: ARG001
+    panels: Any,  # noqa: ARG001
+    memory: Any,
+    objective: Any,  # noqa: ARG001
+) -> Any:
+    def plain(
+        p: Any,
+        rows: Any,
+        rate: Any,
+        panels: Any,
+        memory: Any,  # noqa: ARG001
+        objective: Any,  # noqa: ARG001
+    ) -> None:
+        _subtract_rest(p, rows, rate, panels, panels)
+        if p == 0:
+            _subtract_output_bias(rows, rate, panels, panels)
+
+    def by_rule(p: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any) -> None:
+        of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
+        minus, gradient = like(rate, -1), memory.gradient
+        panels.squares[p] = squares(objective, panels.W2[p])
+        _subtract_rest(p, rows, minus, panels, gradient)
+        move_rest(p, memory, of_weights, rate, panels)
+        if p == 0:
+            _subtract_output_bias(rows, minus, panels, gradient)
+            move_output_bias(memory, rate, panels)
+
+    return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
+
+
+@separate
+def backward(
+    p: int, rows: Any, activation: int, rate: Any, panels: Panels, memory: Any, objective: Any
+) -> None:
+    """delta1 of the units of a panel, and then the step of all but the weights into them."""
+    _hidden_delta(p, rows, activation, panels)
+    _step_of_rest(p, rows, rate, panels, memory, objective)
+    W2, W2T = panels.W2[p], panels.W2T[p]
+    for j in range(panels.used[p]):
+        for k in range(W2T.shape[0]):
+            W2T[k, j] = W2[j, k]
+
+
+def _step_of_weights(
+    p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
+) -> None:
+    """A step for the weights into the units of a panel, against xᵀ·delta1."""
+    raise NotImplementedError
+
+
+@overloads(_step_of_weights)
+def _overload_step_of_weights(
     p: Any,  # noqa: ARG001
     samples: Any,  # noqa: ARG001
     rows: Any,  # noqa: ARG001
@@ -280,36 +295,33 @@ def _overload_step(
         memory: Any,  # noqa: ARG001
         objective: Any,  # noqa: ARG001
     ) -> None:
-        _subtract(p, samples, rows, rate, panels, panels)
-        if p == 0:
-            _subtract_output_bias(rows, rate, panels, panels)
+        W, delta, used = panels.W1[p], panels.delta1[p], panels.used[p]
+        _subtract_products(samples, rows, 0, W.shape[0], rate, delta, used, W)
 
     def by_rule(
         p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
     ) -> None:
         of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
-        minus, gradient = like(rate, -1), memory.gradient
-        total = _move_weights(p, samples, rows, memory, of_weights, rate, panels, objective)
-        panels.squares[p] = total + squares(objective, panels.W2[p])
-        _subtract_rest(p, rows, minus, panels, gradient)
-        move_rest(p, memory, of_weights, rate, panels)
-        if p == 0:
-            _subtract_output_bias(rows, minus, panels, gradient)
-            move_output_bias(memory, rate, panels)
+        W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
+        delta, one, minus = panels.delta1[p], like(rate, 1), like(rate, -1)
+        features, blocks, total = W.shape[0], _blocks(samples, W), 0.0
+        for block in range(blocks):
+            low, high = features * block // blocks, features * (block + 1) // blocks
+            some, g = slice(low, high), gradient[: high - low]
+            _subtract_products(samples, rows, low, high, minus, delta, panels.used[p], g)
+            total += squares(objective, W[some])
+            move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
+        panels.squares[p] += total
 
     return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
 
 
-@inner
-def _update(
+@separate
+def move_weights(
     p: int, samples: Any, rows: Any, rate: Any, panels: Panels, memory: Any, objective: Any
 ) -> None:
-    """That, and what else is kept of the weights."""
-    _step(p, samples, rows, rate, panels, memory, objective)
-    W2, W2T = panels.W2[p], panels.W2T[p]
-    for j in range(panels.used[p]):
-        for k in range(W2T.shape[0]):
-            W2T[k, j] = W2[j, k]
+    """The step of the weights into the units of a panel; `backward` comes first."""
+    _step_of_weights(p, samples, rows, rate, panels, memory, objective)
 
 
 @inner
@@ -319,6 +331,34 @@ def _loss(rows: Any, objective: Any, panels: Panels) -> float:
     for n in range(rows.size):
         total += panels.losses[n]
     return total / weight + penalty(objective, weight, panels)
+
+
+class Stages(NamedTuple):
+    """The functions of a step, each of which is compiled by itself."""
+
+    hidden: Any
+    backward: Any
+    outputs: Any
+    weights: Any
+
+
+def stages_of(
+    samples: Any,
+    rows: Any,
+    targets: Any,
+    activation: int,
+    panels: Panels,
+    memory: Any,
+    objective: Any,
+) -> Stages:
+    """Each of them, and arguments of the types that it has in :func:`descent_steps`."""
+    batch, moved = rows[0], (panels.b2[0], panels, memory, objective)
+    return Stages(
+        hidden=(hidden_layer, (0, samples, batch, activation, panels)),
+        backward=(backward, (0, batch, activation, *moved)),
+        outputs=(output_layer, (0, 0, targets, batch, panels, objective)),
+        weights=(move_weights, (0, samples, batch, *moved)),
+    )
 
 
 @kernel
@@ -335,6 +375,7 @@ def descent_steps(
     memory: Any,
     objective: Any,
     losses: Any,
+    stages: Stages,
 ) -> None:
     """A step with each of the batches `rows` (steps, batch), at its rate, and its loss.
 
@@ -354,6 +395,8 @@ def descent_steps(
         Of the rule by which the parameters are moved; none of plain descent.
     objective : Objective or ()
         What is minimised; the book's cross-entropy without one.
+    stages : Stages
+        Pointers to the functions of :func:`stages_of`.
     """
     parts, batch = panels.W1.shape[0], rows.shape[1]
     mine = increase(arrived, 0) * parts // threads
@@ -368,7 +411,7 @@ def descent_steps(
                 if stage == 0:
                     if number == 0 and step > 0:
                         losses[step - 1] = _loss(rows[step - 1], objective, panels)
-                    _hidden_layer(number, samples, rows[step], activation, panels)
+                    call(stages.hidden, (number, samples, rows[step], activation, panels))
                 elif stage == 1:
                     # Rows of samples are far from the processor, and each thread brings some of the
                     # next ones nearer.
@@ -377,11 +420,12 @@ def descent_steps(
                         for n in range(first, end):
                             _fetch(samples, next_rows, n)
                             fetch_target(targets, next_rows[n])
-                    _output_layer(first, end, targets, rows[step], panels, objective)
+                    call(stages.outputs, (first, end, targets, rows[step], panels, objective))
                 else:
                     rate = like(panels.b2[0], rates[step])
-                    _hidden_delta(number, rows[step], activation, panels)
-                    _update(number, samples, rows[step], rate, panels, memory, objective)
+                    moved = rate, panels, memory, objective
+                    call(stages.backward, (number, rows[step], activation, *moved))
+                    call(stages.weights, (number, samples, rows[step], *moved))
                 increase(counter, 0)
             wait_for(counter, 0, parts)
     # When all panels have their squares; whoever comes to it first.

@@ -159,9 +159,19 @@ def check_memory() -> None:
 
 def kernel(function: Any) -> Any:
     """Compile what Python calls: kept on disk, and letting other Python threads run meanwhile."""
-    dispatcher: Any = njit(**_COMMON, nogil=True)(function)
+    return _kept(njit(**_COMMON, nogil=True)(function))
+
+
+def separate(function: Any) -> Any:
+    """Compile what kernels call by its address: kept on disk as they are (:mod:`.pointers`)."""
+    without = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return _kept(njit(**_COMMON, **without)(function))
+
+
+def _kept(dispatcher: Any) -> Any:
+    """Keep on disk what is compiled."""
     try:
-        dispatcher._cache = KernelCache(function)
+        dispatcher._cache = KernelCache(dispatcher.py_func)
     except RuntimeError as error:  # "no locator available": no folder can be written
         _log.debug("%s", error)
         _warn_of_no_cache()
