@@ -30,6 +30,7 @@ from ..base import Availability, Dataset, Runner, TrainingStep
 from ..numpy import NumpyBackend
 from ..support import supported
 from . import compressing, training
+from .linking import Pointers
 from .samples import SparseDataset, SparseRows, nonzero_targets, sparse_rows
 from .support import (
     FEW_MULTIPLICATIONS,
@@ -66,6 +67,8 @@ class NumbaBackend(NumpyBackend):
         # Of more than there are processors for each waits for others that are not running.
         most = min(available, processor.cores())
         self.pool = WorkerPool(most if self.threads is None else self.threads)
+        of = self.kernels.numerical_gradient
+        self._pointers = Pointers(of.differences, of.stages_of, self.pool.size)
 
     @classmethod
     def probe(cls) -> Availability:
@@ -264,14 +267,17 @@ class NumbaBackend(NumpyBackend):
         parameters = [np.ascontiguousarray(p) for p in (W1, b1, W2, b2)]
         dW1, db1, dW2, db2 = (np.empty(p.shape, p.dtype) for p in parameters)
         gradients = dW1, db1, dW2, db2
-        modes = self._codes[activation], cross_entropy
         work = multiplications(x, W1.shape[1])
         parts = cut(work, PERTURBATION_GRAIN, self.pool.size)
         sizes = len(x.rows), *W1.shape, W2.shape[1], W1.dtype, parts
         memory = self.kernels.workspace.borrow(*sizes)
         data = x.samples, x.rows, *parameters, targets, residuals
         numbers = np.arange(len(x.rows), dtype=np.uint64)
-        arguments = np.zeros((3, 2), np.int64), parts, *data, h, modes, numbers, memory, gradients
+        modes = self._codes[activation], cross_entropy
+        given = np.zeros((3, 2), np.int64), parts, *data, h, modes, numbers, memory, gradients
+        changing = *x.samples, x.rows, *parameters, *targets, residuals
+        of_stages = x.samples, x.rows, parameters[3], targets, residuals, h, modes, numbers, memory
+        arguments = *given, self._pointers(changing, given, of_stages)
         self.pool.run(lambda: self.kernels.numerical_gradient.differences(*arguments), parts)
         value = W1.dtype.type(memory.losses.sum())
         self.kernels.workspace.give_back(memory, *sizes)

@@ -13,6 +13,7 @@ import numpy as np
 from ...validation import Array
 from ..steps import Runner, TrainingStep
 from . import support
+from .linking import Pointers
 from .samples import SparseDataset, nonzero_targets
 from .support import SUPPORT
 from .threads import WorkerPool
@@ -160,7 +161,8 @@ class BackpropSteps(_Steps):
         threads = support.fused_threads(work, pool.size, W1.shape[1], step.batch_size)
         super().__init__(kernels, pool, step, threads, work)
         self._objective = self._of_sklearn()
-        self._stages: dict[Any, Any] = {}  # pointers to them, by the kind of the numbers of rows
+        of = kernels.backprop_steps
+        self._pointers = Pointers(of.descent_steps, of.stages_of, pool.size)
 
     def _of_sklearn(self) -> Any:
         """The objective, or () for the loss itself."""
@@ -180,23 +182,9 @@ class BackpropSteps(_Steps):
         data = self._samples, rows, self._targets
         modes = self._code, rates, working, memory, self._objective
         arguments = *counters, self._threads, *data, *modes, losses
-        kernel, kind = self._kernels.backprop_steps.descent_steps, (rows.dtype, rows.flags.num)
-        if kind not in self._stages:
-            which = *data, self._code, working, memory, self._objective
-            self._stages[kind] = self._compiled(kernel, arguments, which)
-        return partial(kernel, *arguments, self._stages[kind])
-
-    def _compiled(self, kernel: Any, arguments: Any, which: Any) -> Any:
-        """Pointers to the stages of a kernel, which is compiled with them."""
-        from .compilers import compile_together
-
-        stages_of, pointers = self._kernels.backprop_steps.stages_of, self._kernels.pointers
-        *first, but_one, last = stages = stages_of(*which)
-        some = type(stages)(*[pointers.Pointer(0, 0)] * len(stages))
-        whole = kernel, (*arguments, some)
-        # Two processes that begin at either end are ready at about the same time.
-        compile_together([*first, whole, but_one, last], self._pool.size)
-        return type(stages)(*(pointers.pointer_to(*stage) for stage in stages))
+        which = *data, self._code, working, memory, self._objective
+        pointers = self._pointers((rows,), arguments, which)
+        return partial(self._kernels.backprop_steps.descent_steps, *arguments, pointers)
 
 
 class NumericalSteps(_Steps):
@@ -217,11 +205,17 @@ class NumericalSteps(_Steps):
         )
         most = batch_size * (1 if data.t.ndim == 1 else data.t.shape[1])
         self._of_batch = np.zeros(batch_size + 1, np.intp), np.empty(most, np.intp), np.empty(most)
+        of = kernels.numerical_steps
+        self._pointers = Pointers(of.descent_steps, of.stages_of, pool.size)
 
     def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         working = self._parameters.panels
         counters = support.counters(len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
         data = self._samples, rows, self._targets, self._of_batch, np.empty((0, 0))
-        modes = float(self._step.h), (self._code, True), rates, working, memory
-        arguments = *counters, self._threads, *data, *modes, self._memory, losses
-        return partial(self._kernels.numerical_steps.descent_steps, *arguments)
+        h, modes = float(self._step.h), (self._code, True)
+        given = h, modes, rates, working, memory, self._memory, losses
+        arguments = *counters, self._threads, *data, *given
+        _, _, _, *of_batch = data
+        which = self._samples, rows[0], working.b2, *of_batch, h, modes, working.numbers
+        pointers = self._pointers((rows,), arguments, (*which, self._memory))
+        return partial(self._kernels.numerical_steps.descent_steps, *arguments, pointers)

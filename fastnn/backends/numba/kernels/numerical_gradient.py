@@ -29,18 +29,21 @@ work
     From :func:`.workspace.workspace`.
 gradients
     Those of W1, b1, W2 and b2, to be written.
+stages
+    Pointers to the functions of :func:`stages_of`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from .atomics import FINISHED, TAKEN, increase, wait_for
 from .elementary import like
 from .expansions import choose
 from .hidden_differences import hidden_cross_entropy, hidden_squared_error
-from .jit import inner, kernel
+from .jit import inner, kernel, separate
 from .output_differences import output_cross_entropy, output_squared_error
+from .pointers import call
 from .powers import (
     add_hidden_bias_powers,
     add_hidden_powers,
@@ -56,6 +59,39 @@ from .workspace import Workspace
 #: caller: when it is done, the others are asleep again, instead of asking for the interpreter lock
 #: when it does.
 HEAD_START = 0.2
+
+
+class Stages(NamedTuple):
+    """What is compiled by itself, for this kernel and for that of many steps."""
+
+    outputs: Any
+    left: Any
+    powers: Any
+    evaluate: Any
+
+
+def stages_of(
+    samples: Any,
+    rows: Any,
+    b2: Any,
+    targets: Any,
+    t: Any,
+    h: float,
+    modes: Any,
+    numbers: Any,
+    work: Workspace,
+) -> Stages:
+    """The functions, and arguments of the types that they have in the kernels."""
+    F1, F3, hidden, left = work.first[0], work.third[0], work.hidden, work.left[0, 0]
+    factor, used = hidden.dtype.type(1), work.used[0]
+    powers = samples, rows, 0, 0, left, work.begins[0], factor, F1, F3, used, hidden
+    of_targets = targets, h, modes, work
+    return Stages(
+        outputs=(perturb_outputs, (0, 0, 0, 0, *of_targets)),
+        left=(add_left_of_hidden, (0, 0, 0, 0, True, samples, rows, *of_targets, hidden)),
+        powers=(add_hidden_powers, powers),
+        evaluate=(evaluate, (0, 0, samples, rows, b2, targets, t, h, modes, numbers, work)),
+    )
 
 
 @inner
@@ -103,7 +139,7 @@ def _copy(a: Any, out: Any) -> None:
     store(out, out.size - n, load(a, out.size - n, WIDE))  # writes some elements once more
 
 
-@inner
+@separate
 def add_left_of_hidden(
     part: int,
     p: int,
@@ -129,7 +165,7 @@ def add_left_of_hidden(
                 hidden_squared_error(*of_sample, h, activation, part, p, work, hidden)
 
 
-@inner
+@separate
 def perturb_outputs(
     part: int, p: int, first: int, last: int, targets: Any, h: float, modes: Any, work: Workspace
 ) -> None:
@@ -181,6 +217,7 @@ def _perturb(
     h: float,
     modes: Any,
     work: Workspace,
+    stages: Stages,
 ) -> None:
     """The gradients of one part of the features and of the outputs; there is one panel of units."""
     first, last, bias = work.bounds[part], work.bounds[part + 1], part == parts - 1
@@ -192,12 +229,13 @@ def _perturb(
     choose(1, work, left[1])
     F1, F3, one = work.first[0], work.third[0], like(hidden[0, 0], 1)
     places = first, last, left[0], work.begins[part]
-    add_hidden_powers(samples, rows, *places, one, F1, F3, work.used[0], hidden)
+    call(stages.powers, (samples, rows, *places, one, F1, F3, work.used[0], hidden))
     if bias:
         add_hidden_bias_powers(left[0], one, F1, F3, hidden[last - first])
-    add_left_of_hidden(part, 0, first, last, bias, samples, rows, targets, h, modes, work, hidden)
+    own = part, 0, first, last, bias
+    call(stages.left, (*own, samples, rows, targets, h, modes, work, hidden))
     low, high = _outputs_of(part, parts, work)
-    perturb_outputs(part, 0, low, high, targets, h, modes, work)
+    call(stages.outputs, (part, 0, low, high, targets, h, modes, work))
 
 
 @inner
@@ -240,6 +278,7 @@ def _evaluate_blocks(
     modes: Any,
     numbers: Any,
     work: Workspace,
+    stages: Stages,
 ) -> None:
     """The unperturbed network; returns when all of it has been evaluated, whoever did it."""
     # More than parts, so that a thread that comes late still finds some.
@@ -251,7 +290,8 @@ def _evaluate_blocks(
         first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
         weighted_rows(samples, rows, first, last, True, W1, b1, work.a[0])
         activate_units(0, first, last, modes[0], work)
-        evaluate(first, last, samples, rows, b2, targets, t, h, modes, numbers, work)
+        own = first, last, samples, rows, b2
+        call(stages.evaluate, (*own, targets, t, h, modes, numbers, work))
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, blocks)
 
@@ -273,6 +313,7 @@ def differences(
     numbers: Any,
     work: Workspace,
     gradients: Any,
+    stages: Stages,
 ) -> None:
     """The losses and the gradients."""
     preparation, evaluation, perturbation = counters[0], counters[1], counters[2]
@@ -282,12 +323,12 @@ def differences(
         increase(preparation, FINISHED)
     wait_for(preparation, FINISHED, 1)
     of_network = samples, rows, W1, b1, b2, targets, t, h, modes, numbers, work
-    _evaluate_blocks(evaluation, parts, *of_network)
+    _evaluate_blocks(evaluation, parts, *of_network, stages)
     while True:
         part = increase(perturbation, TAKEN)
         if part >= parts:
             break
-        _perturb(part, parts, samples, rows, targets, h, modes, work)
+        _perturb(part, parts, samples, rows, targets, h, modes, work, stages)
         _write(part, parts, work, gradients)
         increase(perturbation, FINISHED)
     wait_for(perturbation, FINISHED, parts)

@@ -16,14 +16,17 @@ from .compression import prefetch_row
 from .elementary import like
 from .expansions import choose
 from .jit import inner, kernel, overloads
-from .numerical_gradient import add_left_of_hidden, perturb_outputs
+from .numerical_gradient import Stages, stages_of
 from .panels import Panels
-from .powers import add_hidden_bias_powers, add_hidden_powers
+from .pointers import call
+from .powers import add_hidden_bias_powers
 from .rules import move_output_bias, move_panel
 from .sparse_products import wide_weighted_rows
-from .unperturbed import activate_units, evaluate, prepare
+from .unperturbed import activate_units, prepare
 from .vectors import prefetch
 from .workspace import Workspace
+
+__all__ = ["descent_steps", "stages_of"]
 
 
 @inner
@@ -69,6 +72,7 @@ def _subtract(
     modes: Any,
     rate: Any,
     work: Workspace,
+    stages: Stages,
     of: Any,
 ) -> None:
     """Of the weights into and out of the units of a panel, and their biases: minus rate·gradient.
@@ -81,19 +85,20 @@ def _subtract(
     choose(1, work, left[1])
     F1, F3 = work.first[p], work.third[p]
     places = 0, features, left[0], work.begins[p]
-    add_hidden_powers(samples, rows, *places, -rate, F1, F3, work.used[p], W1)
+    call(stages.powers, (samples, rows, *places, -rate, F1, F3, work.used[p], W1))
     add_hidden_bias_powers(left[0], -rate, F1, F3, b1)
     if left[0].any():
         others = work.hidden[p * (features + 1) : (p + 1) * (features + 1)]
         others[:] = 0
-        add_left_of_hidden(p, p, 0, features, True, samples, rows, targets, h, modes, work, others)
+        own = p, p, 0, features, True
+        call(stages.left, (*own, samples, rows, targets, h, modes, work, others))
         for i in range(features):
             for j in range(b1.size):
                 W1[i, j] -= rate * others[i, j]
         for j in range(b1.size):
             b1[j] -= rate * others[features, j]
     outputs = work.outputs[p]
-    perturb_outputs(p, p, 0, outputs.shape[0], targets, h, modes, work)
+    call(stages.outputs, (p, p, 0, outputs.shape[0], targets, h, modes, work))
     for j in range(work.used[p]):
         for k in range(outputs.shape[0]):
             W2[j, k] -= rate * like(rate, outputs[k, j])
@@ -117,6 +122,7 @@ def _descend(
     panels: Any,
     memory: Any,
     work: Any,
+    stages: Any,
 ) -> None:
     """A step for the weights into and out of the units of a panel, and their biases.
 
@@ -137,6 +143,7 @@ def _overload_descend(
     panels: Any,  # noqa: ARG001
     memory: Any,
     work: Any,  # noqa: ARG001
+    stages: Any,  # noqa: ARG001
 ) -> Any:
     def plain(
         p: Any,
@@ -149,8 +156,9 @@ def _overload_descend(
         panels: Any,
         memory: Any,  # noqa: ARG001
         work: Any,
+        stages: Any,
     ) -> None:
-        _subtract(p, samples, rows, targets, h, modes, rate, work, panels)
+        _subtract(p, samples, rows, targets, h, modes, rate, work, stages, panels)
         if p == 0:
             _subtract_output_bias(rate, work, panels)
 
@@ -165,9 +173,10 @@ def _overload_descend(
         panels: Any,
         memory: Any,
         work: Any,
+        stages: Any,
     ) -> None:
         minus, gradient = like(rate, -1), memory.gradient
-        _subtract(p, samples, rows, targets, h, modes, minus, work, gradient)
+        _subtract(p, samples, rows, targets, h, modes, minus, work, stages, gradient)
         move_panel(p, memory, memory.decay, rate, panels)
         if p == 0:
             _subtract_output_bias(minus, work, gradient)
@@ -193,11 +202,13 @@ def descent_steps(
     memory: Any,
     work: Workspace,
     losses: Any,
+    stages: Stages,
 ) -> None:
     """A step against the numerical gradient with each of the batches, and its loss.
 
     `rows` is of shape (steps, batch). `counters`, `arrived`, `threads` and `memory` are those of
-    the steps of backpropagation; `targets` is space for the targets of a batch.
+    the steps of backpropagation, `stages` those of the gradient; `targets` is space for the targets
+    of a batch.
     """
     parts, batch = panels.W1.shape[0], rows.shape[1]
     mine = increase(arrived, 0) * parts // threads
@@ -219,14 +230,16 @@ def descent_steps(
                         for n in range(first, last):
                             prefetch_row(samples, next_rows, n)
                             prefetch(all_targets[0], next_rows[n])
-                    b2, numbers = panels.b2, panels.numbers
-                    evaluate(first, last, samples, own, b2, targets, t, h, modes, numbers, work)
+                    which = first, last, samples, own, panels.b2
+                    with_what = targets, t, h, modes, panels.numbers, work
+                    call(stages.evaluate, (*which, *with_what))
                 else:
                     rate = like(panels.b2[0], rates[step])
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, last):
                             _fetch_targets(all_targets, next_rows[n])
-                    _descend(number, samples, own, targets, h, modes, rate, panels, memory, work)
+                    which = number, samples, own, targets, h, modes
+                    _descend(*which, rate, panels, memory, work, stages)
                     if number == 0:
                         losses[step] = like(losses[0], work.losses.sum())
                 increase(counter, 0)

@@ -25,6 +25,10 @@ class Pointer(NamedTuple):
     arguments: int  # a digest of their types
 
 
+#: Where a kernel is compiled, and not called.
+NOWHERE = Pointer(0, 0)
+
+
 def pointer_to(function: Any, arguments: Sequence[Any]) -> Pointer:
     """To what a function is compiled to, for the types of such arguments."""
     wanted = tuple(map(typeof, arguments))

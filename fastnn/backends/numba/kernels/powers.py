@@ -10,7 +10,7 @@ from typing import Any
 from .columns import by_padded_columns
 from .compression import first_at_least
 from .elementary import like
-from .jit import inner
+from .jit import inner, separate
 from .vectors import WIDE, element, lanes, load, store
 
 #: How many bytes of the sums have their turn at a time with all samples: what the first-level cache
@@ -86,7 +86,7 @@ def _blocks_of_vectors(blocks: int, width: int, last_width: int | None = None) -
 _add = by_padded_columns(_blocks_of_vectors)
 
 
-@inner
+@separate
 def add_hidden_powers(
     samples: Any,
     rows: Any,

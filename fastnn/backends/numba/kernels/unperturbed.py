@@ -11,7 +11,7 @@ from ....functions import LOG_GUARD
 from .activations import RELU, SIGMOID, activate, is_logistic, steepness
 from .expansions import expand
 from .increments import kinked_coefficients, logistic_coefficients
-from .jit import inner
+from .jit import inner, separate
 from .products import add_product
 from .softmax import softmax_rows
 from .workspace import Workspace
@@ -62,7 +62,7 @@ def activate_units(p: int, first: int, last: int, activation: int, work: Workspa
                 work.c[p, n, j] = work.theta[p, n, j] = 0.0
 
 
-@inner
+@separate
 def evaluate(
     first: int,
     last: int,
