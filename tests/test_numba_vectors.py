@@ -62,6 +62,26 @@ def test_narrower_vectors():
     assert np.array_equal(out, a + np.tile(a[:4], 2))
 
 
+@pytest.mark.parametrize("width", [64, 96, 128, 160, 192, 200, 224, 256])
+@pytest.mark.parametrize("target", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_wider_vectors_of_any_width(dtype, target, width):
+    @njit
+    def of_width(a, b, x, number, out):
+        v = load(a, 1, width)
+        store(out, 2, convert(x * v * load(b, 0, width) + v - x, number))
+
+    count = width // np.dtype(dtype).itemsize
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(2, count + 3)).astype(dtype)
+    x, out = np.dtype(dtype).type(1.5), np.full(count + 5, 7, target)
+    of_width(a, b, x, out[0], out)
+    v, w = a[1 : count + 1], b[:count]
+    tolerance = np.finfo("float32" if "float32" in (dtype, target) else dtype).eps
+    np.testing.assert_allclose(out[2:-3], x * v * w + v - x, rtol=8 * tolerance, atol=tolerance)
+    assert (out[[0, 1, -3, -2, -1]] == 7).all()
+
+
 @njit
 def some_doubled(a, out, count):
     v = read(a, 1, WIDE, count)

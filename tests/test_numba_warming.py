@@ -6,7 +6,8 @@ import sys
 import pytest
 
 import fastnn
-from fastnn.backends.numba import locks, warming
+from fastnn.backends import processor
+from fastnn.backends.numba import compilers, locks, warming
 
 #: The part of this process is smaller than usual, so that it ends sooner, and those of others are
 #: as they are.
@@ -99,7 +100,7 @@ def test_no_process_is_started_where_the_program_is_not_python(
 ):
     monkeypatch.setattr(sys, "executable", executable)
     monkeypatch.setattr(sys, "frozen", frozen, raising=False)
-    assert warming._can_run_python() == can
+    assert compilers._can_run_python() == can
 
 
 def test_no_process_is_started_for_kernels_that_cannot_be_kept(monkeypatch):
@@ -108,13 +109,105 @@ def test_no_process_is_started_for_kernels_that_cannot_be_kept(monkeypatch):
     def start(*_):
         raise AssertionError
 
-    monkeypatch.setattr(warming._Helpers, "_start", start)
-    helpers = warming._Helpers("float32", 2)
+    monkeypatch.setattr(compilers._Compilers, "_start", start)
+    listener = compilers._Compilers("nothing", [("1",)], b"")
 
     class Event:
         def __init__(self, dispatcher):
             self.data = {"dispatcher": dispatcher}
 
-    helpers.on_start(Event(fastnn.backends.numba.kernels.jit.inner(lambda x: x)))
-    monkeypatch.setattr(warming.os, "access", lambda *_: False)
-    helpers.on_start(Event(layers.add_bias_and_activate))
+    listener.on_start(Event(fastnn.backends.numba.kernels.jit.inner(lambda x: x)))
+    monkeypatch.setattr(compilers.os, "access", lambda *_: False)
+    listener.on_start(Event(layers.add_bias_and_activate))
+
+
+#: A new process trains a step, and says what it has compiled, and what it has started.
+TRAINS = """
+import json, logging, os, subprocess, sys, numpy as np, fastnn
+from numba.core import event
+from fastnn.backends.numba import compilers
+
+logging.basicConfig(level="DEBUG", format="%(message)s")
+logging.getLogger("numba").setLevel("ERROR")
+started, Popen = [], subprocess.Popen
+
+class Watched(Popen):
+    def __init__(self, command, **options):
+        if compilers.__name__ in command:
+            started.append(self)
+            if sys.argv[2:]:
+                command = [sys.executable, "-c", sys.argv[2]]
+        super().__init__(command, **options)
+
+subprocess.Popen = Watched
+net = fastnn.TwoLayerNet(5, 4, 3, backend=fastnn.get_backend("numba", threads=int(sys.argv[1])))
+with event.install_recorder("numba:compile") as compiled:
+    options = {"iterations": 2, "batch_size": 2, "evaluate_every": 0, "progress": False}
+    history = fastnn.train(net, np.eye(5), np.arange(5) % 3, **options)
+events = [e.data["dispatcher"].py_func for _, e in compiled.buffer if e.is_start]
+print(json.dumps({
+    "compiled": [f.__qualname__ for f in events if f.__module__.startswith("fastnn")],
+    "started": len(started),
+    "ended": all(process.returncode is not None for process in started),
+    "steps": len(history.loss),
+}))
+"""
+
+
+@pytest.fixture
+def trained(python, tmp_path, monkeypatch):
+    """What a new process does to train, with a cache of its own."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
+
+    def run(threads, *instead):
+        done = python("-c", TRAINS, threads, *instead)
+        assert done.code == 0, done.err
+        return json.loads(done.out)
+
+    return run
+
+
+STAGES = {"descent_steps", "hidden_layer", "backward", "output_layer", "move_weights"}
+
+
+@pytest.mark.skipif(not locks.HAS_LOCKS, reason="there is one process where there are no locks")
+@pytest.mark.skipif(processor.cores() < 2, reason="there is one thread where there is one core")
+def test_the_stages_of_a_first_step_are_compiled_by_two_processes(trained):
+    found = trained(2)
+    assert (found["started"], found["ended"], found["steps"]) == (1, True, 2)
+    assert {*found["compiled"]} & STAGES < STAGES  # some by the other one
+    again = trained(2)
+    assert (again["started"], {*again["compiled"]} & STAGES) == (0, set())
+
+
+def test_one_thread_is_one_process(trained):
+    found = trained(1)
+    assert (found["started"], found["steps"]) == (0, 2)
+    assert {*found["compiled"]} >= STAGES
+
+
+@pytest.mark.skipif(not locks.HAS_LOCKS, reason="there is one process where there are no locks")
+@pytest.mark.skipif(processor.cores() < 2, reason="there is one thread where there is one core")
+def test_where_the_other_process_fails_this_one_compiles_all(trained):
+    found = trained(2, "raise SystemExit('no')")
+    assert (found["started"], found["ended"], found["steps"]) == (1, True, 2)
+    assert {*found["compiled"]} >= STAGES
+
+
+def test_others_that_help_already_are_enough(monkeypatch):
+    monkeypatch.setattr(compilers, "HAS_LOCKS", True)
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    seen = []
+
+    class Listener(compilers._Compilers):
+        def __init__(self, module, helpers, given):
+            seen.append(list(helpers))
+            super().__init__(module, (), given)
+
+    monkeypatch.setattr(compilers, "_Compilers", Listener)
+    with compilers.helping("module", [("1",), ("2",)]), compilers.helping("other", [("3",)]):
+        pass
+    with compilers.helping("module", [("4",)]):
+        pass
+    assert seen == [[("1",), ("2",)], [], [("4",)]]

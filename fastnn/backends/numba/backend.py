@@ -271,13 +271,14 @@ class NumbaBackend(NumpyBackend):
         parts = cut(work, PERTURBATION_GRAIN, self.pool.size)
         sizes = len(x.rows), *W1.shape, W2.shape[1], W1.dtype, parts
         memory = self.kernels.workspace.borrow(*sizes)
-        data = x.samples, x.rows, *parameters, targets, residuals
         numbers = np.arange(len(x.rows), dtype=np.uint64)
         modes = self._codes[activation], cross_entropy
-        given = np.zeros((3, 2), np.int64), parts, *data, h, modes, numbers, memory, gradients
-        changing = *x.samples, x.rows, *parameters, *targets, residuals
-        of_stages = x.samples, x.rows, parameters[3], targets, residuals, h, modes, numbers, memory
-        arguments = *given, self._pointers(changing, given, of_stages)
+        rest = targets, residuals, float(h), modes, numbers, memory
+        data = x.samples, x.rows, *parameters
+        given = np.zeros((3, 2), np.int64), parts, *data, *rest, gradients
+        arrays = *x.samples, x.rows, *parameters, *targets, residuals
+        stages = self._pointers(arrays, given, (x.samples, x.rows, parameters[3], *rest))
+        arguments = *given, stages
         self.pool.run(lambda: self.kernels.numerical_gradient.differences(*arguments), parts)
         value = W1.dtype.type(memory.losses.sum())
         self.kernels.workspace.give_back(memory, *sizes)

@@ -1,7 +1,8 @@
 """Kernels compiled by several processes: a compiler of Numba's uses one thread.
 
-What another process is compiling this one waits for (:mod:`.locks`), and what is compiled it loads.
-So nobody says who compiles what: each goes through the same, in an order of its own.
+What another process is compiling this one leaves for last, and waits for it (:mod:`.locks`); what
+is compiled it loads. So nobody says who compiles what: each goes through the same, in an order of
+its own.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from numba import typeof
 from numba.core import event
 
-from .kernels.jit import cache_of
+from .kernels.jit import OtherProcessError, cache_of, leaving_to_others
 from .locks import HAS_LOCKS
 
 _log = logging.getLogger("fastnn.compilation")
@@ -39,21 +40,27 @@ _inside = _Inside()
 def compile_together(wanted: Sequence[tuple[Any, Sequence[Any]]], processes: int) -> None:
     """Compile, or load, functions for the types of arguments, by so many processes at most.
 
-    Others go through them from the last one on.
+    Others begin with the last ones.
     """
     kinds = [(function, tuple(map(typeof, arguments))) for function, arguments in wanted]
     missing = [(function, kind) for function, kind in kinds if kind not in function.overloads]
     helpers = [(str(process),) for process in range(1, min(processes, len(missing)))]
     names = [(f.py_func.__module__, f.py_func.__name__, kind) for f, kind in missing]
     with helping(__name__, helpers, pickle.dumps(names) if helpers else b""):
-        for function, kind in missing:
-            function.compile(kind)
+        _compile(missing)
 
 
-def _compile(names: Sequence[tuple[str, str, Any]], process: int) -> None:
-    names = names[::-1]
-    for module, name, kind in [*names[process - 1 :], *names[: process - 1]]:
-        getattr(import_module(module), name).compile(kind)
+def _compile(wanted: Sequence[tuple[Any, Any]]) -> None:
+    """Compile, or load, functions for types; last of all what others are compiling."""
+    waiting = []
+    for function, kind in wanted:
+        try:
+            with leaving_to_others():
+                function.compile(kind)
+        except OtherProcessError:
+            waiting.append((function, kind))
+    for function, kind in waiting:
+        function.compile(kind)
 
 
 @contextmanager
@@ -104,8 +111,8 @@ class _Compilers(event.Listener):
     def _start(self, arguments: Sequence[str]) -> None:
         optimized = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
         process = subprocess.Popen(
-            [sys.executable, *optimized, "-m", self._module, *arguments],
-            # What is imported here is imported there, wherever it was found.
+            # What is imported here is imported there, wherever it was found, and nothing else.
+            [sys.executable, "-P", *optimized, "-m", self._module, *arguments],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -122,5 +129,11 @@ class _Compilers(event.Listener):
             process.wait()
 
 
+def _help(names: Sequence[tuple[str, str, Any]], process: int) -> None:
+    """Compile functions by their modules and names."""
+    wanted = [(getattr(import_module(module), name), kind) for module, name, kind in names[::-1]]
+    _compile([*wanted[process - 1 :], *wanted[: process - 1]])
+
+
 if __name__ == "__main__":
-    _compile(pickle.load(sys.stdin.buffer), int(sys.argv[1]))
+    _help(pickle.load(sys.stdin.buffer), int(sys.argv[1]))

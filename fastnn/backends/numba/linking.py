@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from ...validation import Array
 
 
@@ -16,7 +18,8 @@ class Pointers:
     kernel : numba.core.dispatcher.Dispatcher
         Pointers to its stages are the last of its arguments.
     stages_of : callable
-        A named tuple of functions with arguments of the types that they get in the kernel.
+        Functions with arguments of the types that they get in the kernel, in the order of their
+        numbers there.
     processes : int
         How many may compile them.
     """
@@ -27,18 +30,18 @@ class Pointers:
 
     def __call__(
         self, arrays: Iterable[Array], arguments: Sequence[Any], of_stages: Sequence[Any]
-    ) -> Any:
+    ) -> np.ndarray:
         """Those for such arguments of the kernel, and of `stages_of`.
 
         `arrays` are those of them whose dtype or layout may differ from call to call.
         """
-        kinds = tuple((a.dtype, a.flags.num) for a in arrays)
+        kinds = tuple([(a.dtype.num, a.flags.num) for a in arrays])
         if kinds not in self._known:
             from .compilers import compile_together  # with the compiler
-            from .kernels.pointers import NOWHERE, pointer_to
+            from .kernels.pointers import none_of, pointers_to
 
             stages = self._stages_of(*of_stages)
-            none = type(stages)(*[NOWHERE] * len(stages))
-            compile_together([(self._kernel, (*arguments, none)), *stages], self._processes)
-            self._known[kinds] = type(stages)(*(pointer_to(*stage) for stage in stages))
+            kernel = self._kernel, (*arguments, none_of(stages))
+            compile_together([kernel, *stages], self._processes)
+            self._known[kinds] = pointers_to(stages)
         return self._known[kinds]

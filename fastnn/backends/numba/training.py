@@ -211,11 +211,10 @@ class NumericalSteps(_Steps):
     def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         working = self._parameters.panels
         counters = support.counters(len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
-        data = self._samples, rows, self._targets, self._of_batch, np.empty((0, 0))
-        h, modes = float(self._step.h), (self._code, True)
-        given = h, modes, rates, working, memory, self._memory, losses
-        arguments = *counters, self._threads, *data, *given
-        _, _, _, *of_batch = data
-        which = self._samples, rows[0], working.b2, *of_batch, h, modes, working.numbers
-        pointers = self._pointers((rows,), arguments, (*which, self._memory))
+        of_batch = self._of_batch, np.empty((0, 0)), float(self._step.h), (self._code, True)
+        data = self._samples, rows, self._targets, *of_batch
+        given = *data, rates, working, memory, self._memory, losses
+        arguments = *counters, self._threads, *given
+        of_gradient = self._samples, rows[0], working.b2, *of_batch, working.numbers, self._memory
+        pointers = self._pointers((rows,), arguments, (working, *of_gradient))
         return partial(self._kernels.numerical_steps.descent_steps, *arguments, pointers)

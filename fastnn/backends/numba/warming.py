@@ -1,8 +1,7 @@
-"""All kernels for a dtype, compiled by several processes: a compiler of Numba's uses one thread.
+"""All kernels for a dtype, compiled by several processes.
 
-Each process makes the calls that need the kernels, in an order of its own. What another one is
-compiling it waits for (:mod:`.locks`), and what is compiled it loads, so that nothing says which
-kernels a call needs.
+Each makes the calls that need the kernels, in an order of its own (:mod:`.compilers`), so that
+nothing says which kernels a call needs.
 """
 
 from __future__ import annotations
@@ -82,7 +81,8 @@ class Calls:
             backend.dense_descent(W, b, x, backend.dense_backward(delta, W, z, "sigmoid"), 0.0)
 
 
-#: What each of up to four processes calls, one after the other.
+#: What each of up to four processes calls, one after the other. Functions that both kernels of two
+#: processes are made of are compiled by each.
 ORDERS = (
     ("numerical_gradient", "numerical_steps", "backprop_steps", "operations"),
     ("operations", "backprop_steps", "numerical_steps"),

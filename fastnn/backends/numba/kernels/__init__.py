@@ -4,6 +4,8 @@ From the ground up:
 
 `jit`
     The options of the compiler; every function here is compiled by one of its decorators.
+`pointers`
+    Functions that kernels call by their address, each of them compiled by itself.
 `atomics`, `vectors`, `elementary`
     What loops are made of: counters for threads, vectors of numbers, the exponential and its kin.
 `activations`, `softmax`, `logistic`, `compression`, `layers`, `products`

@@ -9,7 +9,7 @@ The threads share out the panels of hidden units (:mod:`.panels`) and the rows o
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from numba import types
 
@@ -212,9 +212,7 @@ def _subtract_output_bias(rows: Any, rate: Any, panels: Panels, of: Any) -> None
             of.b2[k] -= rate * panels.delta2[n, k]
 
 
-def _step_of_rest(
-    p: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
-) -> None:
+def _step_of_rest(p: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any) -> None:
     """A step for the biases of the units of a panel, and the weights out of them.
 
     The biases of the output layer go with the first panel.
@@ -333,13 +331,8 @@ def _loss(rows: Any, objective: Any, panels: Panels) -> float:
     return total / weight + penalty(objective, weight, panels)
 
 
-class Stages(NamedTuple):
-    """The functions of a step, each of which is compiled by itself."""
-
-    hidden: Any
-    backward: Any
-    outputs: Any
-    weights: Any
+#: The functions of a step, each of which is compiled by itself.
+HIDDEN, BACKWARD, OUTPUTS, WEIGHTS = range(4)
 
 
 def stages_of(
@@ -350,15 +343,16 @@ def stages_of(
     panels: Panels,
     memory: Any,
     objective: Any,
-) -> Stages:
+) -> list[tuple[Any, tuple[Any, ...]]]:
     """Each of them, and arguments of the types that it has in :func:`descent_steps`."""
     batch, moved = rows[0], (panels.b2[0], panels, memory, objective)
-    return Stages(
-        hidden=(hidden_layer, (0, samples, batch, activation, panels)),
-        backward=(backward, (0, batch, activation, *moved)),
-        outputs=(output_layer, (0, 0, targets, batch, panels, objective)),
-        weights=(move_weights, (0, samples, batch, *moved)),
-    )
+    stages = {
+        HIDDEN: (hidden_layer, (0, samples, batch, activation, panels)),
+        BACKWARD: (backward, (0, batch, activation, *moved)),
+        OUTPUTS: (output_layer, (0, 0, targets, batch, panels, objective)),
+        WEIGHTS: (move_weights, (0, samples, batch, *moved)),
+    }
+    return list(stages.values())
 
 
 @kernel
@@ -375,7 +369,7 @@ def descent_steps(
     memory: Any,
     objective: Any,
     losses: Any,
-    stages: Stages,
+    stages: Any,
 ) -> None:
     """A step with each of the batches `rows` (steps, batch), at its rate, and its loss.
 
@@ -395,7 +389,7 @@ def descent_steps(
         Of the rule by which the parameters are moved; none of plain descent.
     objective : Objective or ()
         What is minimised; the book's cross-entropy without one.
-    stages : Stages
+    stages : int64 array
         Pointers to the functions of :func:`stages_of`.
     """
     parts, batch = panels.W1.shape[0], rows.shape[1]
@@ -411,7 +405,7 @@ def descent_steps(
                 if stage == 0:
                     if number == 0 and step > 0:
                         losses[step - 1] = _loss(rows[step - 1], objective, panels)
-                    call(stages.hidden, (number, samples, rows[step], activation, panels))
+                    call(stages[HIDDEN], (number, samples, rows[step], activation, panels))
                 elif stage == 1:
                     # Rows of samples are far from the processor, and each thread brings some of the
                     # next ones nearer.
@@ -420,12 +414,12 @@ def descent_steps(
                         for n in range(first, end):
                             _fetch(samples, next_rows, n)
                             fetch_target(targets, next_rows[n])
-                    call(stages.outputs, (first, end, targets, rows[step], panels, objective))
+                    call(stages[OUTPUTS], (first, end, targets, rows[step], panels, objective))
                 else:
                     rate = like(panels.b2[0], rates[step])
                     moved = rate, panels, memory, objective
-                    call(stages.backward, (number, rows[step], activation, *moved))
-                    call(stages.weights, (number, samples, rows[step], *moved))
+                    call(stages[BACKWARD], (number, rows[step], activation, *moved))
+                    call(stages[WEIGHTS], (number, samples, rows[step], *moved))
                 increase(counter, 0)
             wait_for(counter, 0, parts)
     # When all panels have their squares; whoever comes to it first.

@@ -79,11 +79,8 @@ class _PartCompiler(Compiler):
 
 _COMMON: Any = {"fastmath": FASTMATH, "error_model": "numpy"}
 #: Entry points for Python would take longer to compile than the functions.
-_INTERNAL: Any = {
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-    "pipeline_class": _PartCompiler,
-}
+_FOR_COMPILED_CODE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_INTERNAL: Any = _FOR_COMPILED_CODE | {"pipeline_class": _PartCompiler}
 
 
 def named(function: Any, suffix: Any) -> Any:
@@ -164,8 +161,7 @@ def kernel(function: Any) -> Any:
 
 def separate(function: Any) -> Any:
     """Compile what kernels call by its address: kept on disk as they are (:mod:`.pointers`)."""
-    without = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return _kept(njit(**_COMMON, **without)(function))
+    return _kept(njit(**_COMMON, **_FOR_COMPILED_CODE)(function))
 
 
 def _kept(dispatcher: Any) -> Any:
@@ -221,6 +217,30 @@ def _without_interrupts() -> Iterator[None]:
         interrupts.pass_on()
 
 
+class OtherProcessError(Exception):
+    """Another process is compiling a kernel."""
+
+
+class _OfThread(threading.local):
+    leaves_to_others = False
+
+
+_of_thread = _OfThread()
+
+
+@contextmanager
+def leaving_to_others() -> Iterator[None]:
+    """Raise OtherProcessError where a kernel is being compiled by another process, which ends it.
+
+    Elsewhere this one waits for it.
+    """
+    _of_thread.leaves_to_others = True
+    try:
+        yield
+    finally:
+        _of_thread.leaves_to_others = False
+
+
 class KernelCache(FunctionCache):
     """The files of one kernel, in which what cannot be used counts as not found.
 
@@ -245,6 +265,9 @@ class KernelCache(FunctionCache):
             key = self._index_key(sig, target_context.codegen())
             self._lock = Lock(self.cache_path, (self._impl.filename_base, key))
             if not self._lock.take():
+                if _of_thread.leaves_to_others:
+                    self._lock = None
+                    raise OtherProcessError
                 tell()
                 self._lock.wait()
             if (found := self._load(sig, target_context)) is not None:

@@ -35,7 +35,7 @@ stages
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from .atomics import FINISHED, TAKEN, increase, wait_for
 from .elementary import like
@@ -61,13 +61,8 @@ from .workspace import Workspace
 HEAD_START = 0.2
 
 
-class Stages(NamedTuple):
-    """What is compiled by itself, for this kernel and for that of many steps."""
-
-    outputs: Any
-    left: Any
-    powers: Any
-    evaluate: Any
+#: What is compiled by itself, for this kernel and for that of many steps.
+OUTPUTS, LEFT, POWERS, EVALUATE = range(4)
 
 
 def stages_of(
@@ -80,18 +75,19 @@ def stages_of(
     modes: Any,
     numbers: Any,
     work: Workspace,
-) -> Stages:
+) -> list[tuple[Any, tuple[Any, ...]]]:
     """The functions, and arguments of the types that they have in the kernels."""
     F1, F3, hidden, left = work.first[0], work.third[0], work.hidden, work.left[0, 0]
     factor, used = hidden.dtype.type(1), work.used[0]
     powers = samples, rows, 0, 0, left, work.begins[0], factor, F1, F3, used, hidden
     of_targets = targets, h, modes, work
-    return Stages(
-        outputs=(perturb_outputs, (0, 0, 0, 0, *of_targets)),
-        left=(add_left_of_hidden, (0, 0, 0, 0, True, samples, rows, *of_targets, hidden)),
-        powers=(add_hidden_powers, powers),
-        evaluate=(evaluate, (0, 0, samples, rows, b2, targets, t, h, modes, numbers, work)),
-    )
+    stages = {
+        OUTPUTS: (perturb_outputs, (0, 0, 0, 0, *of_targets)),
+        LEFT: (add_left_of_hidden, (0, 0, 0, 0, True, samples, rows, *of_targets, hidden)),
+        POWERS: (add_hidden_powers, powers),
+        EVALUATE: (evaluate, (0, 0, samples, rows, b2, targets, t, h, modes, numbers, work)),
+    }
+    return list(stages.values())
 
 
 @inner
@@ -217,7 +213,7 @@ def _perturb(
     h: float,
     modes: Any,
     work: Workspace,
-    stages: Stages,
+    stages: Any,
 ) -> None:
     """The gradients of one part of the features and of the outputs; there is one panel of units."""
     first, last, bias = work.bounds[part], work.bounds[part + 1], part == parts - 1
@@ -229,13 +225,13 @@ def _perturb(
     choose(1, work, left[1])
     F1, F3, one = work.first[0], work.third[0], like(hidden[0, 0], 1)
     places = first, last, left[0], work.begins[part]
-    call(stages.powers, (samples, rows, *places, one, F1, F3, work.used[0], hidden))
+    call(stages[POWERS], (samples, rows, *places, one, F1, F3, work.used[0], hidden))
     if bias:
         add_hidden_bias_powers(left[0], one, F1, F3, hidden[last - first])
     own = part, 0, first, last, bias
-    call(stages.left, (*own, samples, rows, targets, h, modes, work, hidden))
+    call(stages[LEFT], (*own, samples, rows, targets, h, modes, work, hidden))
     low, high = _outputs_of(part, parts, work)
-    call(stages.outputs, (part, 0, low, high, targets, h, modes, work))
+    call(stages[OUTPUTS], (part, 0, low, high, targets, h, modes, work))
 
 
 @inner
@@ -278,7 +274,7 @@ def _evaluate_blocks(
     modes: Any,
     numbers: Any,
     work: Workspace,
-    stages: Stages,
+    stages: Any,
 ) -> None:
     """The unperturbed network; returns when all of it has been evaluated, whoever did it."""
     # More than parts, so that a thread that comes late still finds some.
@@ -291,7 +287,7 @@ def _evaluate_blocks(
         weighted_rows(samples, rows, first, last, True, W1, b1, work.a[0])
         activate_units(0, first, last, modes[0], work)
         own = first, last, samples, rows, b2
-        call(stages.evaluate, (*own, targets, t, h, modes, numbers, work))
+        call(stages[EVALUATE], (*own, targets, t, h, modes, numbers, work))
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, blocks)
 
@@ -313,7 +309,7 @@ def differences(
     numbers: Any,
     work: Workspace,
     gradients: Any,
-    stages: Stages,
+    stages: Any,
 ) -> None:
     """The losses and the gradients."""
     preparation, evaluation, perturbation = counters[0], counters[1], counters[2]

@@ -15,8 +15,9 @@ from .backprop_steps import SAMPLES_AHEAD
 from .compression import prefetch_row
 from .elementary import like
 from .expansions import choose
-from .jit import inner, kernel, overloads
-from .numerical_gradient import Stages, stages_of
+from .jit import inner, kernel, overloads, separate
+from .numerical_gradient import EVALUATE, LEFT, OUTPUTS, POWERS
+from .numerical_gradient import stages_of as stages_of_gradient
 from .panels import Panels
 from .pointers import call
 from .powers import add_hidden_bias_powers
@@ -26,7 +27,8 @@ from .unperturbed import activate_units, prepare
 from .vectors import prefetch
 from .workspace import Workspace
 
-__all__ = ["descent_steps", "stages_of"]
+#: Beside the stages of the gradient:
+HIDDEN = 4
 
 
 @inner
@@ -50,8 +52,8 @@ def _fetch_targets(all_targets: Any, row: int) -> None:
     prefetch(all_weights, begin[row])
 
 
-@inner
-def _hidden_layer(
+@separate
+def hidden_layer(
     p: int, samples: Any, rows: Any, activation: int, panels: Panels, work: Workspace
 ) -> None:
     """What there is to know of the units of a panel, for all rows."""
@@ -72,7 +74,7 @@ def _subtract(
     modes: Any,
     rate: Any,
     work: Workspace,
-    stages: Stages,
+    stages: Any,
     of: Any,
 ) -> None:
     """Of the weights into and out of the units of a panel, and their biases: minus rate·gradient.
@@ -85,20 +87,20 @@ def _subtract(
     choose(1, work, left[1])
     F1, F3 = work.first[p], work.third[p]
     places = 0, features, left[0], work.begins[p]
-    call(stages.powers, (samples, rows, *places, -rate, F1, F3, work.used[p], W1))
+    call(stages[POWERS], (samples, rows, *places, -rate, F1, F3, work.used[p], W1))
     add_hidden_bias_powers(left[0], -rate, F1, F3, b1)
     if left[0].any():
         others = work.hidden[p * (features + 1) : (p + 1) * (features + 1)]
         others[:] = 0
         own = p, p, 0, features, True
-        call(stages.left, (*own, samples, rows, targets, h, modes, work, others))
+        call(stages[LEFT], (*own, samples, rows, targets, h, modes, work, others))
         for i in range(features):
             for j in range(b1.size):
                 W1[i, j] -= rate * others[i, j]
         for j in range(b1.size):
             b1[j] -= rate * others[features, j]
     outputs = work.outputs[p]
-    call(stages.outputs, (p, p, 0, outputs.shape[0], targets, h, modes, work))
+    call(stages[OUTPUTS], (p, p, 0, outputs.shape[0], targets, h, modes, work))
     for j in range(work.used[p]):
         for k in range(outputs.shape[0]):
             W2[j, k] -= rate * like(rate, outputs[k, j])
@@ -185,6 +187,18 @@ def _overload_descend(
     return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
 
 
+def stages_of(
+    panels: Panels, samples: Any, rows: Any, *others: Any
+) -> list[tuple[Any, tuple[Any, ...]]]:
+    """The functions of a step, and arguments of the types that they have in it.
+
+    After the panels come those of the gradient.
+    """
+    *_, modes, _, work = others
+    of_gradient = stages_of_gradient(samples, rows, *others)
+    return [*of_gradient, (hidden_layer, (0, samples, rows, modes[0], panels, work))]
+
+
 @kernel
 def descent_steps(
     counters: Any,
@@ -202,12 +216,12 @@ def descent_steps(
     memory: Any,
     work: Workspace,
     losses: Any,
-    stages: Stages,
+    stages: Any,
 ) -> None:
     """A step against the numerical gradient with each of the batches, and its loss.
 
     `rows` is of shape (steps, batch). `counters`, `arrived`, `threads` and `memory` are those of
-    the steps of backpropagation, `stages` those of the gradient; `targets` is space for the targets
+    the steps of backpropagation, `stages` those of `stages_of`; `targets` is space for the targets
     of a batch.
     """
     parts, batch = panels.W1.shape[0], rows.shape[1]
@@ -224,7 +238,7 @@ def descent_steps(
                 if stage == 0:
                     if number == 0:
                         _select_targets(all_targets, own, targets)
-                    _hidden_layer(number, samples, own, modes[0], panels, work)
+                    call(stages[HIDDEN], (number, samples, own, modes[0], panels, work))
                 elif stage == 1:
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, last):
@@ -232,7 +246,7 @@ def descent_steps(
                             prefetch(all_targets[0], next_rows[n])
                     which = first, last, samples, own, panels.b2
                     with_what = targets, t, h, modes, panels.numbers, work
-                    call(stages.evaluate, (*which, *with_what))
+                    call(stages[EVALUATE], (*which, *with_what))
                 else:
                     rate = like(panels.b2[0], rates[step])
                     if batch <= SAMPLES_AHEAD:

@@ -19,7 +19,7 @@ NEAR = 72 * 1024
 
 
 def _blocks_of_vectors(blocks: int, width: int, last_width: int | None = None) -> Any:
-    near, last_width = NEAR // (blocks * width), last_width or width
+    near, before, last_width = NEAR // (blocks * width), (blocks - 1) * width, last_width or width
 
     @inner
     def add(
@@ -37,8 +37,8 @@ def _blocks_of_vectors(blocks: int, width: int, last_width: int | None = None) -
         F3: Any,
     ) -> None:
         indptr, indices, values = samples
-        columns, step, flat = total.shape[1], lanes(total, width), total.reshape(total.size)
-        own, right, second, third = flat[j:], flat[last:], j + step, j + 2 * step
+        columns, flat = total.shape[1], total.reshape(total.size)
+        own, right = flat[j:], flat[last:]
         parts = (high - low + near - 1) // near
         for part in range(parts):
             beyond = low + (high - low) * (part + 1) // parts
@@ -50,33 +50,18 @@ def _blocks_of_vectors(blocks: int, width: int, last_width: int | None = None) -
                     s = element(begins, n)
                 else:
                     s = first_at_least(indices, element(indptr, rows[n]), stop, low)
-                f3, g3 = load(F1, (n, last), last_width), load(F3, (n, last), last_width)
+                f, g = load(F1, (n, last), last_width), load(F3, (n, last), last_width)
                 if blocks > 1:
-                    f0, g0 = load(F1, (n, j), width), load(F3, (n, j), width)
-                if blocks > 2:
-                    f1, g1 = load(F1, (n, second), width), load(F3, (n, second), width)
-                if blocks > 3:
-                    f2, g2 = load(F1, (n, third), width), load(F3, (n, third), width)
+                    f0, g0 = load(F1, (n, j), before), load(F3, (n, j), before)
                 while s < stop and element(indices, s) < beyond:
                     w, x = (
                         (element(indices, s) - low) * columns,
                         like(flat[0], element(values, s)),
                     )
                     square, x = x * x, x * factor
-                    t3 = load(right, w, last_width) + (f3 + g3 * square) * x
                     if blocks > 1:
-                        t0 = load(own, w, width) + (f0 + g0 * square) * x
-                    if blocks > 2:
-                        t1 = load(own, w + step, width) + (f1 + g1 * square) * x
-                    if blocks > 3:
-                        t2 = load(own, w + 2 * step, width) + (f2 + g2 * square) * x
-                    if blocks > 1:
-                        store(own, w, t0)
-                    if blocks > 2:
-                        store(own, w + step, t1)
-                    if blocks > 3:
-                        store(own, w + 2 * step, t2)
-                    store(right, w, t3)
+                        store(own, w, load(own, w, before) + (f0 + g0 * square) * x)
+                    store(right, w, load(right, w, last_width) + (f + g * square) * x)
                     s += 1
                 begins[n] = s
 

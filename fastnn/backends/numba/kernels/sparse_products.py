@@ -43,7 +43,7 @@ def _ask_for(samples: Any, rows: Any, n: int, first: int, end: int) -> None:
 
 def _blocks_of_weighted_rows(blocks: int, width: int, kind: str = "whole") -> Any:
     read, read_like, write = READING[kind]
-    near = NEAR // (blocks * width)
+    near, before = NEAR // (blocks * width), (blocks - 1) * width
 
     @inner
     def add(
@@ -59,50 +59,33 @@ def _blocks_of_weighted_rows(blocks: int, width: int, kind: str = "whole") -> An
         out: Any,
     ) -> None:
         indptr, indices, values = samples
-        columns, step, flat = W.shape[1], lanes(W, width), W.reshape(W.size)
+        columns, flat, zero = W.shape[1], W.reshape(W.size), out[0, 0]
         # Few numbers, so that all of them are in registers in the innermost loop.
         left, right = flat[j:], flat[last:]
-        zero, second, third = out[0, 0], j + step, j + 2 * step
         parts = _parts_of_features(samples, end - first, W.shape[0], near)
         for part in range(parts):
             beyond = W.shape[0] * (part + 1) // parts
             for n in range(first, end):
                 row = element(rows, n)
                 s, stop = element(indptr, row), element(indptr, row + 1)
-                z3 = convert(read(b, last, width, columns), zero)
+                z = convert(read(b, last, width, columns), zero)
                 if blocks > 1:
-                    z0 = convert(read(b, j, width, columns), zero)
-                if blocks > 2:
-                    z1 = convert(read(b, second, width, columns), zero)
-                if blocks > 3:
-                    z2 = convert(read(b, third, width, columns), zero)
+                    z0 = convert(read(b, j, before, columns), zero)
                 if part > 0:
                     s = element(begins, n - first)
-                    z3 = read_like(out, (n, last), z3, columns)
+                    z = read_like(out, (n, last), z, columns)
                     if blocks > 1:
                         z0 = read_like(out, (n, j), z0, columns)
-                    if blocks > 2:
-                        z1 = read_like(out, (n, second), z1, columns)
-                    if blocks > 3:
-                        z2 = read_like(out, (n, third), z2, columns)
                 while s < stop and element(indices, s) < beyond:
                     w, v = element(indices, s) * columns, like(zero, element(values, s))
                     if blocks > 1:
-                        z0 = z0 + convert(read(left, w, width, columns), zero) * v
-                    if blocks > 2:
-                        z1 = z1 + convert(read(left, w + step, width, columns), zero) * v
-                    if blocks > 3:
-                        z2 = z2 + convert(read(left, w + 2 * step, width, columns), zero) * v
-                    z3 = z3 + convert(read(right, w, width, columns), zero) * v
+                        z0 = z0 + convert(read(left, w, before, columns), zero) * v
+                    z = z + convert(read(right, w, width, columns), zero) * v
                     s += 1
                 begins[n - first] = s
                 if blocks > 1:
                     write(out, (n, j), z0, columns)
-                if blocks > 2:
-                    write(out, (n, second), z1, columns)
-                if blocks > 3:
-                    write(out, (n, third), z2, columns)
-                write(out, (n, last), z3, columns)
+                write(out, (n, last), z, columns)
 
     return add
 
@@ -147,7 +130,7 @@ weighted_rows, wide_weighted_rows = _weighted_rows(_rows_of_any_width), _weighte
 
 
 def _blocks_of_outer_product(blocks: int, width: int, last_width: int | None = None) -> Any:
-    near, last_width = NEAR // (blocks * width), last_width or width
+    near, before, last_width = NEAR // (blocks * width), (blocks - 1) * width, last_width or width
 
     @inner
     def subtract(
@@ -166,9 +149,8 @@ def _blocks_of_outer_product(blocks: int, width: int, last_width: int | None = N
         delta: Any,
     ) -> None:
         indptr, indices, values = samples
-        columns, step, flat = W.shape[1], lanes(W, width), W.reshape(W.size)
+        columns, flat = W.shape[1], W.reshape(W.size)
         left, right = flat[j:], flat[last:]
-        second, third = j + step, j + 2 * step
         parts = _parts_of_features(samples, end - first, high - low, near)
         for part in range(parts):
             beyond = low + (high - low) * (part + 1) // parts
@@ -181,29 +163,15 @@ def _blocks_of_outer_product(blocks: int, width: int, last_width: int | None = N
                     s = element(begins, n - first)
                 elif low > 0:
                     s = first_at_least(indices, s, stop, low)
-                d3 = load(delta, (n, last), last_width)
+                d = load(delta, (n, last), last_width)
                 if blocks > 1:
-                    d0 = load(delta, (n, j), width)
-                if blocks > 2:
-                    d1 = load(delta, (n, second), width)
-                if blocks > 3:
-                    d2 = load(delta, (n, third), width)
+                    d0 = load(delta, (n, j), before)
                 while s < stop and element(indices, s) < beyond:
                     w, v = (element(indices, s) - low) * columns, rate * element(values, s)
-                    w3 = load(right, w, last_width) - d3 * v
+                    moved = load(right, w, last_width) - d * v
                     if blocks > 1:
-                        w0 = load(left, w, width) - d0 * v
-                    if blocks > 2:
-                        w1 = load(left, w + step, width) - d1 * v
-                    if blocks > 3:
-                        w2 = load(left, w + 2 * step, width) - d2 * v
-                    if blocks > 1:
-                        store(left, w, w0)
-                    if blocks > 2:
-                        store(left, w + step, w1)
-                    if blocks > 3:
-                        store(left, w + 2 * step, w2)
-                    store(right, w, w3)
+                        store(left, w, load(left, w, before) - d0 * v)
+                    store(right, w, moved)
                     s += 1
                 begins[n - first] = s
 

@@ -12,8 +12,9 @@ other loop runs::
         store(total, j, s)
 
 A vector is so many bytes, a constant, of the dtype of the array it is loaded from. LLVM splits it
-where the registers are narrower. Vectors are added, subtracted and multiplied with vectors of their
-kind and with numbers of their dtype. Arrays are C-contiguous; no index is checked.
+where the registers are narrower; what is no power of two is several of its vectors. Vectors are
+added, subtracted and multiplied with vectors of their kind and with numbers of their dtype. Arrays
+are C-contiguous; no index is checked.
 """
 
 from __future__ import annotations
@@ -44,13 +45,55 @@ class Vector(types.Type):
         self.dtype, self.count = dtype, count
         super().__init__(f"Vector({dtype}, {count})")
 
+    @property
+    def pieces(self) -> list[int]:
+        """How many numbers each of LLVM's vectors has: of other counts it would compute more."""
+        whole, rest = divmod(self.count, PIECE)
+        powers = [1 << k for k in reversed(range(PIECE.bit_length())) if rest >> k & 1]
+        return [PIECE] * whole + powers
+
+
+#: The most numbers in one of LLVM's vectors, whatever their dtype: those of the narrowest in WIDE.
+PIECE = 16
+
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
-        super().__init__(
-            manager, vector, ir.VectorType(manager[vector.dtype].get_value_type(), vector.count)
-        )
+        number = manager[vector.dtype].get_value_type()
+        kinds = [ir.VectorType(number, count) for count in vector.pieces]
+        super().__init__(manager, vector, kinds[0] if len(kinds) == 1 else _together(kinds))
+
+
+def _together(kinds: Any) -> Any:
+    return ir.LiteralStructType(kinds)
+
+
+def _pieces(builder: Any, value: Any) -> list[Any]:
+    """LLVM's vectors of the value of a vector."""
+    if isinstance(value.type, ir.VectorType):
+        return [value]
+    return [builder.extract_value(value, i) for i in range(len(value.type.elements))]
+
+
+def _joined(builder: Any, pieces: list[Any]) -> Any:
+    """And the value that they are."""
+    if len(pieces) == 1:
+        return pieces[0]
+    value = ir.Constant(_together([piece.type for piece in pieces]), ir.Undefined)
+    for i, piece in enumerate(pieces):
+        value = builder.insert_value(value, piece, i)
+    return value
+
+
+def _places(builder: Any, pointer: Any, kinds: list[Any]) -> list[Any]:
+    """Where they are in memory, from a pointer to the first of their numbers on."""
+    places, first = [], 0
+    for kind in kinds:
+        place = builder.gep(pointer, [ir.Constant(ir.IntType(64), first)]) if first else pointer
+        places.append(builder.bitcast(place, kind.as_pointer()))
+        first += kind.count
+    return places
 
 
 def lanes(a: Any, width: int) -> int:
@@ -172,11 +215,14 @@ def _loading(a: Any, vector: Vector, masked: bool = False) -> Any:
     _check_contiguous(a)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = context.get_value_type(vector)
+        number = context.get_value_type(vector.dtype)
+        kinds = [ir.VectorType(number, count) for count in vector.pieces]
         pointer = _pointer(context, builder, *arguments[:2], signature.args[:2])
-        place = builder.bitcast(pointer, kind.as_pointer())
+        places = _places(builder, pointer, kinds)
         if not masked:
-            return builder.load(place, align=a.dtype.bitwidth // 8)
+            align = a.dtype.bitwidth // 8
+            return _joined(builder, [builder.load(place, align=align) for place in places])
+        (kind,), (place,) = kinds, places
         mask = _mask(context, builder, kind.count, arguments[3], signature.args[3])
         values = [place, _alignment(a), mask, ir.Constant(kind, None)]
         return _call_masked(builder, "load", kind, values, kind)
@@ -189,15 +235,17 @@ def _storing(a: Any, masked: bool = False) -> Any:
     _check_contiguous(a)
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = arguments[2]
+        pieces = _pieces(builder, arguments[2])
         pointer = _pointer(context, builder, *arguments[:2], signature.args[:2])
-        place = builder.bitcast(pointer, value.type.as_pointer())
+        places = _places(builder, pointer, [piece.type for piece in pieces])
         if masked:
+            (value,), (place,) = pieces, places
             mask = _mask(context, builder, value.type.count, arguments[3], signature.args[3])
             values = [value, place, _alignment(a), mask]
             _call_masked(builder, "store", value.type, values, ir.VoidType())
         else:
-            builder.store(value, place, align=a.dtype.bitwidth // 8)
+            for piece, place in zip(pieces, places, strict=True):
+                builder.store(piece, place, align=a.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return codegen
@@ -235,11 +283,12 @@ def convert(_context: Any, vector: Any, number: Any) -> Any:
     result = Vector(number, vector.count)
 
     def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        kind = context.get_value_type(result)
         if number.bitwidth == vector.dtype.bitwidth:
             return arguments[0]
-        return (builder.fpext if number.bitwidth > vector.dtype.bitwidth else builder.fptrunc)(
-            arguments[0], kind
+        cast = builder.fpext if number.bitwidth > vector.dtype.bitwidth else builder.fptrunc
+        element, pieces = context.get_value_type(number), _pieces(builder, arguments[0])
+        return _joined(
+            builder, [cast(piece, ir.VectorType(element, piece.type.count)) for piece in pieces]
         )
 
     return result(vector, number), codegen
@@ -322,14 +371,16 @@ def _arithmetic(function: Any, instruction: str) -> None:
     @intrinsic
     def of_vectors(_context: Any, a: Any, b: Any) -> Any:
         def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            return getattr(builder, instruction)(*arguments)
+            pairs = zip(*(_pieces(builder, value) for value in arguments), strict=True)
+            return _joined(builder, [getattr(builder, instruction)(*pair) for pair in pairs])
 
         return a(a, b), codegen
 
     @intrinsic
     def repeated(_context: Any, number: Any, vector: Any) -> Any:
-        def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            return _repeated(builder, arguments[0], context.get_value_type(vector))
+        def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            kinds = [ir.VectorType(arguments[0].type, count) for count in vector.pieces]
+            return _joined(builder, [_repeated(builder, arguments[0], kind) for kind in kinds])
 
         return vector(number, vector), codegen
 
