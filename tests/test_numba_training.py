@@ -6,6 +6,7 @@ from conftest import ReferenceBackend
 
 import fastnn
 from fastnn.backends.numba.backend import NumbaBackend
+from fastnn.backends.numba.kernels import batches
 from fastnn.backends.numba.support import SUPPORT
 from fastnn.functions import ACTIVATIONS
 
@@ -143,7 +144,7 @@ def test_more_features_than_a_gradient_has_room_for(monkeypatch, dtype, update, 
     x, t = problem(features=9001, samples=100, density=0.01)
     x[:, 4000:4100] = 0  # features of which there is nothing
     backend = NumbaBackend(2)
-    assert 9001 * hidden * 4 > backend.kernels.backprop_steps.GRADIENT
+    assert 9001 * hidden * 4 > batches.GRADIENT
     calls = counted(monkeypatch, backend)
     options = {"hidden": hidden, "dtype": dtype, "batch_size": 30, "sampling": "shuffle"}
     results = [

@@ -15,7 +15,7 @@ from numba import types
 
 from .activations import activate, multiply_row_by_derivative
 from .atomics import increase, wait_for
-from .compression import prefetch_row
+from .batches import SAMPLES_AHEAD, blocks_of, fetch, products, subtract_products
 from .elementary import like
 from .jit import inner, kernel, overloads, separate
 from .objectives import (
@@ -32,124 +32,13 @@ from .panels import Panels
 from .pointers import call
 from .products import add_product, subtract_product
 from .rules import move_output_bias, move_rest, move_rows, part
-from .sparse_products import subtract_padded_outer_products, wide_weighted_rows
-from .vectors import prefetch
-
-#: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
-#: would be gone again, and with them those of the step at hand; there it asks for a sample when it
-#: comes to one of those before it.
-SAMPLES_AHEAD = 400
-
-#: How many bytes of a gradient are summed up before they are used: they fit into the second-level
-#: cache beside the weights that they move.
-GRADIENT = 2**19
-
-
-# -- samples, compressed or not --------------------------------------------------------------------
-
-
-def _products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
-    """b + x·W into `out`, for rows x of the samples."""
-    raise NotImplementedError
-
-
-@overloads(_products)
-def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
-    def of_compressed(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
-        far = rows.size > SAMPLES_AHEAD
-        wide_weighted_rows(samples, rows, 0, rows.size, far, W, b, out)
-
-    def of_all(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
-        for n in range(rows.size):
-            for j in range(b.size):
-                out[n, j] = b[j]
-        add_product(samples, rows, W.shape[0], W, out)
-
-    return of_all if isinstance(samples, types.Array) else of_compressed
-
-
-def _subtract_products(
-    samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, used: Any, W: Any
-) -> None:
-    """W -= rate·xᵀ·delta for rows x of the samples, of the features low … high − 1.
-
-    So many of the columns are used.
-    """
-    raise NotImplementedError
-
-
-@overloads(_subtract_products)
-def _overload_subtract_products(
-    samples: Any,
-    rows: Any,  # noqa: ARG001
-    low: Any,  # noqa: ARG001
-    high: Any,  # noqa: ARG001
-    rate: Any,  # noqa: ARG001
-    delta: Any,  # noqa: ARG001
-    used: Any,  # noqa: ARG001
-    W: Any,  # noqa: ARG001
-) -> Any:
-    def of_compressed(
-        samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, used: Any, W: Any
-    ) -> None:
-        far = rows.size > SAMPLES_AHEAD and low == 0
-        subtract_padded_outer_products(samples, rows, low, high, far, False, rate, delta, used, W)
-
-    def of_all(
-        samples: Any,
-        rows: Any,
-        low: Any,  # noqa: ARG001
-        high: Any,
-        rate: Any,
-        delta: Any,
-        used: Any,  # noqa: ARG001
-        W: Any,
-    ) -> None:
-        subtract_product(samples, rows, high, rate, delta, W)  # low is 0: see _blocks
-
-    return of_all if isinstance(samples, types.Array) else of_compressed
-
-
-def _blocks(samples: Any, W: Any) -> int:
-    """In how many blocks the features have their turn: the gradient of one is to stay near."""
-    raise NotImplementedError
-
-
-@overloads(_blocks)
-def _overload_blocks(samples: Any, W: Any) -> Any:  # noqa: ARG001
-    def of_compressed(samples: Any, W: Any) -> int:  # noqa: ARG001
-        return -(-W.size * W.itemsize // GRADIENT)
-
-    def of_all(samples: Any, W: Any) -> int:  # noqa: ARG001
-        return 1
-
-    return of_all if isinstance(samples, types.Array) else of_compressed
-
-
-def _fetch(samples: Any, rows: Any, n: int) -> None:
-    """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
-    raise NotImplementedError
-
-
-@overloads(_fetch)
-def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
-    def of_compressed(samples: Any, rows: Any, n: int) -> None:
-        prefetch_row(samples, rows, n)
-
-    def of_all(samples: Any, rows: Any, n: int) -> None:
-        prefetch(samples, (rows[n], 0))  # the processor sees for itself what is read on and on
-
-    return of_all if isinstance(samples, types.Array) else of_compressed
-
-
-# -- the stages of a step --------------------------------------------------------------------------
 
 
 @separate
 def hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Panels) -> None:
     """z1 of the units of a panel, for all rows."""
     z = panels.z1[p, : rows.size]
-    _products(samples, rows, panels.W1[p], panels.b1[p], z)
+    products(samples, rows, panels.W1[p], panels.b1[p], z)
     # At once: rows of a few vectors are too short to be quick.
     activate(z.reshape(z.size), activation)
 
@@ -294,7 +183,7 @@ def _overload_step_of_weights(
         objective: Any,  # noqa: ARG001
     ) -> None:
         W, delta, used = panels.W1[p], panels.delta1[p], panels.used[p]
-        _subtract_products(samples, rows, 0, W.shape[0], rate, delta, used, W)
+        subtract_products(samples, rows, 0, W.shape[0], rate, delta, used, W)
 
     def by_rule(
         p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
@@ -302,11 +191,11 @@ def _overload_step_of_weights(
         of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
         W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
         delta, one, minus = panels.delta1[p], like(rate, 1), like(rate, -1)
-        features, blocks, total = W.shape[0], _blocks(samples, W), 0.0
+        features, blocks, total = W.shape[0], blocks_of(samples, W), 0.0
         for block in range(blocks):
             low, high = features * block // blocks, features * (block + 1) // blocks
             some, g = slice(low, high), gradient[: high - low]
-            _subtract_products(samples, rows, low, high, minus, delta, panels.used[p], g)
+            subtract_products(samples, rows, low, high, minus, delta, panels.used[p], g)
             total += squares(objective, W[some])
             move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
         panels.squares[p] += total
@@ -412,7 +301,7 @@ def descent_steps(
                     first, end = batch * number // parts, batch * (number + 1) // parts
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, end):
-                            _fetch(samples, next_rows, n)
+                            fetch(samples, next_rows, n)
                             fetch_target(targets, next_rows[n])
                     call(stages[OUTPUTS], (first, end, targets, rows[step], panels, objective))
                 else:

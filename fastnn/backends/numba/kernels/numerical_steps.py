@@ -11,7 +11,7 @@ from typing import Any
 from numba import types
 
 from .atomics import increase, wait_for
-from .backprop_steps import SAMPLES_AHEAD
+from .batches import SAMPLES_AHEAD
 from .compression import prefetch_row
 from .elementary import like
 from .expansions import choose

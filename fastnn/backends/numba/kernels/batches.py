@@ -1,0 +1,116 @@
+"""Products with a batch of samples, compressed or not, and how these are brought near."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+
+from .compression import prefetch_row
+from .jit import overloads
+from .products import add_product, subtract_product
+from .sparse_products import subtract_padded_outer_products, wide_weighted_rows
+from .vectors import prefetch
+
+#: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
+#: would be gone again, and with them those of the step at hand; there it asks for a sample when it
+#: comes to one of those before it.
+SAMPLES_AHEAD = 400
+
+#: How many bytes of a gradient are summed up before they are used: they fit into the second-level
+#: cache beside the weights that they move.
+GRADIENT = 2**19
+
+
+def products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+    """b + x·W into `out`, for rows x of the samples."""
+    raise NotImplementedError
+
+
+@overloads(products)
+def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+        far = rows.size > SAMPLES_AHEAD
+        wide_weighted_rows(samples, rows, 0, rows.size, far, W, b, out)
+
+    def of_all(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+        for n in range(rows.size):
+            for j in range(b.size):
+                out[n, j] = b[j]
+        add_product(samples, rows, W.shape[0], W, out)
+
+    return of_all if isinstance(samples, types.Array) else of_compressed
+
+
+def subtract_products(
+    samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, used: Any, W: Any
+) -> None:
+    """W -= rate·xᵀ·delta for rows x of the samples, of the features low … high − 1.
+
+    So many of the columns are used.
+    """
+    raise NotImplementedError
+
+
+@overloads(subtract_products)
+def _overload_subtract_products(
+    samples: Any,
+    rows: Any,  # noqa: ARG001
+    low: Any,  # noqa: ARG001
+    high: Any,  # noqa: ARG001
+    rate: Any,  # noqa: ARG001
+    delta: Any,  # noqa: ARG001
+    used: Any,  # noqa: ARG001
+    W: Any,  # noqa: ARG001
+) -> Any:
+    def of_compressed(
+        samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, used: Any, W: Any
+    ) -> None:
+        far = rows.size > SAMPLES_AHEAD and low == 0
+        subtract_padded_outer_products(samples, rows, low, high, far, False, rate, delta, used, W)
+
+    def of_all(
+        samples: Any,
+        rows: Any,
+        low: Any,  # noqa: ARG001
+        high: Any,
+        rate: Any,
+        delta: Any,
+        used: Any,  # noqa: ARG001
+        W: Any,
+    ) -> None:
+        subtract_product(samples, rows, high, rate, delta, W)  # low is 0: see _blocks
+
+    return of_all if isinstance(samples, types.Array) else of_compressed
+
+
+def blocks_of(samples: Any, W: Any) -> int:
+    """In how many blocks the features have their turn: the gradient of one is to stay near."""
+    raise NotImplementedError
+
+
+@overloads(blocks_of)
+def _overload_blocks(samples: Any, W: Any) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, W: Any) -> int:  # noqa: ARG001
+        return -(-W.size * W.itemsize // GRADIENT)
+
+    def of_all(samples: Any, W: Any) -> int:  # noqa: ARG001
+        return 1
+
+    return of_all if isinstance(samples, types.Array) else of_compressed
+
+
+def fetch(samples: Any, rows: Any, n: int) -> None:
+    """Ask for the values of row number n to come: rows are drawn at random from all of memory."""
+    raise NotImplementedError
+
+
+@overloads(fetch)
+def _overload_fetch(samples: Any, rows: Any, n: int) -> Any:  # noqa: ARG001
+    def of_compressed(samples: Any, rows: Any, n: int) -> None:
+        prefetch_row(samples, rows, n)
+
+    def of_all(samples: Any, rows: Any, n: int) -> None:
+        prefetch(samples, (rows[n], 0))  # the processor sees for itself what is read on and on
+
+    return of_all if isinstance(samples, types.Array) else of_compressed
