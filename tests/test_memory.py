@@ -83,14 +83,22 @@ def test_what_does_not_fit_is_said_by_numpy():
         memory.zeros((2**50,), "float64")
 
 
+FORKS = """
+import os
+from fastnn import memory
+
+array = memory.zeros((2**20,), "float64")
+array[0] = 1
+if (child := os.fork()) == 0:
+    kept = array[0] == 1
+    array[:] = 2
+    os._exit(0 if kept else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert array[0] == 1 and not array[1:].any()
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_child_has_a_copy_of_its_own():
-    array = memory.zeros((MIB,), "float64")
-    array[0] = 1
-    if (child := os.fork()) == 0:
-        kept = array[0] == 1
-        array[:] = 2
-        os._exit(0 if kept else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert array[0] == 1
-    assert not array[1:].any()
+def test_a_forked_child_has_a_copy_of_its_own(python):
+    done = python("-c", FORKS)
+    assert done.code == 0, done.err

@@ -6,7 +6,6 @@ import sys
 import pytest
 
 import fastnn
-from fastnn.backends import processor
 from fastnn.backends.numba import compilers, locks, warming
 
 #: The part of this process is smaller than usual, so that it ends sooner, and those of others are
@@ -121,47 +120,59 @@ def test_no_process_is_started_for_kernels_that_cannot_be_kept(monkeypatch):
     listener.on_start(Event(layers.add_bias_and_activate))
 
 
-#: A new process trains a step, and says what it has compiled, and what it has started.
-TRAINS = """
-import json, logging, os, subprocess, sys, numpy as np, fastnn
+#: A new process has some kernels compiled, or trains, and says what it compiled and started itself.
+COMPILES_TOGETHER = """
+import json, subprocess, sys, numpy as np, fastnn
 from numba.core import event
 from fastnn.backends.numba import compilers
 
-logging.basicConfig(level="DEBUG", format="%(message)s")
-logging.getLogger("numba").setLevel("ERROR")
+processes, what, instead = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
 started, Popen = [], subprocess.Popen
 
 class Watched(Popen):
     def __init__(self, command, **options):
         if compilers.__name__ in command:
             started.append(self)
-            if sys.argv[2:]:
-                command = [sys.executable, "-c", sys.argv[2]]
+            command = [sys.executable, "-c", *instead] if instead else command
         super().__init__(command, **options)
 
 subprocess.Popen = Watched
-net = fastnn.TwoLayerNet(5, 4, 3, backend=fastnn.get_backend("numba", threads=int(sys.argv[1])))
-with event.install_recorder("numba:compile") as compiled:
+backend = fastnn.get_backend("numba", threads=processes)
+kernels = backend.kernels
+
+def train():
+    net = fastnn.TwoLayerNet(5, 4, 3, backend=backend)
     options = {"iterations": 2, "batch_size": 2, "evaluate_every": 0, "progress": False}
-    history = fastnn.train(net, np.eye(5), np.arange(5) % 3, **options)
+    fastnn.train(net, np.eye(5), np.arange(5) % 3, **options)
+
+def some():
+    a = np.ones((2, 3))
+    few = [
+        (kernels.magnitude.largest, (a[0],)),
+        (kernels.layers.bias_descent, (a, 1.0, a[0])),
+        (kernels.compression.count_nonzero, (a, 1)),
+    ]
+    compilers.compile_together(few, processes)
+    assert all(function.overloads for function, _ in few)
+
+with event.install_recorder("numba:compile") as compiled:
+    {"train": train, "some": some}[what]()
 events = [e.data["dispatcher"].py_func for _, e in compiled.buffer if e.is_start]
 print(json.dumps({
     "compiled": [f.__qualname__ for f in events if f.__module__.startswith("fastnn")],
     "started": len(started),
     "ended": all(process.returncode is not None for process in started),
-    "steps": len(history.loss),
 }))
 """
 
 
 @pytest.fixture
-def trained(python, tmp_path, monkeypatch):
-    """What a new process does to train, with a cache of its own."""
+def together(python, tmp_path, monkeypatch):
+    """What a new process does, with a cache of its own."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
 
-    def run(threads, *instead):
-        done = python("-c", TRAINS, threads, *instead)
+    def run(processes, what, *instead):
+        done = python("-c", COMPILES_TOGETHER, processes, what, *instead)
         assert done.code == 0, done.err
         return json.loads(done.out)
 
@@ -169,30 +180,30 @@ def trained(python, tmp_path, monkeypatch):
 
 
 STAGES = {"descent_steps", "hidden_layer", "backward", "output_layer", "move_weights"}
+SOME = {"largest", "bias_descent", "count_nonzero"}
 
 
 @pytest.mark.skipif(not locks.HAS_LOCKS, reason="there is one process where there are no locks")
-@pytest.mark.skipif(processor.cores() < 2, reason="there is one thread where there is one core")
-def test_the_stages_of_a_first_step_are_compiled_by_two_processes(trained):
-    found = trained(2)
-    assert (found["started"], found["ended"], found["steps"]) == (1, True, 2)
+def test_the_stages_of_a_first_step_are_compiled_by_two_processes(together):
+    found = together(2, "train")
+    assert (found["started"], found["ended"]) == (1, True)
     assert {*found["compiled"]} & STAGES < STAGES  # some by the other one
-    again = trained(2)
-    assert (again["started"], {*again["compiled"]} & STAGES) == (0, set())
+    assert together(2, "train") == {"compiled": [], "started": 0, "ended": True}
 
 
-def test_one_thread_is_one_process(trained):
-    found = trained(1)
-    assert (found["started"], found["steps"]) == (0, 2)
-    assert {*found["compiled"]} >= STAGES
+@pytest.mark.parametrize("processes", [1, 2, 5])
+def test_as_many_processes_as_there_are_kernels_at_most(together, processes):
+    found = together(processes, "some")
+    helpers = min(processes, len(SOME)) - 1 if locks.HAS_LOCKS else 0
+    assert (found["started"], found["ended"]) == (helpers, True)
+    if helpers == 0:
+        assert {*found["compiled"]} == SOME
 
 
-@pytest.mark.skipif(not locks.HAS_LOCKS, reason="there is one process where there are no locks")
-@pytest.mark.skipif(processor.cores() < 2, reason="there is one thread where there is one core")
-def test_where_the_other_process_fails_this_one_compiles_all(trained):
-    found = trained(2, "raise SystemExit('no')")
-    assert (found["started"], found["ended"], found["steps"]) == (1, True, 2)
-    assert {*found["compiled"]} >= STAGES
+def test_where_the_other_process_fails_this_one_compiles_all(together):
+    found = together(2, "some", "raise SystemExit('no')")
+    assert found["ended"]
+    assert {*found["compiled"]} == SOME
 
 
 def test_others_that_help_already_are_enough(monkeypatch):
