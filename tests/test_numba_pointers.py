@@ -5,8 +5,11 @@ import pytest
 from numba import njit
 from numba.core.errors import TypingError
 
+import fastnn
+from fastnn.backends.numba import compilers
 from fastnn.backends.numba.kernels import jit, pointers
 from fastnn.backends.numba.kernels.pointers import call
+from fastnn.backends.numba.linking import kinds
 
 
 @njit
@@ -90,3 +93,49 @@ def test_what_is_called_has_no_entry_point_for_python():
     code = found.library.get_llvm_str()
     assert found.fndesc.llvm_func_name in code
     assert found.fndesc.llvm_cpython_wrapper_name not in code
+
+
+@pytest.mark.parametrize("gradient", ["backprop", "numerical"])
+def test_they_are_asked_for_once(monkeypatch, gradient):
+    """By a training, and by those after it on data of the same kinds."""
+    rng = np.random.default_rng(0)
+    x, t = rng.random((40, 30)) * (rng.random((40, 30)) < 0.2), np.arange(40) % 3
+
+    def train(**options):
+        net = fastnn.TwoLayerNet(30, 20, 3, backend="numba", rng=0)
+        return fastnn.train(net, x, t, gradient=gradient, iterations=3, batch_size=10, **options)
+
+    train()
+    asked = []
+    together = compilers.compile_together
+    monkeypatch.setattr(
+        compilers, "compile_together", lambda *wanted: asked.append(1) or together(*wanted)
+    )
+    train()
+    assert asked == []
+    train(optimizer=fastnn.Adam(0.01))
+    asked.clear()  # it asks, unless an earlier test has trained so
+    train(optimizer=fastnn.Adam(0.02))
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (np.zeros(3, np.float32), ()),
+        (np.zeros((3, 1)), ()),
+        (np.zeros(6)[::2], ()),
+        (np.zeros(3), (1,)),
+        (np.zeros(3), 1),
+        (np.zeros(3),),
+    ],
+)
+def test_kinds_tell_types_apart(other):
+    assert kinds((np.zeros(3), ())) == kinds((np.ones(5), ()))
+    assert kinds((np.zeros(3), ())) != kinds(other)
+
+
+def test_kinds_tell_what_cannot_be_written():
+    a, b = np.zeros(3), np.zeros(3)
+    b.flags.writeable = False
+    assert kinds(a) != kinds(b)

@@ -30,7 +30,7 @@ from ..base import Availability, Dataset, Runner, TrainingStep
 from ..numpy import NumpyBackend
 from ..support import supported
 from . import compressing, training
-from .linking import Pointers
+from .linking import kinds, pointers_of
 from .samples import SparseDataset, SparseRows, nonzero_targets, sparse_rows
 from .support import (
     FEW_MULTIPLICATIONS,
@@ -68,7 +68,7 @@ class NumbaBackend(NumpyBackend):
         most = min(available, processor.cores())
         self.pool = WorkerPool(most if self.threads is None else self.threads)
         of = self.kernels.numerical_gradient
-        self._pointers = Pointers(of.differences, of.stages_of, self.pool.size)
+        self._pointers = pointers_of(of.differences, of.stages_of, self.pool.size)
 
     @classmethod
     def probe(cls) -> Availability:
@@ -276,8 +276,8 @@ class NumbaBackend(NumpyBackend):
         rest = targets, residuals, float(h), modes, numbers, memory
         data = x.samples, x.rows, *parameters
         given = np.zeros((3, 2), np.int64), parts, *data, *rest, gradients
-        arrays = *x.samples, x.rows, *parameters, *targets, residuals
-        stages = self._pointers(arrays, given, (x.samples, x.rows, parameters[3], *rest))
+        kind = kinds((*data, targets, residuals))
+        stages = self._pointers(kind, given, (x.samples, x.rows, parameters[3], *rest))
         arguments = *given, stages
         self.pool.run(lambda: self.kernels.numerical_gradient.differences(*arguments), parts)
         value = W1.dtype.type(memory.losses.sum())

@@ -1,13 +1,12 @@
-"""The functions that a kernel calls by their address, found again by the kinds of its arrays."""
+"""The functions that a kernel calls by their address, found again by the kinds of its arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
-
-from ...validation import Array
 
 
 class Pointers:
@@ -26,22 +25,34 @@ class Pointers:
 
     def __init__(self, kernel: Any, stages_of: Callable[..., Any], processes: int) -> None:
         self._kernel, self._stages_of, self._processes = kernel, stages_of, processes
-        self._known: dict[Any, Any] = {}
+        self._known: dict[Hashable, np.ndarray] = {}
 
     def __call__(
-        self, arrays: Iterable[Array], arguments: Sequence[Any], of_stages: Sequence[Any]
+        self, kind: Hashable, arguments: Sequence[Any], of_stages: Sequence[Any]
     ) -> np.ndarray:
         """Those for such arguments of the kernel, and of `stages_of`.
 
-        `arrays` are those of them whose dtype or layout may differ from call to call.
+        Whatever their types may be, those of one `kind` have the same.
         """
-        kinds = tuple([(a.dtype.num, a.flags.num) for a in arrays])
-        if kinds not in self._known:
+        if kind not in self._known:
             from .compilers import compile_together  # with the compiler
             from .kernels.pointers import none_of, pointers_to
 
             stages = self._stages_of(*of_stages)
             kernel = self._kernel, (*arguments, none_of(stages))
             compile_together([kernel, *stages], self._processes)
-            self._known[kinds] = pointers_to(stages)
-        return self._known[kinds]
+            self._known[kind] = pointers_to(stages)
+        return self._known[kind]
+
+
+#: Those of a kernel, the same for all that call it: to find them out takes a millisecond.
+pointers_of = cache(Pointers)
+
+
+def kinds(value: Any) -> Hashable:
+    """What the types of arrays, of tuples of them, and of numbers depend on."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.num, value.ndim, value.flags.num
+    if isinstance(value, tuple):
+        return type(value), *map(kinds, value)
+    return type(value)

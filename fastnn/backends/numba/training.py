@@ -13,7 +13,7 @@ import numpy as np
 from ...validation import Array
 from ..steps import Runner, TrainingStep
 from . import support
-from .linking import Pointers
+from .linking import kinds, pointers_of
 from .samples import SparseDataset, nonzero_targets
 from .support import SUPPORT
 from .threads import WorkerPool
@@ -161,8 +161,9 @@ class BackpropSteps(_Steps):
         threads = support.fused_threads(work, pool.size, W1.shape[1], step.batch_size)
         super().__init__(kernels, pool, step, threads, work)
         self._objective = self._of_sklearn()
+        self._kind = kinds((self._samples, self._targets, self._objective)), W1.dtype.num
         of = kernels.backprop_steps
-        self._pointers = Pointers(of.descent_steps, of.stages_of, pool.size)
+        self._pointers = pointers_of(of.descent_steps, of.stages_of, pool.size)
 
     def _of_sklearn(self) -> Any:
         """The objective, or () for the loss itself."""
@@ -183,7 +184,7 @@ class BackpropSteps(_Steps):
         modes = self._code, rates, working, memory, self._objective
         arguments = *counters, self._threads, *data, *modes, losses
         which = *data, self._code, working, memory, self._objective
-        pointers = self._pointers((rows,), arguments, which)
+        pointers = self._pointers((self._kind, kinds(rows), type(memory)), arguments, which)
         return partial(self._kernels.backprop_steps.descent_steps, *arguments, pointers)
 
 
@@ -205,8 +206,9 @@ class NumericalSteps(_Steps):
         )
         most = batch_size * (1 if data.t.ndim == 1 else data.t.shape[1])
         self._of_batch = np.zeros(batch_size + 1, np.intp), np.empty(most, np.intp), np.empty(most)
+        self._kind = kinds((self._samples, self._targets)), W1.dtype.num
         of = kernels.numerical_steps
-        self._pointers = Pointers(of.descent_steps, of.stages_of, pool.size)
+        self._pointers = pointers_of(of.descent_steps, of.stages_of, pool.size)
 
     def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         working = self._parameters.panels
@@ -216,5 +218,6 @@ class NumericalSteps(_Steps):
         given = *data, rates, working, memory, self._memory, losses
         arguments = *counters, self._threads, *given
         of_gradient = self._samples, rows[0], working.b2, *of_batch, working.numbers, self._memory
-        pointers = self._pointers((rows,), arguments, (working, *of_gradient))
+        kind = self._kind, kinds(rows), type(memory)
+        pointers = self._pointers(kind, arguments, (working, *of_gradient))
         return partial(self._kernels.numerical_steps.descent_steps, *arguments, pointers)
