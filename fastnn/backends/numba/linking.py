@@ -49,7 +49,7 @@ class Pointers:
 pointers_of = cache(Pointers)
 
 
-def kinds(value: Any) -> Hashable:
+def kinds(value: Any) -> Any:
     """What the types of arrays, of tuples of them, and of numbers depend on."""
     if isinstance(value, np.ndarray):
         return value.dtype.num, value.ndim, value.flags.num
