@@ -109,7 +109,7 @@ def test_no_process_is_started_for_kernels_that_cannot_be_kept(monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr(compilers._Compilers, "_start", start)
-    listener = compilers._Compilers("nothing", [("1",)], b"")
+    listener = compilers._Compilers("nothing", [("1",)], None)
 
     class Event:
         def __init__(self, dispatcher):

@@ -46,7 +46,7 @@ def compile_together(wanted: Sequence[tuple[Any, Sequence[Any]]], processes: int
     missing = [(function, kind) for function, kind in kinds if kind not in function.overloads]
     helpers = [(str(process),) for process in range(1, min(processes, len(missing)))]
     names = [(f.py_func.__module__, f.py_func.__name__, kind) for f, kind in missing]
-    with helping(__name__, helpers, pickle.dumps(names) if helpers else b""):
+    with helping(__name__, helpers, names):
         _compile(missing)
 
 
@@ -64,11 +64,11 @@ def _compile(wanted: Sequence[tuple[Any, Any]]) -> None:
 
 
 @contextmanager
-def helping(module: str, helpers: Sequence[Sequence[str]], given: bytes = b"") -> Iterator[None]:
+def helping(module: str, helpers: Sequence[Sequence[str]], given: Any = None) -> Iterator[None]:
     """Let other processes compile, too, which run a module with each of these arguments.
 
-    They start when this thread compiles its first kernel, get `given` as their standard input, and
-    are gone when this context is left. Where they help already there are no more of them.
+    They start when this thread compiles its first kernel, get `given`, pickled, as their standard
+    input, and are gone when this context is left. Where they help already, no more are started.
     """
     can = HAS_LOCKS and _can_run_python() and not _inside.helped
     compilers = _Compilers(module, helpers if can else (), given)
@@ -90,7 +90,7 @@ def _can_run_python() -> bool:
 class _Compilers(event.Listener):
     """Processes that start when this one compiles its first kernel."""
 
-    def __init__(self, module: str, helpers: Sequence[Sequence[str]], given: bytes) -> None:
+    def __init__(self, module: str, helpers: Sequence[Sequence[str]], given: Any) -> None:
         self._module, self._helpers, self._given = module, helpers, given
         self._running: list[subprocess.Popen[bytes]] = []
 
@@ -121,7 +121,7 @@ class _Compilers(event.Listener):
         self._running.append(process)
         assert process.stdin is not None
         with suppress(BrokenPipeError), process.stdin:  # it has ended already
-            process.stdin.write(self._given)
+            pickle.dump(self._given, process.stdin)
 
     def end(self) -> None:
         for process in self._running:

@@ -79,7 +79,7 @@ def _overload_subtract_products(
         used: Any,  # noqa: ARG001
         W: Any,
     ) -> None:
-        subtract_product(samples, rows, high, rate, delta, W)  # low is 0: see _blocks
+        subtract_product(samples, rows, high, rate, delta, W)  # low is 0: see blocks_of
 
     return of_all if isinstance(samples, types.Array) else of_compressed
 
