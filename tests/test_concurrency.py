@@ -18,7 +18,14 @@ import fastnn
 from fastnn.backends import processor
 from fastnn.backends.numba import threads as worker_threads
 from fastnn.backends.numba.backend import NumbaBackend
-from fastnn.backends.numba.kernels.atomics import increase, wait_for
+from fastnn.backends.numba.kernels.atomics import (
+    CALLER,
+    FINISHED,
+    TAKEN,
+    increase,
+    own_part,
+    wait_for,
+)
 from fastnn.backends.numba.threads import WorkerPool
 
 SCRIPT = """
@@ -87,22 +94,24 @@ def test_joblib(name):
 
 
 @njit(nogil=True)
-def count(counters, parts, done):
+def count(thread, threads, counters, parts, done):
     """Count the calls for each part, slowly; the work is as the kernels share theirs."""
-    while True:
-        part = increase(counters, 0)
-        if part >= parts:
-            break
+    own = own_part(thread, threads, parts)
+    for k in range(parts):
+        part = (own + k) % parts
+        if increase(counters, TAKEN + part) > 0:
+            continue
         for _ in range(1000):
             done[part] = np.sqrt(done[part] ** 2)
         done[part] += 1
-        increase(counters, 1)
-    wait_for(counters, 1, parts)
+        increase(counters, FINISHED)
+    if thread == CALLER:
+        wait_for(counters, FINISHED, parts)
 
 
 def counted(pool, parts):
-    done, counters = np.zeros(parts), np.zeros(2, np.int64)
-    pool.run(lambda: count(counters, parts, done), parts)
+    done, counters = np.zeros(parts), np.zeros(1 + parts, np.int64)
+    pool.run(lambda thread: count(thread, pool.size, counters, parts, done), parts)
     return done.tolist()
 
 
@@ -139,13 +148,13 @@ def test_tasks_that_no_worker_took_are_withdrawn():
 
 def test_an_exception_reaches_the_caller():
     with pytest.raises(ValueError, match="here"):
-        WorkerPool(1).run(lambda: int("here"), 1)
+        WorkerPool(1).run(lambda _: int("here"), 1)
 
 
 def test_an_exception_ends_neither_the_workers_nor_leaves_tasks():
     pool, barrier = WorkerPool(3), threading.Barrier(3)
 
-    def fail():
+    def fail(_):
         barrier.wait(60)  # all three are in it
         raise ValueError("here")
 
@@ -176,7 +185,7 @@ def test_map_runs_on_several_threads_and_what_runs_in_it_on_one():
 
     def work(_):
         together.wait(60)  # passed by two at a time only
-        pool.run(lambda: inside.append(threading.get_ident()), 2)
+        pool.run(lambda _: inside.append(threading.get_ident()), 2)
         return threading.get_ident(), pool.map(lambda _: threading.get_ident(), [0, 1, 2])
 
     found = pool.map(work, [0, 1])
@@ -263,7 +272,7 @@ warnings.simplefilter("ignore", DeprecationWarning)  # "this process is multi-th
 
 def run(pool):
     barrier = threading.Barrier(3)
-    pool.run(lambda: barrier.wait(60), 3)  # returns if there are two workers
+    pool.run(lambda _: barrier.wait(60), 3)  # returns if there are two workers
 
 pool, unused = WorkerPool(3), WorkerPool(3)
 run(pool)
@@ -276,7 +285,7 @@ def hold():
 
 threading.Thread(target=hold, daemon=True).start()
 held.wait()
-pool._queue.put(lambda: released.wait())  # and a worker is busy
+pool._queue.put((lambda _: released.wait(), 1))  # and a worker is busy
 child = os.fork()
 if child == 0:
     run(pool)

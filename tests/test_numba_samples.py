@@ -78,12 +78,10 @@ def test_weights_that_take_turns_in_the_cache(dtype, features, rows, units, dens
     delta, rate = rng.normal(size=(rows, units)).astype(dtype), dtype.type(0.25)
     whole, one_by_one = W.copy(), W.copy()
     for n, row in enumerate(samples.rows):
-        some = row[None], delta[n : n + 1], rate, False, one_by_one
-        backend.kernels.layers.sparse_descent(np.zeros(2, np.int64), 1, samples.samples, *some)
-    counters = np.zeros(2, np.int64)
-    backend.kernels.layers.sparse_descent(
-        counters, parts, samples.samples, samples.rows, delta, rate, False, whole
-    )
+        some = samples.samples, row[None], delta[n : n + 1], rate, False, one_by_one
+        backend.kernels.layers.sparse_descent(0, 1, np.zeros(2, np.int64), 1, *some)
+    every = samples.samples, samples.rows, delta, rate, False, whole
+    backend.kernels.layers.sparse_descent(0, 1, np.zeros(1 + parts, np.int64), parts, *every)
     assert np.array_equal(whole, one_by_one)
     dW, _ = backend.dense_gradient(samples, delta)
     from_zeros = np.zeros_like(W)

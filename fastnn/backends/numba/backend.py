@@ -39,6 +39,7 @@ from .support import (
     SUPPORT,
     cut,
     multiplications,
+    stage_counters,
 )
 from .threads import WorkerPool
 
@@ -275,11 +276,12 @@ class NumbaBackend(NumpyBackend):
         modes = self._codes[activation], cross_entropy
         rest = targets, residuals, float(h), modes, numbers, memory
         data = x.samples, x.rows, *parameters
-        given = np.zeros((3, 2), np.int64), parts, *data, *rest, gradients
+        counters = stage_counters(1, 3, self.kernels.numerical_gradient.BLOCKS * parts)[0]
+        given = counters, parts, *data, *rest, gradients
         kind = kinds((*data, targets, residuals))
-        stages = self._pointers(kind, given, (x.samples, x.rows, parameters[3], *rest))
-        arguments = *given, stages
-        self.pool.run(lambda: self.kernels.numerical_gradient.differences(*arguments), parts)
+        stages = self._pointers(kind, (0, *given), (x.samples, x.rows, parameters[3], *rest))
+        kernel = self.kernels.numerical_gradient.differences
+        self.pool.run(lambda thread: kernel(thread, *given, stages), parts)
         value = W1.dtype.type(memory.losses.sum())
         self.kernels.workspace.give_back(memory, *sizes)
         return value, gradients
@@ -294,13 +296,14 @@ class NumbaBackend(NumpyBackend):
 
     def _share(self, kernel: Any, x: SparseRows, W: Array, *arguments: Any) -> None:
         """Call a kernel with compressed samples; on several threads, if that pays for `W`."""
-        work = multiplications(x, W.shape[1])
-        parts = 1 if self.pool.size == 1 else cut(work, SPARSE_GRAIN, 4 * self.pool.size)
-        given = np.zeros(2, np.int64), parts, x.samples, x.rows, *arguments
+        work, size = multiplications(x, W.shape[1]), self.pool.size
+        parts = 1 if size == 1 else cut(work, SPARSE_GRAIN, 4 * size)
+        threads = min(parts, size)
+        given = threads, stage_counters(1, 1, parts)[0, 0], parts, x.samples, x.rows, *arguments
         if parts == 1:
-            kernel(*given)
+            kernel(0, *given)
         else:
-            self.pool.run(lambda: kernel(*given), parts)
+            self.pool.run(lambda thread: kernel(thread, *given), threads)
 
 
 #: The modules of compiled code that are used here and in `training`.

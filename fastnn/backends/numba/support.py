@@ -65,10 +65,10 @@ def fused_threads(work: int, most: int, units: int, batch_size: int) -> int:
     return max(1, min(most, work // FUSED_GRAIN, units, batch_size))
 
 
-def counters(steps: int, stages: int, count: int) -> np.ndarray:
-    """Zeros for so many counters of each stage; those of two stages share no line of the cache."""
+def stage_counters(steps: int, stages: int, parts: int) -> np.ndarray:
+    """Zeros for the counters of the parts of each stage; two stages share no line of the cache."""
     line = LINE // 8
-    return np.zeros((steps, stages, -(-count // line) * line), np.int64)
+    return np.zeros((steps, stages, -(-(1 + parts) // line) * line), np.int64)
 
 
 def step_multiplications(data: Dataset, batch_size: int, units: int) -> int:

@@ -7,9 +7,10 @@ two Python threads at a time (under ``workqueue``), end the process; and each fu
 twice.
 
 Here a kernel is compiled to be called by any number of threads at the same time: each call takes
-parts of the work until there are none left, and returns when all are done
-(:mod:`fastnn.backends.numba.kernels.atomics`). The thread that wants the work done calls it, and
-puts the same call into a queue for the workers. A worker that comes late finds less to do, or
+parts of the work until there are none left (:mod:`fastnn.backends.numba.kernels.atomics`). The
+thread that wants the work done calls it, and puts the same call into a queue for the workers. Its
+own call, number 0, returns when all parts are done; those of the workers before, so that they do
+not ask for the interpreter lock at the same time. A worker that comes late finds less to do, or
 nothing; nobody waits for a thread that has not started.
 """
 
@@ -24,7 +25,8 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 from weakref import WeakSet
 
-Task = Callable[[], object]
+#: Called with the number of a thread.
+Task = Callable[[int], object]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -59,7 +61,7 @@ class WorkerPool:
         _pools.add(self)
 
     def _start_empty(self) -> None:
-        self._queue: SimpleQueue[Task | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Task, int] | None] = SimpleQueue()
         self._workers: list[int] = []  # the system's numbers of the threads
         self._kept_free: int | None = None  # the processor that the workers are not to run on
         self._lock = threading.Lock()  # of whoever starts workers
@@ -68,8 +70,8 @@ class WorkerPool:
         for _ in self._workers:
             self._queue.put(None)
 
-    def run(self, task: Callable[[], Result], threads: int) -> Result:
-        """Call `task` on this thread and up to `threads` − 1 workers.
+    def run(self, task: Callable[[int], Result], threads: int) -> Result:
+        """Call `task` with 0 on this thread, and with 1, 2, … on up to `threads` − 1 workers.
 
         All is done when the call on this thread returns: its result is returned, and its exception
         raised.
@@ -79,12 +81,12 @@ class WorkerPool:
             self._start_workers(wanted)
         calls = min(wanted, len(self._workers))
         if calls < 1:
-            return task()
+            return task(0)
         self._keep_processor_free()
-        for _ in range(calls):
-            self._queue.put(task)
+        for number in range(1, calls + 1):
+            self._queue.put((task, number))
         try:
-            return task()
+            return task(0)
         finally:
             # What no worker has taken would keep the task's data in memory. It may be from another
             # caller, who then goes on alone.
@@ -103,7 +105,7 @@ class WorkerPool:
         errors: dict[int, BaseException] = {}
         numbers, done = iter(range(len(items))), threading.Semaphore(0)
 
-        def work() -> None:
+        def work(_: int) -> None:
             before, self._inside.map = self._inside.map, True
             try:
                 for number in numbers:  # each thread gets others
@@ -162,11 +164,12 @@ class WorkerPool:
             self._affinity_refused = True
 
 
-def _work(queue: SimpleQueue[Task | None]) -> None:
-    while task := queue.get():
+def _work(queue: SimpleQueue[tuple[Task, int] | None]) -> None:
+    while call := queue.get():
+        task, number = call
         with suppress(Exception):  # the caller's own call raises it, too
-            task()
-        del task  # what it holds may be large, and the next one may come late
+            task(number)
+        del call, task  # what it holds may be large, and the next one may come late
 
 
 _pools: WeakSet[WorkerPool] = WeakSet()

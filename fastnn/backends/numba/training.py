@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -143,7 +142,7 @@ class _Steps:
         return update.name == "sgd" and not update.weight_decay
 
     def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
-        """The call of the kernel for these batches, to be made by each thread."""
+        """The call of the kernel for these batches, to be made by each thread with its number."""
         raise NotImplementedError
 
 
@@ -176,16 +175,17 @@ class BackpropSteps(_Steps):
 
     def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         working = self._parameters.panels
-        counters = support.counters(1 + len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
+        counters = support.stage_counters(1 + len(rows), 3, len(working.W1))
         if not isinstance(self._samples, tuple):
             # As the kernel numbers its own rows: the products are compiled once then.
             rows = rows.astype(np.uint64, copy=False)
         data = self._samples, rows, self._targets
         modes = self._code, rates, working, memory, self._objective
-        arguments = *counters, self._threads, *data, *modes, losses
+        given = counters, self._threads, *data, *modes, losses
         which = *data, self._code, working, memory, self._objective
-        pointers = self._pointers((self._kind, kinds(rows), type(memory)), arguments, which)
-        return partial(self._kernels.backprop_steps.descent_steps, *arguments, pointers)
+        pointers = self._pointers((self._kind, kinds(rows), type(memory)), (0, *given), which)
+        kernel = self._kernels.backprop_steps.descent_steps
+        return lambda thread: kernel(thread, *given, pointers)
 
 
 class NumericalSteps(_Steps):
@@ -212,12 +212,13 @@ class NumericalSteps(_Steps):
 
     def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         working = self._parameters.panels
-        counters = support.counters(len(rows), 3, 1 + len(working.W1)), np.zeros(1, np.int64)
+        counters = support.stage_counters(len(rows), 3, len(working.W1))
         of_batch = self._of_batch, np.empty((0, 0)), float(self._step.h), (self._code, True)
         data = self._samples, rows, self._targets, *of_batch
-        given = *data, rates, working, memory, self._memory, losses
-        arguments = *counters, self._threads, *given
+        of_rule = rates, working, memory, self._memory, losses
+        given = counters, self._threads, *data, *of_rule
         of_gradient = self._samples, rows[0], working.b2, *of_batch, working.numbers, self._memory
         kind = self._kind, kinds(rows), type(memory)
-        pointers = self._pointers(kind, arguments, (working, *of_gradient))
-        return partial(self._kernels.numerical_steps.descent_steps, *arguments, pointers)
+        pointers = self._pointers(kind, (0, *given), (working, *of_gradient))
+        kernel = self._kernels.numerical_steps.descent_steps
+        return lambda thread: kernel(thread, *given, pointers)

@@ -1,13 +1,19 @@
 """Counters that several threads share, for compiled code.
 
-With two of them the threads that call one compiled function divide its work: each takes the next
-part until there are none left, and where all parts must be done before something else, it waits
-until as many are finished::
+With them the threads that call one compiled function, each with its number, divide its work: each
+takes the parts that nobody has, its own first, and where all must be done before something else, it
+waits until as many are finished::
 
-    while (part := increase(counters, TAKEN)) < parts:
+    first = own_part(thread, threads, parts)
+    for k in range(parts):
+        part = (first + k) % parts
+        if increase(counters, TAKEN + part) > 0:
+            continue
         ...
         increase(counters, FINISHED)
     wait_for(counters, FINISHED, parts)
+
+What a thread writes in one of its own parts is then in the cache of its processor, the next time.
 """
 
 from __future__ import annotations
@@ -29,8 +35,11 @@ from .jit import inner
 #: processor of that thread.
 LOOKS, SLEEP = 10_000, 20
 
-#: The usual two counters: how many parts somebody has taken, and how many are finished.
-TAKEN, FINISHED = 0, 1
+#: The number of the thread that wants the work done: for it alone a call returns when all of it is.
+CALLER = 0
+
+#: How many parts are finished, and from where on how many threads wanted each of them.
+FINISHED, TAKEN = 0, 1
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -97,6 +106,12 @@ def _let_others_run(_context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+@inner
+def own_part(thread: int, threads: int, parts: int) -> int:
+    """The first of the parts of a thread, if each has about as many."""
+    return thread * parts // threads
 
 
 @inner

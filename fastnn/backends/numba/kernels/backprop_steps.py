@@ -14,7 +14,7 @@ from typing import Any
 from numba import types
 
 from .activations import activate, multiply_row_by_derivative
-from .atomics import increase, wait_for
+from .atomics import FINISHED, TAKEN, increase, own_part, wait_for
 from .batches import SAMPLES_AHEAD, blocks_of, fetch, products, subtract_products
 from .elementary import like
 from .jit import inner, kernel, overloads, separate
@@ -246,8 +246,8 @@ def stages_of(
 
 @kernel
 def descent_steps(
+    thread: int,
     counters: Any,
-    arrived: Any,
     threads: int,
     samples: Any,
     rows: Any,
@@ -267,13 +267,11 @@ def descent_steps(
 
     Parameters
     ----------
+    thread, threads : int
+        Which of how many threads this one is.
     counters : int64 array of shape (1 + steps, 3, 1 + panels), or with more than that
         Zeros: for each stage, how many of its parts are finished, and then whether each of them is
         taken.
-    arrived : int64 array of shape (1,)
-        Zero: how many threads have come.
-    threads : int
-        How many there may be.
     memory : Memory or ()
         Of the rule by which the parameters are moved; none of plain descent.
     objective : Objective or ()
@@ -282,14 +280,14 @@ def descent_steps(
         Pointers to the functions of :func:`stages_of`.
     """
     parts, batch = panels.W1.shape[0], rows.shape[1]
-    mine = increase(arrived, 0) * parts // threads
+    mine = own_part(thread, threads, parts)
     for step in range(rows.shape[0]):
         next_rows = rows[min(step + 1, rows.shape[0] - 1)]
         for stage in range(3):
             counter = counters[step, stage]
             for k in range(parts):
                 number = (mine + k) % parts
-                if increase(counter, 1 + number) > 0:
+                if increase(counter, TAKEN + number) > 0:
                     continue
                 if stage == 0:
                     if number == 0 and step > 0:
@@ -309,11 +307,11 @@ def descent_steps(
                     moved = rate, panels, memory, objective
                     call(stages[BACKWARD], (number, rows[step], activation, *moved))
                     call(stages[WEIGHTS], (number, samples, rows[step], *moved))
-                increase(counter, 0)
-            wait_for(counter, 0, parts)
+                increase(counter, FINISHED)
+            wait_for(counter, FINISHED, parts)
     # When all panels have their squares; whoever comes to it first.
     counter, last = counters[rows.shape[0], 0], rows.shape[0] - 1
-    if increase(counter, 1) == 0:
+    if increase(counter, TAKEN) == 0:
         losses[last] = _loss(rows[last], objective, panels)
-        increase(counter, 0)
-    wait_for(counter, 0, 1)
+        increase(counter, FINISHED)
+    wait_for(counter, FINISHED, 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .activations import activate, multiply_row_by_derivative
-from .atomics import FINISHED, TAKEN, increase, wait_for
+from .atomics import CALLER, FINISHED, TAKEN, increase, own_part, wait_for
 from .jit import kernel
 from .sparse_products import subtract_outer_products, weighted_rows
 
@@ -26,23 +26,36 @@ def add_bias_and_activate(a: Any, b: Any, activation: int) -> None:
 
 @kernel
 def sparse_dense(
-    counters: Any, parts: int, samples: Any, rows: Any, W: Any, b: Any, activation: int, out: Any
+    thread: int,
+    threads: int,
+    counters: Any,
+    parts: int,
+    samples: Any,
+    rows: Any,
+    W: Any,
+    b: Any,
+    activation: int,
+    out: Any,
 ) -> None:
     """f(x·W + b) into `out`, for rows x of the compressed samples. Parts are of the rows."""
-    while True:
-        part = increase(counters, TAKEN)
-        if part >= parts:
-            break
+    own = own_part(thread, threads, parts)
+    for k in range(parts):
+        part = (own + k) % parts
+        if increase(counters, TAKEN + part) > 0:
+            continue
         first, end = rows.size * part // parts, rows.size * (part + 1) // parts
         weighted_rows(samples, rows, first, end, True, W, b, out)
         some = out[first:end]  # at once: rows of a few vectors are too short to be quick
         activate(some.reshape(some.size), activation)
         increase(counters, FINISHED)
-    wait_for(counters, FINISHED, parts)
+    if thread == CALLER:
+        wait_for(counters, FINISHED, parts)
 
 
 @kernel
 def sparse_descent(
+    thread: int,
+    threads: int,
     counters: Any,
     parts: int,
     samples: Any,
@@ -56,16 +69,18 @@ def sparse_descent(
 
     If W is `fresh`, whatever is in it, it counts as zero.
     """
-    while True:
-        part = increase(counters, TAKEN)
-        if part >= parts:
-            break
+    own = own_part(thread, threads, parts)
+    for k in range(parts):
+        part = (own + k) % parts
+        if increase(counters, TAKEN + part) > 0:
+            continue
         low, high = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
         subtract_outer_products(
             samples, rows, low, high, False, fresh, rate, delta, W.shape[1], W[low:high]
         )
         increase(counters, FINISHED)
-    wait_for(counters, FINISHED, parts)
+    if thread == CALLER:
+        wait_for(counters, FINISHED, parts)
 
 
 @kernel

@@ -6,14 +6,14 @@ then all samples of which the differences are two powers (:mod:`.expansions`, :m
 then those of which they are not (:mod:`.hidden_differences`, :mod:`.output_differences`). Rows of
 the accumulators are padded to whole vectors.
 
-Several threads can call a kernel at the same time. They share out the features and the outputs, so
-that none writes where another does. How many they are, and when they come, makes no difference to
-the result. Among the arguments, also of :mod:`.numerical_steps`, are
+Several threads can call a kernel at the same time. They share out the samples, then the features
+and the outputs, so that none writes where another does. How many they are, and when they come,
+makes no difference to the result. Among the arguments, also of :mod:`.numerical_steps`, are
 
+thread, parts
+    Which of so many threads this one is; the features and the outputs are cut into as many parts.
 counters
-    Zeros: of the parts that are taken and finished, for the three stages of the work.
-parts
-    In how many the features and the outputs are to be cut.
+    Zeros, for each of the three stages as many as :data:`BLOCKS` blocks a part need.
 samples, rows
     Compressed rows, (indptr, indices, values), and which of them.
 numbers
@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .atomics import FINISHED, TAKEN, increase, wait_for
+from .atomics import CALLER, FINISHED, TAKEN, increase, own_part, wait_for
 from .elementary import like
 from .expansions import choose
 from .hidden_differences import hidden_cross_entropy, hidden_squared_error
@@ -60,6 +60,10 @@ from .workspace import Workspace
 #: when it does.
 HEAD_START = 0.2
 
+
+#: Into how many blocks the samples are cut for each thread: a thread that comes late still finds
+#: some, and one of too few samples takes longer for each.
+BLOCKS = 4
 
 #: What is compiled by itself, for this kernel and for that of many steps.
 OUTPUTS, LEFT, POWERS, EVALUATE = range(4)
@@ -261,6 +265,7 @@ def _write(part: int, parts: int, work: Workspace, gradients: Any) -> None:
 
 @inner
 def _evaluate_blocks(
+    thread: int,
     counters: Any,
     parts: int,
     samples: Any,
@@ -277,12 +282,12 @@ def _evaluate_blocks(
     stages: Any,
 ) -> None:
     """The unperturbed network; returns when all of it has been evaluated, whoever did it."""
-    # More than parts, so that a thread that comes late still finds some.
-    blocks = min(8 * parts, rows.size)
-    while True:
-        block = increase(counters, TAKEN)
-        if block >= blocks:
-            break
+    blocks = min(BLOCKS * parts, rows.size)
+    own_block = own_part(thread, parts, blocks)
+    for k in range(blocks):
+        block = (own_block + k) % blocks
+        if increase(counters, TAKEN + block) > 0:
+            continue
         first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
         weighted_rows(samples, rows, first, last, True, W1, b1, work.a[0])
         activate_units(0, first, last, modes[0], work)
@@ -294,6 +299,7 @@ def _evaluate_blocks(
 
 @kernel
 def differences(
+    thread: int,
     counters: Any,
     parts: int,
     samples: Any,
@@ -319,12 +325,13 @@ def differences(
         increase(preparation, FINISHED)
     wait_for(preparation, FINISHED, 1)
     of_network = samples, rows, W1, b1, b2, targets, t, h, modes, numbers, work
-    _evaluate_blocks(evaluation, parts, *of_network, stages)
-    while True:
-        part = increase(perturbation, TAKEN)
-        if part >= parts:
-            break
+    _evaluate_blocks(thread, evaluation, parts, *of_network, stages)
+    for k in range(parts):
+        part = (thread + k) % parts
+        if increase(perturbation, TAKEN + part) > 0:
+            continue
         _perturb(part, parts, samples, rows, targets, h, modes, work, stages)
         _write(part, parts, work, gradients)
         increase(perturbation, FINISHED)
-    wait_for(perturbation, FINISHED, parts)
+    if thread == CALLER:
+        wait_for(perturbation, FINISHED, parts)

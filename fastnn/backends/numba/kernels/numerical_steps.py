@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import types
 
-from .atomics import increase, wait_for
+from .atomics import FINISHED, TAKEN, increase, own_part, wait_for
 from .batches import SAMPLES_AHEAD
 from .compression import prefetch_row
 from .elementary import like
@@ -201,8 +201,8 @@ def stages_of(
 
 @kernel
 def descent_steps(
+    thread: int,
     counters: Any,
-    arrived: Any,
     threads: int,
     samples: Any,
     rows: Any,
@@ -220,12 +220,12 @@ def descent_steps(
 ) -> None:
     """A step against the numerical gradient with each of the batches, and its loss.
 
-    `rows` is of shape (steps, batch). `counters`, `arrived`, `threads` and `memory` are those of
-    the steps of backpropagation, `stages` those of `stages_of`; `targets` is space for the targets
+    `rows` is of shape (steps, batch). `thread`, `counters`, `threads` and `memory` are those of the
+    steps of backpropagation, `stages` those of `stages_of`; `targets` is space for the targets
     of a batch.
     """
     parts, batch = panels.W1.shape[0], rows.shape[1]
-    mine = increase(arrived, 0) * parts // threads
+    mine = own_part(thread, threads, parts)
     for step in range(rows.shape[0]):
         own, next_rows = rows[step], rows[min(step + 1, rows.shape[0] - 1)]
         for stage in range(3):
@@ -233,7 +233,7 @@ def descent_steps(
             for k in range(parts):
                 number = (mine + k) % parts
                 first, last = batch * number // parts, batch * (number + 1) // parts
-                if increase(counter, 1 + number) > 0:
+                if increase(counter, TAKEN + number) > 0:
                     continue
                 if stage == 0:
                     if number == 0:
@@ -256,5 +256,5 @@ def descent_steps(
                     _descend(*which, rate, panels, memory, work, stages)
                     if number == 0:
                         losses[step] = like(losses[0], work.losses.sum())
-                increase(counter, 0)
-            wait_for(counter, 0, parts)
+                increase(counter, FINISHED)
+            wait_for(counter, FINISHED, parts)
