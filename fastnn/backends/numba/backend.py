@@ -31,7 +31,7 @@ from ..numpy import NumpyBackend
 from ..support import supported
 from . import compressing, training
 from .linking import kinds, pointers_of
-from .samples import SparseDataset, SparseRows, nonzero_targets, sparse_rows
+from .samples import SparseDataset, SparseRows, nonzero_targets, sparse_rows, with_all_values
 from .support import (
     FEW_MULTIPLICATIONS,
     PERTURBATION_GRAIN,
@@ -69,7 +69,7 @@ class NumbaBackend(NumpyBackend):
         most = min(available, processor.cores())
         self.pool = WorkerPool(most if self.threads is None else self.threads)
         of = self.kernels.numerical_gradient
-        self._pointers = pointers_of(of.differences, of.stages_of, self.pool.size)
+        self._pointers = pointers_of(of.differences, of.all_stages_of, self.pool.size)
 
     @classmethod
     def probe(cls) -> Availability:
@@ -254,15 +254,13 @@ class NumbaBackend(NumpyBackend):
         loss: str,
         h: float,
     ) -> tuple[Array, tuple[Array, Array, Array, Array]]:
-        x = (
-            x
-            if isinstance(x, SparseRows)
-            else SparseRows(
-                compressing.compress_all(self.kernels, x, x.size, x.dtype)[0],
-                np.arange(len(x)),
-                x.shape[1],
-            )
-        )
+        if isinstance(x, SparseRows):
+            dense = np.empty((0, 0), W1.dtype)
+        else:
+            dense = np.require(
+                x, W1.dtype, ["C", "A", "W"]
+            )  # else the kernels would be compiled once more
+            x = with_all_values(dense)
         cross_entropy = loss == "cross_entropy"
         targets, residuals = nonzero_targets(t, W2.shape[1], cross_entropy)
         parameters = [np.ascontiguousarray(p) for p in (W1, b1, W2, b2)]
@@ -270,16 +268,17 @@ class NumbaBackend(NumpyBackend):
         gradients = dW1, db1, dW2, db2
         work = multiplications(x, W1.shape[1])
         parts = cut(work, PERTURBATION_GRAIN, self.pool.size)
-        sizes = len(x.rows), *W1.shape, W2.shape[1], W1.dtype, parts
+        sizes = len(x.rows), *W1.shape, W2.shape[1], W1.dtype, parts, 1, dense.size > 0
         memory = self.kernels.workspace.borrow(*sizes)
         numbers = np.arange(len(x.rows), dtype=np.uint64)
         modes = self._codes[activation], cross_entropy
         rest = targets, residuals, float(h), modes, numbers, memory
-        data = x.samples, x.rows, *parameters
+        data = x.samples, x.rows, dense, *parameters
         counters = stage_counters(1, 3, self.kernels.numerical_gradient.BLOCKS * parts)[0]
         given = counters, parts, *data, *rest, gradients
         kind = kinds((*data, targets, residuals))
-        stages = self._pointers(kind, (0, *given), (x.samples, x.rows, parameters[3], *rest))
+        of_stages = dense, parameters[1], x.samples, x.rows, parameters[3], *rest
+        stages = self._pointers(kind, (0, *given), of_stages)
         kernel = self.kernels.numerical_gradient.differences
         self.pool.run(lambda thread: kernel(thread, *given, stages), parts)
         value = W1.dtype.type(memory.losses.sum())

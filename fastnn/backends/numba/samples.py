@@ -6,6 +6,7 @@ Only they are read, and only they cost anything.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -141,6 +142,25 @@ def sparse_rows(matrix: Any, dtype: np.dtype, name: str) -> SparseRows:
         indptr, indices, converted = before[indptr], indices[kept], converted[kept]
     samples = indptr.astype(np.intp), indices.astype(index_dtype(features)), converted
     return SparseRows(samples, np.arange(rows), features)
+
+
+def with_all_values(x: Array) -> SparseRows:
+    """Dense samples, C-contiguous, as if they were compressed: their values are not copied."""
+    rows, features = x.shape
+    known = _every_place if x.size <= KEPT_PLACES else _every_place.__wrapped__
+    return SparseRows((*known(rows, features), x.reshape(-1)), np.arange(rows), features)
+
+
+#: Up to how many of the places of all values are kept for the next call.
+KEPT_PLACES = 2**20
+
+
+@lru_cache(maxsize=2)
+def _every_place(rows: int, features: int) -> tuple[Array, Array]:
+    """Where each row begins, and the numbers of the columns, of rows with all their values."""
+    return np.arange(rows + 1) * features, np.tile(
+        np.arange(features, dtype=index_dtype(features)), rows
+    )
 
 
 def _is_whole(indptr: Array, indices: Array, values: Array, rows: int, features: int) -> bool:

@@ -16,6 +16,8 @@ counters
     Zeros, for each of the three stages as many as :data:`BLOCKS` blocks a part need.
 samples, rows
     Compressed rows, (indptr, indices, values), and which of them.
+dense
+    The same rows with all their values, (samples, features), if few are zeros; else of no size.
 numbers
     0, 1, … for each of them.
 targets
@@ -38,6 +40,7 @@ from __future__ import annotations
 from typing import Any
 
 from .atomics import CALLER, FINISHED, TAKEN, increase, own_part, wait_for
+from .dense_samples import add_dense_powers, copy_weights, dense_layer
 from .elementary import like
 from .expansions import choose
 from .hidden_differences import hidden_cross_entropy, hidden_squared_error
@@ -94,6 +97,23 @@ def stages_of(
     return list(stages.values())
 
 
+#: And beside that for this kernel alone.
+DENSE_LAYER, DENSE_POWERS = range(4, 6)
+
+
+def all_stages_of(
+    dense: Any, b1: Any, samples: Any, rows: Any, *others: Any
+) -> list[tuple[Any, tuple[Any, ...]]]:
+    """All functions of this kernel, likewise."""
+    *_, numbers, work = others
+    powers = work.left[0, 0], work.begins[0], work.packed[0], work.first[0], work.third[0]
+    stages = {
+        DENSE_LAYER: (dense_layer, (0, 0, dense, b1, numbers, work)),
+        DENSE_POWERS: (add_dense_powers, (0, 0, dense, *powers, work.hidden)),
+    }
+    return [*stages_of(samples, rows, *others), *stages.values()]
+
+
 @inner
 def _feature_bounds(samples: Any, rows: Any, parts: int, counts: Any, bounds: Any) -> None:
     """Where to cut the features into `parts` with about as many non-zero values each."""
@@ -118,12 +138,15 @@ def _feature_bounds(samples: Any, rows: Any, parts: int, counts: Any, bounds: An
 
 
 @inner
-def _cut_features(samples: Any, rows: Any, parts: int, work: Workspace) -> None:
+def _cut_features(samples: Any, rows: Any, dense: Any, parts: int, work: Workspace) -> None:
     """Give each part its features."""
-    if parts == 1:
-        work.bounds[0], work.bounds[1] = 0, work.features.shape[1] - 1
-    else:
+    features = work.features.shape[1] - 1
+    if parts > 1 and dense.size == 0:
         _feature_bounds(samples, rows, parts, work.features[0, :-1], work.bounds)
+        return
+    work.bounds[0] = 0
+    for part in range(1, parts + 1):
+        work.bounds[part] = int(features * (part + HEAD_START) / (parts + HEAD_START))
 
 
 @inner
@@ -213,6 +236,7 @@ def _perturb(
     parts: int,
     samples: Any,
     rows: Any,
+    dense: Any,
     targets: Any,
     h: float,
     modes: Any,
@@ -228,8 +252,13 @@ def _perturb(
     choose(0, work, left[0])
     choose(1, work, left[1])
     F1, F3, one = work.first[0], work.third[0], like(hidden[0, 0], 1)
-    places = first, last, left[0], work.begins[part]
-    call(stages[POWERS], (samples, rows, *places, one, F1, F3, work.used[0], hidden))
+    space = work.begins[part]
+    if dense.size > 0:
+        own_space = space, work.packed[part]
+        call(stages[DENSE_POWERS], (first, last, dense, left[0], *own_space, F1, F3, hidden))
+    else:
+        places = first, last, left[0], space
+        call(stages[POWERS], (samples, rows, *places, one, F1, F3, work.used[0], hidden))
     if bias:
         add_hidden_bias_powers(left[0], one, F1, F3, hidden[last - first])
     own = part, 0, first, last, bias
@@ -270,6 +299,7 @@ def _evaluate_blocks(
     parts: int,
     samples: Any,
     rows: Any,
+    dense: Any,
     W1: Any,
     b1: Any,
     b2: Any,
@@ -289,7 +319,10 @@ def _evaluate_blocks(
         if increase(counters, TAKEN + block) > 0:
             continue
         first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
-        weighted_rows(samples, rows, first, last, True, W1, b1, work.a[0])
+        if dense.size > 0:
+            call(stages[DENSE_LAYER], (first, last, dense, b1, numbers, work))
+        else:
+            weighted_rows(samples, rows, first, last, True, W1, b1, work.a[0])
         activate_units(0, first, last, modes[0], work)
         own = first, last, samples, rows, b2
         call(stages[EVALUATE], (*own, targets, t, h, modes, numbers, work))
@@ -304,6 +337,7 @@ def differences(
     parts: int,
     samples: Any,
     rows: Any,
+    dense: Any,
     W1: Any,
     b1: Any,
     W2: Any,
@@ -319,18 +353,24 @@ def differences(
 ) -> None:
     """The losses and the gradients."""
     preparation, evaluation, perturbation = counters[0], counters[1], counters[2]
-    if increase(preparation, TAKEN) == 0:
-        prepare(0, W2, b2.size, work)
-        _cut_features(samples, rows, parts, work)
+    for k in range(parts):
+        part = (thread + k) % parts
+        if increase(preparation, TAKEN + part) > 0:
+            continue
+        if part == 0:
+            prepare(0, W2, b2.size, work)
+            _cut_features(samples, rows, dense, parts, work)
+        low, high = work.W1.shape[0] * part // parts, work.W1.shape[0] * (part + 1) // parts
+        copy_weights(low, high, W1, work)
         increase(preparation, FINISHED)
-    wait_for(preparation, FINISHED, 1)
-    of_network = samples, rows, W1, b1, b2, targets, t, h, modes, numbers, work
+    wait_for(preparation, FINISHED, parts)
+    of_network = samples, rows, dense, W1, b1, b2, targets, t, h, modes, numbers, work
     _evaluate_blocks(thread, evaluation, parts, *of_network, stages)
     for k in range(parts):
         part = (thread + k) % parts
         if increase(perturbation, TAKEN + part) > 0:
             continue
-        _perturb(part, parts, samples, rows, targets, h, modes, work, stages)
+        _perturb(part, parts, samples, rows, dense, targets, h, modes, work, stages)
         _write(part, parts, work, gradients)
         increase(perturbation, FINISHED)
     if thread == CALLER:

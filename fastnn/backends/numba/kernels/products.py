@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from .elementary import like
 from .jit import inner
 from .vectors import WIDE, lanes, load, store
 
 
-def _by_width(blocks_of_width: Any) -> Any:
+def by_width(blocks_of_width: Any) -> Any:
     """A function of rows of any number of vectors, from those of one, two and four vectors."""
     one, two, four = (blocks_of_width(count * WIDE) for count in (1, 2, 4))
 
@@ -37,17 +38,17 @@ def _by_width(blocks_of_width: Any) -> Any:
 def _product(width: int) -> Any:
     @inner
     def add(j: int, out: Any, x: Any, rows: Any, terms: int, W: Any) -> None:
-        whole = rows.size // 4 * 4
+        whole, zero = rows.size // 4 * 4, out[0, 0]
         for n in range(0, whole, 4):
             m0, m1, m2, m3 = rows[n], rows[n + 1], rows[n + 2], rows[n + 3]
             s0, s1 = load(out, (n, j), width), load(out, (n + 1, j), width)
             s2, s3 = load(out, (n + 2, j), width), load(out, (n + 3, j), width)
             for i in range(terms):
                 w = load(W, (i, j), width)
-                s0 = s0 + w * x[m0, i]
-                s1 = s1 + w * x[m1, i]
-                s2 = s2 + w * x[m2, i]
-                s3 = s3 + w * x[m3, i]
+                s0 = s0 + w * like(zero, x[m0, i])
+                s1 = s1 + w * like(zero, x[m1, i])
+                s2 = s2 + w * like(zero, x[m2, i])
+                s3 = s3 + w * like(zero, x[m3, i])
             store(out, (n, j), s0)
             store(out, (n + 1, j), s1)
             store(out, (n + 2, j), s2)
@@ -55,18 +56,18 @@ def _product(width: int) -> Any:
         for n in range(whole, rows.size):
             m, s = rows[n], load(out, (n, j), width)
             for i in range(terms):
-                s = s + load(W, (i, j), width) * x[m, i]
+                s = s + load(W, (i, j), width) * like(zero, x[m, i])
             store(out, (n, j), s)
 
     return add
 
 
-_add_product = _by_width(_product)
+_add_product = by_width(_product)
 
 
 @inner
 def add_product(x: Any, rows: Any, terms: int, W: Any, out: Any) -> None:
-    """out[n] += Σ x[rows[n], i]·W[i] over i < terms."""
+    """out[n] += Σ x[rows[n], i]·W[i] over i < terms; only x may be of another dtype."""
     _add_product(out, x, rows, terms, W)
 
 
@@ -102,7 +103,7 @@ def _transposed_product(width: int) -> Any:
     return subtract
 
 
-_subtract_product = _by_width(_transposed_product)
+_subtract_product = by_width(_transposed_product)
 
 
 @inner

@@ -59,6 +59,8 @@ class Workspace(NamedTuple):
     hidden: np.ndarray  # sums for W1, and one more row a part, for b1
     outputs: np.ndarray  # sums for W2, (panels, outputs, padded units)
     bias: np.ndarray  # and for b2, in the first of (outputs, a vector)
+    W1: np.ndarray  # (features, padded units), if few values of the samples are zeros
+    packed: np.ndarray  # some of those values, for each part, in the network's dtype
     one: np.ndarray  # the unit whose weights they are: a 1, and zeros
 
 
@@ -108,6 +110,7 @@ def _layout(
     dtype: np.dtype,
     parts: int,
     panels: int = 1,
+    dense: bool = False,
 ) -> tuple[list[tuple[str, tuple[tuple[int, ...], Any]]], int, np.ndarray]:
     """The arrays by name, with their shapes and dtypes; their bytes; how many units a panel has.
 
@@ -156,6 +159,8 @@ def _layout(
         "hidden": ((rows, width), dtype),
         "outputs": ((panels, outputs, width), real),
         "bias": ((outputs, WIDE // 8), real),
+        "W1": ((features if dense else 0, width), real),
+        "packed": ((parts, samples if dense else 0, 8), dtype),
         "one": ((WIDE // 8,), real),
     }
     size = sum(math.prod(shape) * kind.itemsize + WIDE for shape, kind in arrays.values())

@@ -1,0 +1,107 @@
+"""What the numerical gradient does with samples of which few values are zeros: whole products.
+
+As in :mod:`.products` the sums of four rows of the result stay in registers while what they are the
+sums of is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .elementary import like
+from .jit import inner, separate
+from .products import add_product, by_width
+from .vectors import element, load, store
+from .workspace import Workspace
+
+#: Of how many features the sums are in registers at a time.
+FEATURES = 4
+
+
+@inner
+def copy_weights(first: int, last: int, W1: Any, work: Workspace) -> None:
+    """The weights from some features in float64, each row of whole vectors."""
+    for i in range(first, last):
+        for j in range(W1.shape[1]):
+            work.W1[i, j] = W1[i, j]
+        for j in range(W1.shape[1], work.W1.shape[1]):
+            work.W1[i, j] = 0.0
+
+
+@separate
+def dense_layer(first: int, last: int, x: Any, b1: Any, numbers: Any, work: Workspace) -> None:
+    """The pre-activations of some samples, in float64."""
+    a = work.a[0, first:last]
+    for n in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            a[n, j] = b1[j] if j < b1.size else 0.0
+    add_product(x, numbers[first:last], x.shape[1], work.W1, a)
+
+
+def _of_width(width: int) -> Any:
+    @inner
+    def add(
+        j: int,
+        total: Any,
+        i: int,
+        features: int,
+        chosen: Any,
+        samples: int,
+        packed: Any,
+        F1: Any,
+        F3: Any,
+    ) -> None:
+        s0 = load(F1, (chosen[0], j), width) * like(total[0, 0], 0)
+        s1, s2, s3 = s0, s0, s0
+        for k in range(samples):
+            n = element(chosen, k)
+            f, g = load(F1, (n, j), width), load(F3, (n, j), width)
+            s0 = s0 + f * element(packed, (k, 0)) + g * element(packed, (k, 4))
+            s1 = s1 + f * element(packed, (k, 1)) + g * element(packed, (k, 5))
+            s2 = s2 + f * element(packed, (k, 2)) + g * element(packed, (k, 6))
+            s3 = s3 + f * element(packed, (k, 3)) + g * element(packed, (k, 7))
+        store(total, (i, j), load(total, (i, j), width) + s0)
+        if features > 1:
+            store(total, (i + 1, j), load(total, (i + 1, j), width) + s1)
+        if features > 2:
+            store(total, (i + 2, j), load(total, (i + 2, j), width) + s2)
+        if features > 3:
+            store(total, (i + 3, j), load(total, (i + 3, j), width) + s3)
+
+    return add
+
+
+_add_packed = by_width(_of_width)
+
+
+@separate
+def add_dense_powers(
+    first: int,
+    last: int,
+    x: Any,
+    left: Any,
+    chosen: Any,
+    packed: Any,
+    F1: Any,
+    F3: Any,
+    total: Any,
+) -> None:
+    """What :func:`.powers.add_hidden_powers` adds, with a factor of 1.
+
+    `chosen` is space for a number of each sample, and `packed` for some features of each, and for
+    their cubes.
+    """
+    samples = 0
+    for n in range(left.size):
+        if not left[n]:
+            chosen[samples] = n
+            samples += 1
+    if samples == 0:
+        return
+    for i in range(first, last, FEATURES):
+        features = min(FEATURES, last - i)
+        for k in range(samples):
+            for q in range(FEATURES):
+                value = x[chosen[k], i + q] if q < features else like(x[0, 0], 0)
+                packed[k, q], packed[k, FEATURES + q] = value, value * value * value
+        _add_packed(total, i - first, features, chosen, samples, packed, F1, F3)
