@@ -343,7 +343,7 @@ def test_functions_of_a_factory_have_names_of_their_own():
     for factory in (products._product, products._transposed_product):
         names = {factory(width).py_func.__qualname__ for width in (8, 16, 32)}
         assert len(names) == 3
-    wide = products._by_width(products._product), products._by_width(products._transposed_product)
+    wide = products.by_width(products._product), products.by_width(products._transposed_product)
     assert len({function.py_func.__qualname__ for function in wide}) == 2
 
 
