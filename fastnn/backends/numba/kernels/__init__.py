@@ -14,7 +14,7 @@ From the ground up:
     What a network of two layers makes of a few samples, in one call.
 `panels`, `batches`, `backprop_steps`
     Training by backpropagation, many steps in a call.
-`workspace`, `increments`, `unperturbed`, `hidden_series`, `hidden_differences`,
-`output_differences`, `numerical_gradient`, `numerical_steps`
+`workspace`, `increments`, `unperturbed`, `expansions`, `powers`, `dense_samples`, `hidden_series`,
+`hidden_differences`, `output_differences`, `numerical_gradient`, `numerical_steps`
     The numerical gradient, and training by it.
 """
