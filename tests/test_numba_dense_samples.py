@@ -11,7 +11,7 @@ from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.numba.compressing import compress_all
 from fastnn.backends.numba.samples import SparseRows, with_all_values
 
-BACKENDS = {threads: NumbaBackend(threads) for threads in (1, 2, 3)}
+BACKENDS = {threads: NumbaBackend(threads) for threads in (1, 2, 3, 12)}
 
 
 def compressed(x):
@@ -32,7 +32,7 @@ def problem(rng, dtype, samples, features, units, outputs, scale=1.0):
     st.sampled_from([np.float64, np.float32]),
     st.sampled_from([1e-4, 1e-2]),
     st.floats(-2, 1),
-    st.integers(1, 3),
+    st.sampled_from(sorted(BACKENDS)),
     st.tuples(*(st.integers(1, most) for most in (9, 11, 70, 4))),
     st.integers(0, 2**32 - 1),
 )
@@ -49,6 +49,18 @@ def test_as_if_they_were_compressed(activation, loss, dtype, h, exponent, thread
     largest = max(abs(gradient).max() for gradient in expected)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * largest)
+
+
+def test_every_feature_is_in_a_part(monkeypatch):
+    monkeypatch.setattr("fastnn.backends.numba.backend.PERTURBATION_GRAIN", 1)
+    for features in range(1, 41):
+        arguments = problem(np.random.default_rng(0), np.float64, 2, features, 6, 3)
+        first, *others = (
+            backend.numerical_gradient(*arguments, "sigmoid", "cross_entropy", 1e-4)[1]
+            for backend in BACKENDS.values()
+        )
+        for gradients in others:
+            assert all(map(np.array_equal, gradients, first))
 
 
 def test_the_number_of_threads_changes_nothing():

@@ -257,9 +257,8 @@ class NumbaBackend(NumpyBackend):
         if isinstance(x, SparseRows):
             dense = np.empty((0, 0), W1.dtype)
         else:
-            dense = np.require(
-                x, W1.dtype, ["C", "A", "W"]
-            )  # else the kernels would be compiled once more
+            # Of an array of another kind the kernels would be compiled once more.
+            dense = np.require(x, W1.dtype, ["C", "A", "W"])
             x = with_all_values(dense)
         cross_entropy = loss == "cross_entropy"
         targets, residuals = nonzero_targets(t, W2.shape[1], cross_entropy)

@@ -12,10 +12,7 @@ from .elementary import like
 from .jit import inner, separate
 from .products import add_product, by_width
 from .vectors import element, load, store
-from .workspace import Workspace
-
-#: Of how many features the sums are in registers at a time.
-FEATURES = 4
+from .workspace import FEATURES, Workspace
 
 
 @inner

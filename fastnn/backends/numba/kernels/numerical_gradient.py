@@ -63,7 +63,6 @@ from .workspace import Workspace
 #: when it does.
 HEAD_START = 0.2
 
-
 #: Into how many blocks the samples are cut for each thread: a thread that comes late still finds
 #: some, and one of too few samples takes longer for each.
 BLOCKS = 4
@@ -144,8 +143,8 @@ def _cut_features(samples: Any, rows: Any, dense: Any, parts: int, work: Workspa
     if parts > 1 and dense.size == 0:
         _feature_bounds(samples, rows, parts, work.features[0, :-1], work.bounds)
         return
-    work.bounds[0] = 0
-    for part in range(1, parts + 1):
+    work.bounds[0], work.bounds[parts] = 0, features
+    for part in range(1, parts):
         work.bounds[part] = int(features * (part + HEAD_START) / (parts + HEAD_START))
 
 

@@ -12,6 +12,9 @@ import numpy as np
 from .panels import Aligned, bounds
 from .vectors import WIDE
 
+#: Of how many features of dense samples the values are packed at a time, and their cubes.
+FEATURES = 4
+
 
 class Workspace(NamedTuple):
     """Memory for one gradient; compiled code that allocates would take longer to compile.
@@ -160,7 +163,7 @@ def _layout(
         "outputs": ((panels, outputs, width), real),
         "bias": ((outputs, WIDE // 8), real),
         "W1": ((features if dense else 0, width), real),
-        "packed": ((parts, samples if dense else 0, 8), dtype),
+        "packed": ((parts, samples if dense else 0, 2 * FEATURES), dtype),
         "one": ((WIDE // 8,), real),
     }
     size = sum(math.prod(shape) * kind.itemsize + WIDE for shape, kind in arrays.values())
