@@ -16,6 +16,7 @@ import fastnn
 from fastnn.backends import availability
 from fastnn.backends.array_api import ArrayApiBackend
 from fastnn.backends.base import Backend
+from fastnn.backends.numba import compilers
 
 # Scripts of the book's kind, a package that a test installs, and what only imports where NVRTC is.
 collect_ignore = ["book_scripts", "book_notebooks", "plugin", "nvrtc.py"]
@@ -64,6 +65,18 @@ class StrictBackend(ArrayApiBackend):
 
     def __init__(self):
         super().__init__(pytest.importorskip("array_api_strict"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compile_alone():
+    """Where tests run side by side, each process compiles its kernels: others would be in the way.
+
+    It is the processes that tests start that are helped, and the tests of that.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            patch.setattr(compilers, "HAS_LOCKS", False)
+        yield
 
 
 @pytest.fixture(scope="session")
