@@ -16,6 +16,11 @@ from .vectors import WIDE
 FEATURES = 4
 
 
+#: From how many vectors on a row has an odd number of them, if it is of all units: rows that are a
+#: multiple of some pages apart would have to share few places in a cache.
+MANY_VECTORS = 8
+
+
 class Workspace(NamedTuple):
     """Memory for one gradient; compiled code that allocates would take longer to compile.
 
@@ -122,6 +127,8 @@ def _layout(
     used = np.array([end - first for first, end in bounds(panels, units)])
     vector = WIDE // dtype.itemsize
     width, columns = (-(-count // vector) * vector for count in (int(used.max()), outputs))
+    if panels == 1 and width >= MANY_VECTORS * vector:
+        width = (width // vector | 1) * vector
     real, integer = np.dtype(np.float64), np.dtype(np.intp)
     by_unit, of_samples = (panels, samples, width), (samples, outputs)
     of_layers = 2, samples
