@@ -23,8 +23,8 @@ REASONS: dict[tuple[str, str], str] = {
         "nearly all of either time is f itself"
     ),
     (r"^numerical gradient, .* mnist", "numba"): (
-        "340 µs in float64, of which the kernel takes 180 on both threads, leaving out the zeros of "
-        "the batch 45, and checks and what Python does around them the rest. The second thread "
+        "340 µs in float64, of which the kernel takes 180 on both threads, leaving out the zeros "
+        "of the batch 45, checks and what Python does around them the rest. The second thread "
         "comes 20 µs late, and more where it has slept: 43,810 and 52,992 times on one day"
     ),
     (r"^numerical gradient, .* mnist", "numpy"): (
