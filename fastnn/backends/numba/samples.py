@@ -158,9 +158,8 @@ KEPT_PLACES = 2**20
 @lru_cache(maxsize=2)
 def _every_place(rows: int, features: int) -> tuple[Array, Array]:
     """Where each row begins, and the numbers of the columns, of rows with all their values."""
-    return np.arange(rows + 1) * features, np.tile(
-        np.arange(features, dtype=index_dtype(features)), rows
-    )
+    numbers = np.arange(features, dtype=index_dtype(features))
+    return np.arange(rows + 1) * features, np.tile(numbers, rows)
 
 
 def _is_whole(indptr: Array, indices: Array, values: Array, rows: int, features: int) -> bool:

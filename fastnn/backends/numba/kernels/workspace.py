@@ -15,7 +15,6 @@ from .vectors import WIDE
 #: Of how many features of dense samples the values are packed at a time, and their cubes.
 FEATURES = 4
 
-
 #: From how many vectors on a row has an odd number of them, if it is of all units: rows that are a
 #: multiple of some pages apart would have to share few places in a cache.
 MANY_VECTORS = 8
