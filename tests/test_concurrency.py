@@ -21,9 +21,9 @@ from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.numba.kernels.atomics import (
     CALLER,
     FINISHED,
-    TAKEN,
     increase,
     own_part,
+    take_part,
     wait_for,
 )
 from fastnn.backends.numba.threads import WorkerPool
@@ -96,15 +96,13 @@ def test_joblib(name):
 @njit(nogil=True)
 def count(thread, threads, counters, parts, done):
     """Count the calls for each part, slowly; the work is as the kernels share theirs."""
-    own = own_part(thread, threads, parts)
-    for k in range(parts):
-        part = (own + k) % parts
-        if increase(counters, TAKEN + part) > 0:
-            continue
+    part = take_part(counters, own_part(thread, threads, parts), parts)
+    while part < parts:
         for _ in range(1000):
             done[part] = np.sqrt(done[part] ** 2)
         done[part] += 1
         increase(counters, FINISHED)
+        part = take_part(counters, part + 1, parts)
     if thread == CALLER:
         wait_for(counters, FINISHED, parts)
 

@@ -242,7 +242,7 @@ def _cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
     kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
     top = xp.argmax(p, axis=1)
     is_top = xp.arange(p.shape[1])[None, :] == top[:, None]
-    others = xp.where(is_top, 0 * p, 1 + 0 * p)
+    others = xp.astype(~is_top, p.dtype)
     A, g1 = t * kept, t * guard
     B, g2 = A * guard, g1 * guard
     C, g3 = B * (kept - guard), g2 * guard

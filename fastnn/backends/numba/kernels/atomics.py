@@ -4,13 +4,11 @@ With them the threads that call one compiled function, each with its number, div
 takes the parts that nobody has, its own first, and where all must be done before something else, it
 waits until as many are finished::
 
-    first = own_part(thread, threads, parts)
-    for k in range(parts):
-        part = (first + k) % parts
-        if increase(counters, TAKEN + part) > 0:
-            continue
+    part = take_part(counters, own_part(thread, threads, parts), parts)
+    while part < parts:
         ...
         increase(counters, FINISHED)
+        part = take_part(counters, part + 1, parts)
     wait_for(counters, FINISHED, parts)
 
 What a thread writes in one of its own parts is then in the cache of its processor, the next time.
@@ -112,6 +110,16 @@ def _let_others_run(_context: Any) -> Any:
 def own_part(thread: int, threads: int, parts: int) -> int:
     """The first of the parts of a thread, if each has about as many."""
     return thread * parts // threads
+
+
+@inner
+def take_part(counters: Any, first: int, parts: int) -> int:
+    """A part that nobody has, from `first` on and around; `parts` if there is none."""
+    for k in range(parts):
+        part = (first + k) % parts
+        if increase(counters, TAKEN + part) == 0:
+            return part
+    return parts
 
 
 @inner

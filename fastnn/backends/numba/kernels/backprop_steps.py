@@ -14,7 +14,7 @@ from typing import Any
 from numba import types
 
 from .activations import activate, multiply_row_by_derivative
-from .atomics import FINISHED, TAKEN, increase, own_part, wait_for
+from .atomics import FINISHED, TAKEN, increase, own_part, take_part, wait_for
 from .batches import SAMPLES_AHEAD, blocks_of, fetch, products, subtract_products
 from .elementary import like
 from .jit import inner, kernel, overloads, separate
@@ -285,10 +285,8 @@ def descent_steps(
         next_rows = rows[min(step + 1, rows.shape[0] - 1)]
         for stage in range(3):
             counter = counters[step, stage]
-            for k in range(parts):
-                number = (mine + k) % parts
-                if increase(counter, TAKEN + number) > 0:
-                    continue
+            number = take_part(counter, mine, parts)
+            while number < parts:
                 if stage == 0:
                     if number == 0 and step > 0:
                         losses[step - 1] = _loss(rows[step - 1], objective, panels)
@@ -308,6 +306,7 @@ def descent_steps(
                     call(stages[BACKWARD], (number, rows[step], activation, *moved))
                     call(stages[WEIGHTS], (number, samples, rows[step], *moved))
                 increase(counter, FINISHED)
+                number = take_part(counter, number + 1, parts)
             wait_for(counter, FINISHED, parts)
     # When all panels have their squares; whoever comes to it first.
     counter, last = counters[rows.shape[0], 0], rows.shape[0] - 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .activations import activate, multiply_row_by_derivative
-from .atomics import CALLER, FINISHED, TAKEN, increase, own_part, wait_for
+from .atomics import CALLER, FINISHED, increase, own_part, take_part, wait_for
 from .jit import kernel
 from .sparse_products import subtract_outer_products, weighted_rows
 
@@ -38,16 +38,14 @@ def sparse_dense(
     out: Any,
 ) -> None:
     """f(x·W + b) into `out`, for rows x of the compressed samples. Parts are of the rows."""
-    own = own_part(thread, threads, parts)
-    for k in range(parts):
-        part = (own + k) % parts
-        if increase(counters, TAKEN + part) > 0:
-            continue
+    part = take_part(counters, own_part(thread, threads, parts), parts)
+    while part < parts:
         first, end = rows.size * part // parts, rows.size * (part + 1) // parts
         weighted_rows(samples, rows, first, end, True, W, b, out)
         some = out[first:end]  # at once: rows of a few vectors are too short to be quick
         activate(some.reshape(some.size), activation)
         increase(counters, FINISHED)
+        part = take_part(counters, part + 1, parts)
     if thread == CALLER:
         wait_for(counters, FINISHED, parts)
 
@@ -69,16 +67,14 @@ def sparse_descent(
 
     If W is `fresh`, whatever is in it, it counts as zero.
     """
-    own = own_part(thread, threads, parts)
-    for k in range(parts):
-        part = (own + k) % parts
-        if increase(counters, TAKEN + part) > 0:
-            continue
+    part = take_part(counters, own_part(thread, threads, parts), parts)
+    while part < parts:
         low, high = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
         subtract_outer_products(
             samples, rows, low, high, False, fresh, rate, delta, W.shape[1], W[low:high]
         )
         increase(counters, FINISHED)
+        part = take_part(counters, part + 1, parts)
     if thread == CALLER:
         wait_for(counters, FINISHED, parts)
 

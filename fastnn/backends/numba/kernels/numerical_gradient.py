@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .atomics import CALLER, FINISHED, TAKEN, increase, own_part, wait_for
+from .atomics import CALLER, FINISHED, increase, own_part, take_part, wait_for
 from .dense_samples import add_dense_powers, copy_weights, dense_layer
 from .elementary import like
 from .expansions import choose
@@ -312,11 +312,8 @@ def _evaluate_blocks(
 ) -> None:
     """The unperturbed network; returns when all of it has been evaluated, whoever did it."""
     blocks = min(BLOCKS * parts, rows.size)
-    own_block = own_part(thread, parts, blocks)
-    for k in range(blocks):
-        block = (own_block + k) % blocks
-        if increase(counters, TAKEN + block) > 0:
-            continue
+    block = take_part(counters, own_part(thread, parts, blocks), blocks)
+    while block < blocks:
         first, last = rows.size * block // blocks, rows.size * (block + 1) // blocks
         if dense.size > 0:
             call(stages[DENSE_LAYER], (first, last, dense, b1, numbers, work))
@@ -326,6 +323,7 @@ def _evaluate_blocks(
         own = first, last, samples, rows, b2
         call(stages[EVALUATE], (*own, targets, t, h, modes, numbers, work))
         increase(counters, FINISHED)
+        block = take_part(counters, block + 1, blocks)
     wait_for(counters, FINISHED, blocks)
 
 
@@ -352,25 +350,23 @@ def differences(
 ) -> None:
     """The losses and the gradients."""
     preparation, evaluation, perturbation = counters[0], counters[1], counters[2]
-    for k in range(parts):
-        part = (thread + k) % parts
-        if increase(preparation, TAKEN + part) > 0:
-            continue
+    part = take_part(preparation, thread, parts)
+    while part < parts:
         if part == 0:
             prepare(0, W2, b2.size, work)
             _cut_features(samples, rows, dense, parts, work)
         low, high = work.W1.shape[0] * part // parts, work.W1.shape[0] * (part + 1) // parts
         copy_weights(low, high, W1, work)
         increase(preparation, FINISHED)
+        part = take_part(preparation, part + 1, parts)
     wait_for(preparation, FINISHED, parts)
     of_network = samples, rows, dense, W1, b1, b2, targets, t, h, modes, numbers, work
     _evaluate_blocks(thread, evaluation, parts, *of_network, stages)
-    for k in range(parts):
-        part = (thread + k) % parts
-        if increase(perturbation, TAKEN + part) > 0:
-            continue
+    part = take_part(perturbation, thread, parts)
+    while part < parts:
         _perturb(part, parts, samples, rows, dense, targets, h, modes, work, stages)
         _write(part, parts, work, gradients)
         increase(perturbation, FINISHED)
+        part = take_part(perturbation, part + 1, parts)
     if thread == CALLER:
         wait_for(perturbation, FINISHED, parts)

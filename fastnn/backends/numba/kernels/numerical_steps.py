@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import types
 
-from .atomics import FINISHED, TAKEN, increase, own_part, wait_for
+from .atomics import FINISHED, increase, own_part, take_part, wait_for
 from .batches import SAMPLES_AHEAD
 from .compression import prefetch_row
 from .elementary import like
@@ -230,11 +230,9 @@ def descent_steps(
         own, next_rows = rows[step], rows[min(step + 1, rows.shape[0] - 1)]
         for stage in range(3):
             counter = counters[step, stage]
-            for k in range(parts):
-                number = (mine + k) % parts
+            number = take_part(counter, mine, parts)
+            while number < parts:
                 first, last = batch * number // parts, batch * (number + 1) // parts
-                if increase(counter, TAKEN + number) > 0:
-                    continue
                 if stage == 0:
                     if number == 0:
                         _select_targets(all_targets, own, targets)
@@ -252,9 +250,10 @@ def descent_steps(
                     if batch <= SAMPLES_AHEAD:
                         for n in range(first, last):
                             _fetch_targets(all_targets, next_rows[n])
-                    which = number, samples, own, targets, h, modes
-                    _descend(*which, rate, panels, memory, work, stages)
+                    of_panel = number, samples, own, targets, h, modes
+                    _descend(*of_panel, rate, panels, memory, work, stages)
                     if number == 0:
                         losses[step] = like(losses[0], work.losses.sum())
                 increase(counter, FINISHED)
+                number = take_part(counter, number + 1, parts)
             wait_for(counter, FINISHED, parts)
