@@ -201,8 +201,11 @@ def _make_piece(state: TrainingState, steps: Steps, host: np.ndarray, last: int)
 def _batches(state: TrainingState, steps: int) -> Iterator[np.ndarray]:
     """The row numbers of so many steps, drawn when it is their turn: those of some at a time."""
     most = max(MOST_ROWS // state.batch_size, 1)
-    for done in range(0, steps, most):
-        yield from state.sampler.draw(min(most, steps - done))
+    done, next_ones = 0, max(most // 8, 1)  # few at first, for which the GPU has to wait
+    while done < steps:
+        some = min(next_ones, steps - done)
+        yield from state.sampler.draw(some)
+        done, next_ones = done + some, most
 
 
 def _after_piece(state: TrainingState) -> None:

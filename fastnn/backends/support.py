@@ -64,10 +64,11 @@ class Support:
 
     def covers_step(self, step: TrainingStep) -> bool:
         """Whether such steps are in the table: of what it does not name, nothing may be asked."""
-        choices = {name: value for name, value in step.choices.items() if value is not None}
+        asked = step.choices
+        choices = {name: value for name, value in asked.items() if value is not None}
         if not choices.keys() <= self.values.keys():
             return False
-        others = {name: value for name, value in vars(step).items() if name not in step.choices}
+        others = {name: value for name, value in vars(step).items() if name not in asked}
         return isinstance(step.data, self.data) and self.covers(
             {**others, **step.params, **choices}
         )
