@@ -127,10 +127,14 @@ def table(architectures):
     lines = [f"{'registers / spills / shared bytes':40}{head}"]
     for sources in MODULES.values():
         code, options, names = sources.source(), (*OPTIONS, *CUPY_OPTIONS), sources.expressions
-        found = {a: resources(a, code, options, names) for a in architectures}
+        of = [a for a in architectures if a >= sources.capability]
+        found = {a: resources(a, code, options, names) for a in of}
         for name in names:
-            cells = (found[a][name] for a in architectures)
-            taken = (f"{c.registers}/{c.spill_stores + c.spill_loads}/{c.shared}" for c in cells)
+            cells = (found.get(a, {}).get(name) for a in architectures)
+            taken = (
+                f"{c.registers}/{c.spill_stores + c.spill_loads}/{c.shared}" if c else ""
+                for c in cells
+            )
             lines.append(f"{name:40}" + "".join(f"  {one:>12}" for one in taken))
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ from cuda_on_cpu import raw_module
 
 import fastnn
 from fastnn.backends.cupy import cooperative
+from fastnn.backends.cupy.sources import MODULES, OPTIONS, TYPES
 from fastnn.functions import ACTIVATIONS
 from fastnn.stepping import runner
 
@@ -203,7 +204,7 @@ def test_parameters_that_lie_otherwise_are_trained_step_by_step(backend, launche
     np.testing.assert_allclose(backend.to_numpy(net.params["W1"]), trained, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("sizes", [(200, 50, 10, 100), (30, 7, 3, 5), (5, 16, 17, 40)])
+@pytest.mark.parametrize("sizes", [(200, 50, 10, 90), (30, 7, 3, 5), (5, 16, 17, 40)])
 def test_compiled_for_its_sizes_the_kernel_does_the_same(backend, monkeypatch, dtype, sizes):
     features, hidden, outputs, batch = sizes
     x, t = problem(features, outputs, 200)
@@ -224,6 +225,7 @@ def test_compiled_for_its_sizes_the_kernel_does_the_same(backend, monkeypatch, d
         (7, 33, 5, {}),
         (7, 3, 257, {}),
         (7, 3, 5, {"CooperativeLaunch": 0}),
+        (7, 3, 5, {"ComputeCapability": 75}),
         (7, 3, 5, {"MaxSharedMemoryPerBlockOptin": 4 << 10}),
     ],
 )
@@ -238,6 +240,46 @@ def test_everything_else_goes_to_two_kernels(
     names = [name for name, _ in launched]
     assert "pass<double>" in names
     assert not any(name.startswith("train<") for name in names)
+
+
+PRODUCT = """
+template <class T> __global__ void product(const T* a, const T* b, T* c, integer steps) {
+    const int lane = thread_number(), row = lane / 4, quarter = lane % 4;
+    const int numbers = 4 * SLOTS<T> * steps;
+    Product<T> sums;
+    for (int step = 0; step < steps; step++) {
+        T of_a[2][SLOTS<T>], of_b[SLOTS<T>];
+        for (int s = 0; s < SLOTS<T>; s++) {
+            const int k = (4 * step + quarter) * SLOTS<T> + s;
+            for (int r = 0; r < 2; r++) of_a[r][s] = a[(row + 8 * r) * numbers + k];
+            of_b[s] = b[k * PRODUCT_COLUMNS + row];
+        }
+        sums.add(of_a, of_b);
+    }
+    for (int r = 0; r < 2; r++)
+        for (int j = 0; j < 2; j++)
+            c[(row + 8 * r) * PRODUCT_COLUMNS + 2 * quarter + j] = sums(r, j);
+}
+"""
+
+
+def test_a_warp_multiplies_matrices(backend, dtype):
+    """As exactly as its type: the processor for matrices has fewer bits of a float."""
+    steps, slots = 5, 2 if dtype == np.float32 else 1
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(16, 4 * slots * steps)), rng.normal(size=(4 * slots * steps, 8))
+    a, b = (np.exp(3 * m).astype(dtype) * rng.choice([-1, 1], m.shape) for m in (a, b))
+    module = backend.xp.RawModule(
+        code=MODULES["cooperative"].source() + PRODUCT,
+        options=OPTIONS,
+        name_expressions=[name := f"product<{TYPES[np.dtype(dtype)]}>"],
+        enable_cooperative_groups=True,
+    )
+    c = backend.empty((16, 8), dtype)
+    arguments = [backend.asarray(m, dtype) for m in (a, b)]
+    module.get_function(name)((1,), (32,), (*arguments, c, steps), shared_mem=8)
+    error = abs(backend.to_numpy(c) - a.astype(np.longdouble) @ b)
+    assert (error <= 4 * np.finfo(dtype).eps * (abs(a) @ abs(b))).all()
 
 
 # -- the harness -----------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ struct Block {
     char* stacks;
     bool ready[MOST_THREADS];           // of each fibre, whether its turn comes in this round
     double exchanged[2][MOST_THREADS];  // of each thread, what it gives to others of its warp
+    double matrices[2][MOST_THREADS][6]; // and what of the matrices that its warp multiplies
     bool exchange[MOST_THREADS];        // and in which of the two it did so last
     Copies copies[MOST_THREADS];
     std::unique_ptr<char[]> memory; // shared, with a guard behind it
@@ -135,6 +136,36 @@ template <class T> __attribute__((noinline)) NOT_WATCHED static T exchange(T val
     block.fibres[number].stopped_at = EXCHANGE;
     if (!_setjmp(block.fibres[number].place)) next_fibre(block);
     return T(values[mine->current / WARP_SIZE * WARP_SIZE + lane]);
+}
+
+// As the processor for matrices does, which leaves out what a float has beyond 19 bits.
+NOT_WATCHED static double factor(double value) { return value; }
+NOT_WATCHED static float factor(float value) {
+    unsigned bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= 0xffffe000;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
+// What matrix.cu says of the product of two matrices, in the same way.
+template <class T, int SLOTS>
+__attribute__((noinline)) NOT_WATCHED static void multiply(T (&c)[2][2], const T (&a)[2][SLOTS], const T (&b)[SLOTS]) {
+    Block& block = *mine;
+    const int number = block.current;
+    double(*values)[6] = block.matrices[block.exchange[number] ^= true];
+    for (int s = 0; s < SLOTS; s++) {
+        for (int r = 0; r < 2; r++) values[number][2 * r + s] = factor(a[r][s]);
+        values[number][4 + s] = factor(b[s]);
+    }
+    block.fibres[number].stopped_at = EXCHANGE;
+    if (!_setjmp(block.fibres[number].place)) next_fibre(block);
+    const int lane = mine->current % WARP_SIZE;
+    const double(*warp)[6] = values + (mine->current - lane);
+    for (int r = 0; r < 2; r++)
+        for (int j = 0; j < 2; j++)
+            for (int k = 0; k < 4 * SLOTS; k++)
+                c[r][j] += T(warp[lane / 4 * 4 + k % 4][2 * r + k / 4]) * T(warp[(lane % 4 * 2 + j) * 4 + k % 4][4 + k / 4]);
 }
 
 // Let the warps go on all threads of which have given a value; whether there are any.
@@ -250,6 +281,22 @@ template <class T> NOT_WATCHED static T of_lane(T value, int lane) { return cuda
 
 template <class T> NOT_WATCHED static T of_lane_xor(T value, int bits) {
     return of_lane(value, cuda_on_cpu::mine->current % cuda_on_cpu::WARP_SIZE ^ bits);
+}
+
+template <class T, int SLOTS> NOT_WATCHED static void multiply_add(T (&c)[2][2], const T (&a)[2][SLOTS], const T (&b)[SLOTS]) {
+    cuda_on_cpu::multiply(c, a, b);
+}
+
+NOT_WATCHED static unsigned __float_as_uint(float value) {
+    unsigned bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+NOT_WATCHED static float __uint_as_float(unsigned bits) {
+    float value;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
 }
 
 // What a thread copies in the meantime is there when it waits for it, and no sooner.

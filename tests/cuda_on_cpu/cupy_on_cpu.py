@@ -274,6 +274,8 @@ attributes = {
 
 
 class _Device:
+    compute_capability = "90"
+
     def __init__(self, number):
         self._number, self.attributes = number, attributes
 

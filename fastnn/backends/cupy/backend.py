@@ -115,8 +115,12 @@ class CupyBackend(LargeLayers):
 
     @cached_property
     def device_attributes(self) -> dict[str, int]:
-        """What CUDA says that the device has, by CUDA's names without their prefix."""
-        return self.xp.cuda.Device(self._number).attributes
+        """What CUDA says that the device has, by CUDA's names without their prefix.
+
+        And its ComputeCapability, times ten.
+        """
+        device = self.xp.cuda.Device(self._number)
+        return device.attributes | {"ComputeCapability": int(device.compute_capability)}
 
     def current(self) -> AbstractContextManager[Any]:
         return self.xp.cuda.Device(self._number)

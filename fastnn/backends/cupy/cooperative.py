@@ -19,7 +19,7 @@ from ..base import Backend
 from ..steps import Runner, TrainingStep
 from .faults import reporting
 from .kernels import Kernels, blocks
-from .sources import TYPES
+from .sources import MODULES, TYPES
 from .support import ACTIVATION_CODES, LARGEST_COOPERATIVE, SUPPORT
 
 #: THREADS, ROWS, COLUMNS, QUAD and GROUPS of the kernel, and how many units a warp has in phase B.
@@ -70,9 +70,10 @@ def shared_bytes(
     tiles: int, slices: int, samples: int, units: int, outputs: int, itemsize: int
 ) -> int:
     """The shared memory of a block with so many tiles: `Shared` of the kernel."""
-    tile = ROWS * COLUMNS
+    padded = ROWS + QUAD
+    tile = COLUMNS * padded
     numbers = (
-        2 * slices * samples * ROWS  # inputs
+        2 * slices * samples * padded  # inputs
         + tiles * tile  # weights
         + GROUPS * tile  # partial
         + LARGEST_COOPERATIVE[0]  # z
@@ -87,7 +88,8 @@ def fits(backend: Any, step: TrainingStep) -> Plan | None:
     if not SUPPORT["one kernel"].covers_step(step):
         return None
     device = backend.device_attributes
-    if not device.get("CooperativeLaunch"):
+    capability = MODULES["cooperative"].capability
+    if not device.get("CooperativeLaunch") or device["ComputeCapability"] < capability:
         return None
     (features, units), outputs = step.params["W1"].shape, step.params["W2"].shape[1]
     sizes = step.batch_size, features, units, outputs, step.params["W1"].itemsize

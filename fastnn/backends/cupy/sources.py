@@ -32,11 +32,14 @@ class Sources(NamedTuple):
         Every kernel with its template arguments, where T stands for the network's type.
     cooperative : bool
         Whether the blocks of these kernels wait for one another, and are launched accordingly.
+    capability : int
+        The least compute capability that they are for, times ten.
     """
 
     names: tuple[str, ...]
     templates: tuple[str, ...]
     cooperative: bool = False
+    capability: int = 0
 
     def source(self) -> str:
         """The kernels, CUDA C++ for NVRTC, in ASCII: CuPy writes it in the locale's encoding."""
@@ -94,8 +97,9 @@ MODULES = {
         ),
     ),
     "cooperative": Sources(
-        ("common.cu", "outputs.cu", "grid.cu", "cooperative.cu"),
+        ("common.cu", "outputs.cu", "grid.cu", "matrix.cu", "cooperative.cu"),
         ("train<T>",),
         cooperative=True,
+        capability=80,  # from which on there are products of matrices for both types
     ),
 }

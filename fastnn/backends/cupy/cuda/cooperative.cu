@@ -15,8 +15,8 @@
 // blocks is none of them: any number that fits gives the same bits.
 //
 // What takes the time is latency, and what goes through the second-level cache: tiles, not whole
-// rows, so that less does. In A and C a thread has a quad of rows and a quad of units, of every
-// sixteenth sample: a warp has all eight quads of rows, two of units and two samples.
+// rows, so that less does. A and C are products by warps: threads by themselves would spend more
+// time with loading from shared memory what other threads load, too.
 //
 // The host launches as many blocks as can be there at once, of THREADS threads, for at most
 // MOST_COOPERATIVE_UNITS and WARP outputs, with the shared memory that `Shared` cuts up. A step is
@@ -24,22 +24,23 @@
 // constants, the kernel is compiled for these sizes alone, which does away with a third of them.
 
 constexpr int THREADS = 512, WARPS = THREADS / WARP;
-constexpr int ROWS = 32, COLUMNS = 16, TILE = ROWS * COLUMNS; // of W1
-constexpr int ROW_QUADS = ROWS / QUAD, PAIR = 2; // of quads of units: those of a warp
-constexpr int PAIRS = COLUMNS / QUAD / PAIR;
-constexpr int MOST_COOPERATIVE_UNITS = WARPS * PAIR * QUAD; // in B a warp has a pair
-// The samples go round the threads that have the same rows and units.
-constexpr int SHARES = THREADS / (ROW_QUADS * COLUMNS / QUAD), GROUPS = WARPS / PAIRS;
+constexpr int ROWS = 32, COLUMNS = 16; // of W1
+// Quads of the rows of a sample, and of a unit: an odd number keeps off bank conflicts.
+constexpr int ROW_QUADS = ROWS / QUAD, PADDED = ROW_QUADS + 1, TILE = COLUMNS * PADDED * QUAD;
+constexpr int PAIR = 2, UNITS = PAIR * QUAD, PAIRS = COLUMNS / UNITS; // of quads of units
+constexpr int MOST_COOPERATIVE_UNITS = WARPS * UNITS; // in B a warp has a pair
+constexpr int GROUPS = WARPS / 2;                     // of two warps, which share the samples in C
 constexpr int ENTRY = 16; // threads that share the samples of an entry of W2 out
 
-static_assert(TILE == THREADS && SHARES == 2 * GROUPS, "what a thread has of a tile");
+static_assert(ROWS * COLUMNS == THREADS, "a thread has an entry of a tile");
+static_assert(UNITS == PRODUCT_COLUMNS && 2 * UNITS == COLUMNS, "the products of A, and of C");
+static_assert(ROWS == 4 * 2 * QUAD && ROWS == 2 * 2 * PRODUCT_COLUMNS, "and their rows of W1");
 
-// The shared memory of a block: the function `shared_bytes` of cooperative.py adds up the same. A
-// tile lies as it is read: [QUAD rows][COLUMNS / QUAD][ROW_QUADS][QUAD units].
+// The shared memory of a block: the function `shared_bytes` of cooperative.py adds up the same.
 template <class T> struct Shared {
-    Quad<T>* inputs;  // [2][slices][samples][ROW_QUADS], of this batch and the next
-    T* weights;       // [tiles][TILE]
-    Quad<T>* partial; // [GROUPS][TILE / QUAD]
+    Quad<T>* inputs;  // [2][slices][samples][PADDED], of this batch and the next
+    Quad<T>* weights; // [tiles][COLUMNS][PADDED]
+    Quad<T>* partial; // [GROUPS][COLUMNS][PADDED]
     T* z;             // [MOST_COOPERATIVE_UNITS]
     T* W2;            // [outputs][quads | 1][QUAD]: an odd number keeps off bank conflicts
     integer* numbers; // [2][samples], the rows of this batch and the next
@@ -48,9 +49,9 @@ template <class T> struct Shared {
     __device__
     Shared(char* memory, int tiles, int slices, int samples, int quads, int outputs) {
         inputs = reinterpret_cast<Quad<T>*>(memory);
-        partial = inputs + 2 * slices * samples * ROW_QUADS;
-        weights = reinterpret_cast<T*>(partial + GROUPS * TILE / QUAD);
-        z = weights + tiles * TILE;
+        partial = inputs + 2 * slices * samples * PADDED;
+        weights = partial + GROUPS * TILE / QUAD;
+        z = (weights + tiles * TILE / QUAD)->values;
         W2 = z + MOST_COOPERATIVE_UNITS;
         numbers = reinterpret_cast<integer*>(W2 + outputs * (quads | 1) * QUAD);
         b2 = reinterpret_cast<T*>(numbers + 2 * samples);
@@ -91,7 +92,10 @@ __global__ void __launch_bounds__(THREADS, 1) train(
     const int grid = gridDim.x, activation = activation_, cross_entropy = cross_entropy_;
 #endif
     const int steps = steps_, block = blockIdx.x;
-    const int thread = thread_number(), lane = thread % WARP, warp = thread / WARP;
+    // So the compiler knows how large these are, and leaves out what is always so.
+    const int thread = unsigned(thread_number()) % THREADS;
+    const int lane = thread % WARP, warp = thread / WARP;
+    const int row = lane / 4, quarter = lane % 4; // of a product
     const int quads = (units + QUAD - 1) / QUAD, row_of_W2 = (quads | 1) * QUAD;
     const int pairs = (quads + PAIR - 1) / PAIR, padded = pairs * PAIR * QUAD; // units
     const int slices = (features + ROWS) / ROWS;    // with the row of the bias
@@ -102,23 +106,17 @@ __global__ void __launch_bounds__(THREADS, 1) train(
     const int first_slice = first_tile / across, most_slices = spanned(most, across);
     const int own_slices = own ? (first_tile + own - 1) / across - first_slice + 1 : 0;
     const Shared<T> shared(shared_memory(), most, most_slices, samples, quads, outputs);
-    // What a thread has of a tile.
-    const int row_quad = lane % ROW_QUADS, of_pair = lane / ROW_QUADS % PAIR;
-    const int share = lane / (ROW_QUADS * PAIR) + 2 * (warp / PAIRS);
-    const int unit_quad = warp % PAIRS * PAIR + of_pair;
     unsigned round = 0;
 
-    // The row and the unit of a place in an own tile, and its weight, or null where there is none.
+    // Where the weight of a place in an own tile is, or null where there is none.
     const auto weight = [&](int s, int place) -> T* {
-        const int f = place / (TILE / QUAD), j = place / (ROW_QUADS * QUAD) % (COLUMNS / QUAD);
-        const int i = (first_tile + s) / across * ROWS + place / QUAD % ROW_QUADS * QUAD + f;
-        const int unit = (first_tile + s) % across * COLUMNS + j * QUAD + place % QUAD;
-        if (unit >= units || i > features) return nullptr;
+        const int of_row = place % (PADDED * QUAD), i = (first_tile + s) / across * ROWS + of_row;
+        const int unit = (first_tile + s) % across * COLUMNS + place / (PADDED * QUAD);
+        if (unit >= units || i > features || of_row >= ROWS) return nullptr;
         return i < features ? W1 + integer(i) * units + unit : b1 + unit;
     };
-    const auto pair_of = [&](int s) { return (first_tile + s) % across * PAIRS + warp % PAIRS; };
     const auto inputs_of = [&](int step, int slice) {
-        return shared.inputs + (step % 2 * most_slices + slice - first_slice) * samples * ROW_QUADS;
+        return shared.inputs + (step % 2 * most_slices + slice - first_slice) * samples * PADDED;
     };
     const auto begin_to_fetch_numbers = [&](int step) {
         if (step >= steps) return;
@@ -133,12 +131,15 @@ __global__ void __launch_bounds__(THREADS, 1) train(
         if (step >= steps) return;
         const integer* numbers = shared.numbers + step % 2 * samples;
 #pragma unroll 1
-        for (int slice = first_slice; slice < first_slice + own_slices; slice++)
+        for (int of = 0; of < most_slices && of < own_slices; of++) {
+            const int slice = first_slice + of, i = slice * ROWS + thread % ROW_QUADS * QUAD;
+            Quad<T>* inputs = inputs_of(step, slice) + thread % ROW_QUADS;
 #pragma unroll 1
-            for (int place = thread; place < samples * ROW_QUADS; place += THREADS) {
-                const int i = slice * ROWS + place % ROW_QUADS * QUAD;
-                const T* from = x + numbers[place / ROW_QUADS] * features + i;
-                T* to = inputs_of(step, slice)[place].values;
+            for (int first = 0; first < samples; first += THREADS / ROW_QUADS) {
+                const int n = first + thread / ROW_QUADS;
+                if (n >= samples) break;
+                const T* from = x + numbers[n] * features + i;
+                T* to = inputs[n * PADDED].values;
                 if (whole && i + QUAD <= features) {
 #pragma unroll
                     for (int f = 0; f < QUAD; f += 16 / sizeof(T)) begin_copy<16>(to + f, from + f);
@@ -148,6 +149,7 @@ __global__ void __launch_bounds__(THREADS, 1) train(
                         begin_copy<sizeof(T)>(to + f, from + f);
                 }
             }
+        }
     };
     // Where an entry of W2, or of b2 behind it, is kept.
     const int entries = (units + 1) * outputs + 1; // and the loss
@@ -159,15 +161,15 @@ __global__ void __launch_bounds__(THREADS, 1) train(
 #pragma unroll 1
     for (int place = thread; place < own * TILE; place += THREADS) {
         const T* from = weight(place / TILE, place % TILE);
-        shared.weights[place] = from ? *from : T(0);
+        shared.weights->values[place] = from ? *from : T(0);
     }
 #pragma unroll 1
     for (int place = thread; place < outputs * row_of_W2; place += THREADS)
         shared.W2[place] = 0; // what pads them stays so
 #pragma unroll 1
-    for (int place = thread; place < 2 * most_slices * samples * ROW_QUADS; place += THREADS) {
-        const int slice = first_slice + place / (samples * ROW_QUADS) % most_slices;
-        const int i = slice * ROWS + place % ROW_QUADS * QUAD;
+    for (int place = thread; place < 2 * most_slices * samples * PADDED; place += THREADS) {
+        const int slice = first_slice + place / (samples * PADDED) % most_slices;
+        const int i = slice * ROWS + place % PADDED * QUAD;
 #pragma unroll
         for (int f = 0; f < QUAD; f++) shared.inputs[place].values[f] = i + f == features;
     }
@@ -180,40 +182,47 @@ __global__ void __launch_bounds__(THREADS, 1) train(
     __syncthreads();
 
     for (int step = 0; step < steps; step++) {
-        // A
+        const T rate = rates ? rates[step] : learning_rate;
+
+        // A, products of the samples with W1, of PRODUCT_ROWS samples and a pair of units each.
 #pragma unroll 1
-        for (int s = 0; s < own; s++) {
-            const Quad<T>* weights = reinterpret_cast<const Quad<T>*>(shared.weights + s * TILE);
-            const int pair = pair_of(s), slice = (first_tile + s) / across;
-            const Quad<T>* inputs = inputs_of(step, slice) + row_quad;
-            Quad<T> w[QUAD];
-#pragma unroll
-            for (int f = 0; f < QUAD; f++)
-                w[f] = weights[(f * COLUMNS / QUAD + unit_quad) * ROW_QUADS + row_quad];
-            // So many samples that in the end each thread has the sums that it stores as one.
-            constexpr int KEPT = 16 / sizeof(T), SUMS = ROW_QUADS * KEPT;
+        for (int s = 0; s < most && s < own; s++) {
+            const int slice = (first_tile + s) / across;
 #pragma unroll 1
-            for (int first = share; pair < pairs && first - share < samples;
-                 first += SUMS / QUAD * SHARES) {
-                constexpr int AT_ONCE = AHEAD(SUMS / QUAD, (samples + SHARES - 1) / SHARES);
-                T sums[SUMS] = {};
+            for (int begin = 0; begin < samples; begin += WARPS / PAIRS * PRODUCT_ROWS) {
+                const int of_tile = warp % PAIRS;
+                const int pair = (first_tile + s) % across * PAIRS + of_tile;
+                const int n = begin + warp / PAIRS * PRODUCT_ROWS + row;
+                if (n - row >= samples || pair >= pairs) continue;
+                // Each quarter has two quads of the rows.
+                const Quad<T>* weights = shared.weights + s * TILE / QUAD
+                    + (of_tile * UNITS + row) * PADDED + quarter * 2;
+                // In place of a sample that there is none, any: its sum is not stored.
+                const Quad<T>* inputs = inputs_of(step, slice) + quarter * 2;
+                const Quad<T>* upper = inputs + (n < samples ? n : 0) * PADDED;
+                const Quad<T>* lower = inputs + (n + 8 < samples ? n + 8 : 0) * PADDED;
+                const Quad<T> a[2][2] = {{upper[0], upper[1]}, {lower[0], lower[1]}};
+                const Quad<T> b[2] = {weights[0], weights[1]};
+                Product<T> sums;
 #pragma unroll
-                for (int m = 0; m < AT_ONCE; m++) {
-                    const int n = first + m * SHARES;
-                    Quad<T> input = zeros<T>();
-                    if (n < samples) input = inputs[n * ROW_QUADS];
+                for (int k = 0; k < 2 * QUAD; k += SLOTS<T>) {
+                    T of_samples[2][SLOTS<T>], of_units[SLOTS<T>];
 #pragma unroll
-                    for (int f = 0; f < QUAD; f++)
+                    for (int i = 0; i < SLOTS<T>; i++) {
 #pragma unroll
-                        for (int u = 0; u < QUAD; u++)
-                            sums[m * QUAD + u] += input.values[f] * w[f].values[u];
+                        for (int r = 0; r < 2; r++)
+                            of_samples[r][i] = a[r][(k + i) / QUAD].values[(k + i) % QUAD];
+                        of_units[i] = b[(k + i) / QUAD].values[(k + i) % QUAD];
+                    }
+                    sums.add(of_samples, of_units);
                 }
-                add_halves<SUMS>(sums, lane, 4);
-                add_halves<SUMS / 2>(sums, lane, 2);
-                add_halves<SUMS / 4>(sums, lane, 1);
-                const int place = row_quad * KEPT, n = first + place / QUAD * SHARES;
-                Quad<T>* to = tile_sums + ((n * pairs + pair) * slices + slice) * PAIR + of_pair;
-                if (n < samples) store(to->values + place % QUAD, sums);
+#pragma unroll
+                for (int r = 0; r < 2; r++) {
+                    const int sample = n + 8 * r;
+                    T* to = (tile_sums + ((sample * pairs + pair) * slices + slice) * PAIR)->values;
+                    const Vector2<T> sum = {sums(r, 0), sums(r, 1)};
+                    if (sample < samples) *reinterpret_cast<Vector2<T>*>(to + 2 * quarter) = sum;
+                }
             }
         }
         arrive(arrived);
@@ -256,12 +265,13 @@ __global__ void __launch_bounds__(THREADS, 1) train(
                     tile_sums + ((n * pairs + warp) * slices + begin) * PAIR + lane % PAIR;
                 T sums[QUAD] = {};
 #pragma unroll 1
-                for (int slice = begin; slice - begin < slices; slice += AT_ONCE * EACH) {
+                for (int slice = 0; slice < slices; slice += AT_ONCE * EACH) {
                     Quad<T> values[AT_ONCE];
 #pragma unroll
                     for (int m = 0; m < AT_ONCE; m++, from += WARP) {
+                        const int left = slices - slice - m * EACH;
                         values[m] = zeros<T>();
-                        if (slice + m * EACH < slices) values[m] = fresh(from);
+                        if (left >= EACH || begin < left) values[m] = fresh(from);
                     }
 #pragma unroll
                     for (int m = 0; m < AT_ONCE; m++)
@@ -288,11 +298,13 @@ __global__ void __launch_bounds__(THREADS, 1) train(
                 const Quad<T>* z = reinterpret_cast<const Quad<T>*>(shared.z);
                 const int output = inside ? k : 0; // the rest do as the first, for nothing
                 const Quad<T>* w = reinterpret_cast<const Quad<T>*>(shared.W2 + output * row_of_W2);
-                T logit = 0;
+                Quad<T> sums = zeros<T>();
 #pragma unroll
                 for (int q = lane / width; q < quads; q += WARP / width)
 #pragma unroll
-                    for (int u = 0; u < QUAD; u++) logit += z[q].values[u] * w[q].values[u];
+                    for (int u = 0; u < QUAD; u++)
+                        sums.values[u] += z[q].values[u] * w[q].values[u];
+                T logit = (sums.values[0] + sums.values[1]) + (sums.values[2] + sums.values[3]);
                 for (int bit = width; bit < WARP; bit *= 2) logit += of_lane_xor(logit, bit);
                 logit += shared.b2[output];
                 const auto highest_of = [&](T highest) {
@@ -333,7 +345,6 @@ __global__ void __launch_bounds__(THREADS, 1) train(
         wait(arrived, ++round * grid);
 
         // C
-        const T rate = rates ? rates[step] : learning_rate;
         // The entries of W2 and b2, and the loss, go round the blocks that have no tile, or round
         // all if there is none: ENTRY threads each.
         const int helpers = grid > owners ? grid - owners : grid;
@@ -369,58 +380,66 @@ __global__ void __launch_bounds__(THREADS, 1) train(
                     (unit < units ? W2[entry] : b2[k]) = *kept(entry) - rate * sum;
             }
         }
+        // Products of the deltas with the samples, whose rows are the even units of a tile before
+        // the odd ones. Each warp of a group has two: the even and the odd ones of 16 rows of W1.
 #pragma unroll 1
-        for (int s = 0; s < own; s++) {
-            constexpr int MOST = sizeof(T) == 4 ? 8 : 3;
-            constexpr int AT_ONCE = AHEAD(MOST, (samples + SHARES - 1) / SHARES);
-            const int pair = pair_of(s);
-            const Quad<T>* inputs = inputs_of(step, (first_tile + s) / across) + row_quad;
-            const Quad<T>* deltas = delta1 + pair * PAIR + of_pair;
-            T gradient[QUAD * QUAD] = {};
+        for (int s = 0; s < most && s < own; s++) {
+            constexpr int SOME = 4 * SLOTS<T>, MOST = sizeof(T) == 4 ? 2 : 4;
+            constexpr int AT_ONCE = AHEAD(MOST, (samples + GROUPS * SOME - 1) / (GROUPS * SOME));
+            const int of_tile = warp % 2 * ROWS / 2, slice = (first_tile + s) / across;
+            const int unit = (first_tile + s) % across * COLUMNS + 2 * row;
+            const T* inputs = inputs_of(step, slice)->values + of_tile + 2 * row;
+            const Vector2<T>* deltas = reinterpret_cast<const Vector2<T>*>(delta1->values + unit);
+            Product<T> sums[2];
 #pragma unroll 1
-            for (int first = share; pair < pairs && first - share < samples;
-                 first += AT_ONCE * SHARES) {
-                Quad<T> d[AT_ONCE];
+            for (int first = 0; first < samples; first += AT_ONCE * GROUPS * SOME) {
+                Vector2<T> d[AT_ONCE][SLOTS<T>];
+                const int begin = first + warp / 2 * SOME + quarter * SLOTS<T>;
+#pragma unroll
+                for (int m = 0; m < AT_ONCE; m++)
+#pragma unroll
+                    for (int i = 0; i < SLOTS<T>; i++) {
+                        const int n = begin + m * GROUPS * SOME + i;
+                        d[m][i] = {0, 0};
+                        if (n < samples && unit < padded) d[m][i] = fresh(deltas + n * padded / 2);
+                    }
 #pragma unroll
                 for (int m = 0; m < AT_ONCE; m++) {
-                    const int n = first + m * SHARES;
-                    d[m] = zeros<T>();
-                    if (n < samples) d[m] = fresh(deltas + n * pairs * PAIR);
-                }
+                    T of_units[2][SLOTS<T>], of_rows[2][SLOTS<T>];
 #pragma unroll
-                for (int m = 0; m < AT_ONCE; m++) {
-                    const int n = first + m * SHARES;
-                    Quad<T> input = zeros<T>();
-                    if (n < samples) input = inputs[n * ROW_QUADS];
+                    for (int i = 0; i < SLOTS<T>; i++) {
+                        const int n = begin + m * GROUPS * SOME + i;
+                        const Vector2<T> input = *reinterpret_cast<const Vector2<T>*>(
+                            inputs + (n < samples ? n : 0) * PADDED * QUAD
+                        );
 #pragma unroll
-                    for (int f = 0; f < QUAD; f++)
+                        for (int j = 0; j < 2; j++) {
+                            of_units[j][i] = d[m][i].values[j];
+                            of_rows[j][i] = input.values[j];
+                        }
+                    }
 #pragma unroll
-                        for (int u = 0; u < QUAD; u++)
-                            gradient[f * QUAD + u] += input.values[f] * d[m].values[u];
+                    for (int j = 0; j < 2; j++) sums[j].add(of_units, of_rows[j]);
                 }
             }
-            // Two threads of a warp have other samples, and the groups of warps.
-            add_halves<QUAD * QUAD>(gradient, lane, ROW_QUADS * PAIR);
+            Quad<T>* partial = shared.partial + warp / 2 * TILE / QUAD + of_tile / QUAD + quarter;
 #pragma unroll
-            for (int half = 0; half < QUAD / 2; half++) {
-                const int f = lane / (ROW_QUADS * PAIR) * (QUAD / 2) + half;
-                const int group = warp / PAIRS, quad = f * COLUMNS / QUAD + unit_quad;
-                Quad<T> sum;
-#pragma unroll
-                for (int u = 0; u < QUAD; u++) sum.values[u] = gradient[half * QUAD + u];
-                shared.partial[(group * TILE / QUAD) + quad * ROW_QUADS + row_quad] = sum;
-            }
+            for (int r = 0; r < 2; r++)
+                partial[(2 * row + r) * PADDED] = {
+                    sums[0](r, 0), sums[1](r, 0), sums[0](r, 1), sums[1](r, 1)
+                };
             __syncthreads();
+            const int place = thread / ROWS * PADDED * QUAD + thread % ROWS;
             T sum = 0;
 #pragma unroll
             for (int group = 0; group < GROUPS; group++)
-                sum += shared.partial->values[group * TILE + thread];
-            shared.weights[s * TILE + thread] -= rate * sum;
+                sum += shared.partial->values[group * TILE + place];
+            shared.weights->values[s * TILE + place] -= rate * sum;
             __syncthreads();
         }
     }
 
 #pragma unroll 1
     for (int place = thread; place < own * TILE; place += THREADS)
-        if (T* to = weight(place / TILE, place % TILE)) *to = shared.weights[place];
+        if (T* to = weight(place / TILE, place % TILE)) *to = shared.weights->values[place];
 }

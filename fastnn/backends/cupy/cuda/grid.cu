@@ -17,18 +17,6 @@ template <class T> __device__ Quad<T> zeros() {
     return quad;
 }
 
-// The first values of an array, 16 bytes, which are stored as one.
-template <class T> struct alignas(16) Line {
-    T values[16 / sizeof(T)];
-};
-
-template <class T> __device__ void store(T* to, const T* values) {
-    Line<T> line;
-#pragma unroll
-    for (int i = 0; i < int(16 / sizeof(T)); i++) line.values[i] = values[i];
-    *reinterpret_cast<Line<T>*>(to) = line;
-}
-
 #ifdef __CUDACC__
 // One more block has arrived: what its threads wrote before the barrier that precedes this call is
 // there for all that have seen the number since.
@@ -66,20 +54,13 @@ __device__ inline Quad<double> fresh(const Quad<double>* place) {
 // Begin to copy 4, 8 or 16 bytes from memory that nobody writes to shared memory: they are there
 // for this thread once it has waited, and for others from the next barrier on.
 template <int BYTES> __device__ void begin_copy(void* to, const void* from) {
-#if __CUDA_ARCH__ >= 800
     const unsigned place = unsigned(__cvta_generic_to_shared(to));
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(place), "l"(from), "n"(BYTES)
                  : "memory");
-#else
-    for (int i = 0; i < BYTES / 4; i++)
-        static_cast<unsigned*>(to)[i] = static_cast<const unsigned*>(from)[i];
-#endif
 }
 
 __device__ inline void wait_for_copies() {
-#if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_all;" ::: "memory");
-#endif
 }
 
 // The value of the thread of this warp whose number differs in these bits, or that has this number,
