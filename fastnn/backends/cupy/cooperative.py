@@ -5,7 +5,7 @@ cooperative launch. There is one for each tile of W1 and b1, 32 rows of 16 units
 and b2 take, or one for each sample of a batch where that is more, but no more than the GPU has
 multiprocessors. Their number decides how long a step takes, and nothing else: every sum is taken in
 an order that follows from the sizes of network and batch, so that the bits are the same on every
-GPU.
+GPU of a generation: how the hardware rounds a product of matrices of floats is not specified.
 """
 
 from __future__ import annotations
