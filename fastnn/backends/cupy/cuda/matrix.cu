@@ -5,7 +5,8 @@
 //   b  of the column `row`, the same SLOTS numbers
 //   c  of the product, the rows `row` and row + 8 in the columns 2 quarter and 2 quarter + 1
 //
-// It is all the same which numbers of a sum a quarter has.
+// as the PTX ISA lays them out for mma.m16n8k8 of floats, and for mma.m8n8k4 of doubles. It is all the
+// same which numbers of a sum a quarter has.
 
 constexpr int PRODUCT_ROWS = 16, PRODUCT_COLUMNS = 8;
 template <class T> constexpr int SLOTS = sizeof(T) == 4 ? 2 : 1;
