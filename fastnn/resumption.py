@@ -16,13 +16,14 @@ from .checkpoints import digest_of, read_checkpoint
 from .data.paths import shown as shown_path
 from .early_stopping import EarlyStopping
 from .errors import CheckpointError, FastnnError, InputError
+from .files.digests import OF_BLOCKS
 from .files.random_states import restore_generator
 from .history import History
 from .optimizers.book import OPTIMIZERS
 from .preparation import prepare
 from .schedules import SCHEDULES, schedule
 from .training_state import TrainingState
-from .validation import choice, shown
+from .validation import choice, refuse_uncomputed, shown
 
 
 def resume(
@@ -135,6 +136,8 @@ def restored(arguments: dict[str, Any], cluster: Any = None) -> TrainingState:
             arguments["validation"], data["validation"] = data["validation"], None
         saved.check_arguments(arguments)
         if cluster is None:
+            for name, value in data.items():
+                refuse_uncomputed(value, name)
             saved.check_data(digests(data, network.backend))
         fraction = saved.training["validation"]
         options = data | {name: saved.training[name] for name in KEPT}
@@ -167,6 +170,20 @@ def restored(arguments: dict[str, Any], cluster: Any = None) -> TrainingState:
             f"{shown_path(path)} is a checkpoint of no training that fastnn knows: {error!r}"
         ) from error
     return state
+
+
+#: Where a training has its data, by whether that is a cluster, and what goes on with it.
+_PLACES = {
+    False: ("arrays in memory", "fastnn.resume and the same arrays"),
+    True: (
+        "dask.arrays on a cluster, on whose blocks its last bits depend",
+        "fastnn.distributed.resume and the same arrays",
+    ),
+}
+
+
+def _short(digest: str) -> str:
+    return f"{digest.removeprefix(OF_BLOCKS)[:12]}…"
 
 
 #: The arguments that are data.
@@ -205,9 +222,14 @@ class _Saved:
                 raise InputError(f"the training began with {name}; give the same again")
             if kept is None:
                 raise InputError(f"the training began without {name}; leave out what is given")
+            here, there = (one.startswith(OF_BLOCKS) for one in (digest, kept))
+            if here != there:
+                began, way = _PLACES[there]
+                raise InputError(f"{name}: the training began with {began}; go on with {way}")
             raise InputError(
-                f"{name}: these are other data, of SHA-256 {digest[:12]}…, than the training began "
-                f"with, of {kept[:12]}…; give the same again"
+                f"{name}: these are other data, {'or in other blocks, ' if here else ''}of SHA-256 "
+                f"{_short(digest)}, than the training began with, of {_short(kept)}; give the same "
+                "again"
             )
 
     def optimizer(self, given: Any) -> Any:

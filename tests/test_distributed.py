@@ -549,10 +549,16 @@ def test_what_a_checkpoint_was_not_made_of_is_refused(client, tmp_path):
     before = path.read_bytes()
     for data in ((x + 1e-9, t), (x.rechunk({0: 100}), t.rechunk({0: 100})), (x, t[::-1])):
         data = data[0], data[1].rechunk({0: data[0].chunks[0]})
-        with pytest.raises(InputError, match="these are other data"):
+        with pytest.raises(InputError, match="these are other data, or in other blocks, of SHA"):
             distributed.resume(path, *data, client=client)
-    with pytest.raises(InputError, match="of dask:"):
+    with pytest.raises(InputError, match=r"arrays on a cluster.*; go on with fastnn.distributed"):
         fastnn.resume(path, X, T)
+    with pytest.raises(DtypeError, match=r"x_train is a dask.array.core.Array, which is"):
+        fastnn.resume(path, x, t)
+    here = tmp_path / "here.safetensors"
+    fastnn.train(TwoLayerNet(FEATURES, 4, 5, rng=0), X, T, **STEPS, checkpoint=here)
+    with pytest.raises(InputError, match=r"arrays in memory; go on with fastnn.resume and"):
+        distributed.resume(here, x, t, client=client)
     with pytest.raises(InputError, match="batch_size=3"):
         distributed.resume(path, x, t, client=client, batch_size=3)
     with pytest.raises(CheckpointError):

@@ -11,6 +11,7 @@ import numpy as np
 from ..backends import Backend
 from ..backends.datasets import DistantDataset
 from ..base_network import Network
+from ..files.digests import OF_BLOCKS
 from ..functions import LOSSES
 from ..validation import Array
 from .arrays import Blocks
@@ -135,4 +136,4 @@ def _digest(rows: Sequence[int], digests: Sequence[str]) -> str:
     It is none of the array as a whole, which would have to come to one place for that.
     """
     whole = hashlib.sha256(repr((list(rows), list(digests))).encode())
-    return f"dask:{whole.hexdigest()}"
+    return OF_BLOCKS + whole.hexdigest()

@@ -10,7 +10,10 @@ import numpy as np
 from ..backends import Backend
 from ..errors import DtypeError
 from ..streams import Stream
-from ..validation import is_sparse, kind, shown
+from ..validation import is_sparse, kind, refuse_uncomputed, shown
+
+#: How a digest begins that is of the blocks of data on a cluster, and not of the whole.
+OF_BLOCKS = "dask:"
 
 #: Bytes that are copied at a time, of arrays that do not lie in order.
 CHUNK = 2**22
@@ -32,7 +35,7 @@ def digest_of(*data: Any, backend: Backend | None = None) -> str:
     Raises
     ------
     DtypeError
-        If something is no array of numbers.
+        If something is no array of numbers, or still to be computed.
 
     Examples
     --------
@@ -94,6 +97,7 @@ def _update_sparse(total: Any, a: Any) -> None:
 
 
 def _on_host(a: Any, backend: Backend | None) -> np.ndarray:
+    refuse_uncomputed(a, "data")
     try:
         return np.asarray(a)
     except Exception as error:  # each library has an error of its own for it

@@ -17,7 +17,13 @@ from .arrays import (
     real_array,
     refuse_device_array,
 )
-from .foreign import WITH_WAYS_OF_THEIR_OWN, is_sparse, refuse_gradient, refuse_sparse
+from .foreign import (
+    WITH_WAYS_OF_THEIR_OWN,
+    is_sparse,
+    refuse_gradient,
+    refuse_sparse,
+    refuse_uncomputed,
+)
 from .samples import (
     check_labels,
     check_probabilities,
@@ -62,6 +68,7 @@ __all__ = [
     "refuse_device_array",
     "refuse_gradient",
     "refuse_sparse",
+    "refuse_uncomputed",
     "room_for",
     "shown",
     "sums_are_one",
