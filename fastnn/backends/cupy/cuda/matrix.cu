@@ -49,7 +49,7 @@ multiply_add(double (&c)[2][2], const double (&a)[2][1], const double (&b)[1]) {
 #endif
 
 // The sum of such products: this thread's numbers. Each float is split in two halves, and three of
-// the four products of these are added up, side by side; the fourth is less than the rounding.
+// the four products of these are added up, side by side; the fourth is as small as the rounding.
 template <class T> struct Product {
     T sums[sizeof(T) == 4 ? 3 : 1][2][2] = {};
 
@@ -71,8 +71,13 @@ template <class T> struct Product {
     }
 
     __device__ T operator()(int r, int j) const {
-        if constexpr (sizeof(T) == 4) return sums[0][r][j] + (sums[1][r][j] + sums[2][r][j]);
-        return sums[0][r][j];
+        const T first = sums[0][r][j];
+        if constexpr (sizeof(T) == 4) {
+            // A half of what is infinite is NaN, and so may the others be then.
+            const bool finite = first - first == 0;
+            return finite ? first + (sums[1][r][j] + sums[2][r][j]) : first;
+        }
+        return first;
     }
 
   private:
