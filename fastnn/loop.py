@@ -201,11 +201,9 @@ def _make_piece(state: TrainingState, steps: Steps, host: np.ndarray, last: int)
 def _batches(state: TrainingState, steps: int) -> Iterator[np.ndarray]:
     """The row numbers of so many steps, drawn when it is their turn: those of some at a time."""
     most = max(MOST_ROWS // state.batch_size, 1)
-    done, next_ones = 0, max(most // 8, 1)  # few at first, for which the GPU has to wait
-    while done < steps:
-        some = min(next_ones, steps - done)
+    whole, rest = divmod(steps, most)
+    for some in filter(None, (rest, *[most] * whole)):  # fewest first: a GPU waits for these
         yield from state.sampler.draw(some)
-        done, next_ones = done + some, most
 
 
 def _after_piece(state: TrainingState) -> None:
