@@ -16,6 +16,18 @@
 #include <thread>
 #include <vector>
 
+NOT_WATCHED static unsigned __float_as_uint(float value) {
+    unsigned bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+NOT_WATCHED static float __uint_as_float(unsigned bits) {
+    float value;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
 namespace cuda_on_cpu {
 
 constexpr int MISSING_BLOCKS = 5, OUT_OF_BOUNDS = 6; // faults
@@ -140,17 +152,11 @@ template <class T> __attribute__((noinline)) NOT_WATCHED static T exchange(T val
 
 // As the processor for matrices does, which leaves out what a float has beyond 19 bits.
 NOT_WATCHED static double factor(double value) { return value; }
-NOT_WATCHED static float factor(float value) {
-    unsigned bits;
-    memcpy(&bits, &value, sizeof bits);
-    bits &= 0xffffe000;
-    memcpy(&value, &bits, sizeof bits);
-    return value;
-}
+NOT_WATCHED static float factor(float value) { return __uint_as_float(__float_as_uint(value) & 0xffffe000); }
 
 // What matrix.cu says of the product of two matrices, in the same way.
 template <class T, int SLOTS>
-__attribute__((noinline)) NOT_WATCHED static void multiply(T (&c)[2][2], const T (&a)[2][SLOTS], const T (&b)[SLOTS]) {
+__attribute__((noinline)) NOT_WATCHED static void multiply_add(T (&c)[2][2], const T (&a)[2][SLOTS], const T (&b)[SLOTS]) {
     Block& block = *mine;
     const int number = block.current;
     double(*values)[6] = block.matrices[block.exchange[number] ^= true];
@@ -283,21 +289,7 @@ template <class T> NOT_WATCHED static T of_lane_xor(T value, int bits) {
     return of_lane(value, cuda_on_cpu::mine->current % cuda_on_cpu::WARP_SIZE ^ bits);
 }
 
-template <class T, int SLOTS> NOT_WATCHED static void multiply_add(T (&c)[2][2], const T (&a)[2][SLOTS], const T (&b)[SLOTS]) {
-    cuda_on_cpu::multiply(c, a, b);
-}
-
-NOT_WATCHED static unsigned __float_as_uint(float value) {
-    unsigned bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-NOT_WATCHED static float __uint_as_float(unsigned bits) {
-    float value;
-    memcpy(&value, &bits, sizeof bits);
-    return value;
-}
+using cuda_on_cpu::multiply_add;
 
 // What a thread copies in the meantime is there when it waits for it, and no sooner.
 template <int BYTES> NOT_WATCHED static void begin_copy(void* to, const void* from) {

@@ -9,6 +9,11 @@ template <class T> struct alignas(16) Quad {
     T values[QUAD];
 };
 
+// And two.
+template <class T> struct alignas(2 * sizeof(T)) Vector2 {
+    T values[2];
+};
+
 // `= {}` would load them, of such a type.
 template <class T> __device__ Quad<T> zeros() {
     Quad<T> quad;
@@ -39,6 +44,16 @@ __device__ inline unsigned look_at(const unsigned* arrived) {
 
 // What another block wrote: not from this multiprocessor's own cache.
 template <class T> __device__ T fresh(const T* place) { return __ldcg(place); }
+
+__device__ inline Vector2<float> fresh(const Vector2<float>* place) {
+    const float2 v = __ldcg(reinterpret_cast<const float2*>(place));
+    return {v.x, v.y};
+}
+
+__device__ inline Vector2<double> fresh(const Vector2<double>* place) {
+    const double2 v = __ldcg(reinterpret_cast<const double2*>(place));
+    return {v.x, v.y};
+}
 
 __device__ inline Quad<float> fresh(const Quad<float>* place) {
     const float4 v = __ldcg(reinterpret_cast<const float4*>(place));

@@ -11,22 +11,7 @@
 constexpr int PRODUCT_ROWS = 16, PRODUCT_COLUMNS = 8;
 template <class T> constexpr int SLOTS = sizeof(T) == 4 ? 2 : 1;
 
-// Two values that are loaded and stored as one.
-template <class T> struct alignas(2 * sizeof(T)) Vector2 {
-    T values[2];
-};
-
 #ifdef __CUDACC__
-__device__ inline Vector2<float> fresh(const Vector2<float>* place) {
-    const float2 v = __ldcg(reinterpret_cast<const float2*>(place));
-    return {v.x, v.y};
-}
-
-__device__ inline Vector2<double> fresh(const Vector2<double>* place) {
-    const double2 v = __ldcg(reinterpret_cast<const double2*>(place));
-    return {v.x, v.y};
-}
-
 // All threads of a warp have to come here together. Of a float, the upper 19 bits are read.
 __device__ inline void multiply_add(float (&c)[2][2], const float (&a)[2][2], const float (&b)[2]) {
     const auto bits = [](float value) { return __float_as_uint(value); };
