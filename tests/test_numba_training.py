@@ -7,7 +7,7 @@ from conftest import ReferenceBackend
 import fastnn
 from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.numba.kernels import batches
-from fastnn.backends.numba.support import SUPPORT
+from fastnn.backends.numba.support import SUPPORT, values_to_sort
 from fastnn.functions import ACTIVATIONS
 
 
@@ -157,6 +157,55 @@ def test_more_features_than_a_gradient_has_room_for(monkeypatch, dtype, update, 
     np.testing.assert_allclose(found, losses, rtol=tolerance, atol=tolerance)
     for name, p in params.items():
         np.testing.assert_allclose(of_kernel[name], p, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("update", [None, fastnn.Adam])
+@pytest.mark.parametrize(
+    ("features", "hidden", "batch"),
+    [(40, 3, 20), (40, 20, 1), (40, 61, 33), (40, 90, 100), (40, 500, 70), (1200, 128, 50)],
+)
+def test_a_sorted_batch_makes_the_same_step(
+    monkeypatch, dtype, update, threads, features, hidden, batch
+):
+    """To the same bits; also the last batch of an epoch, which is smaller."""
+    x, t = problem(samples=230, features=features)
+    x[:, :3] = x[:, 20:25] = x[:, -2:] = 0  # features of which there is nothing
+    x[7:12] = 0
+    x[100] = np.linspace(1, 2, features)
+    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
+    options = {"hidden": hidden, "batch_size": batch, "dtype": dtype, "sampling": "shuffle"}
+    results = []
+    for most in (0, features):
+        monkeypatch.setattr(
+            "fastnn.backends.numba.support.values_to_sort", lambda *_, most=most: most
+        )
+        optimizer = update and update(0.01, weight_decay=1e-3)
+        results.append(trained(NumbaBackend(threads), x, t, optimizer=optimizer, **options))
+    (losses, params), (found, sorted_params) = results
+    assert np.array_equal(losses, found)
+    for name, p in params.items():
+        assert np.array_equal(p, sorted_params[name]), name
+
+
+def test_which_batches_are_sorted():
+    """Many units and values of a feature; no more memory than the dataset takes."""
+    backend = NumbaBackend(2)
+
+    def most(x, units=96, batch=30, dtype="float64", parts=2):
+        data = backend.dataset(backend.kept_samples(x, np.dtype(dtype)), np.zeros(len(x), np.intp))
+        return values_to_sort(data, batch, np.empty((x.shape[1], units), dtype), parts)
+
+    x, _ = problem(features=30, samples=200, density=0.2)
+    assert most(x) == (x != 0).sum(axis=1).max()
+    assert most(x, units=95) == 0
+    assert most(x, units=191, dtype="float32") == 0
+    assert most(x, units=192, dtype="float32") > 0
+    assert most(x, parts=4) == 0  # some 30 · 6 values of 30 features
+    assert most(x, batch=10) == 0
+    assert most(x, batch=200) == 0  # each sample with as many as the largest: more than there are
+    assert most(np.ones((200, 30))) == 0
+    assert most(x, batch=2**17 + 1) == 0
 
 
 @pytest.mark.parametrize(

@@ -308,7 +308,7 @@ class NumbaBackend(NumpyBackend):
 _KERNELS = (
     *("activations", "backprop_steps", "compression", "layers", "magnitude"),
     *("numerical_gradient", "numerical_steps", "objectives", "panels", "pointers", "prediction"),
-    *("rules", "softmax", "workspace"),
+    *("rules", "softmax", "sorted_products", "workspace"),
 )
 
 

@@ -46,6 +46,12 @@ INTERRUPTIBLE = 1_000_000_000
 LARGEST_FUSED_OUTPUT = 20_000
 LARGEST_FUSED_PRODUCT = 1_500_000_000
 
+#: From how many vectors of hidden units on, and how many values of a feature in a part, sorting the
+#: values of a batch takes less than it saves.
+SORTED_VECTORS, SORTED_VALUES = 12, 2
+#: The samples of a part are numbered in 16 bits.
+LARGEST_PART = 2**16
+
 
 def multiplications(x: Array | SparseRows, units: int) -> int:
     """How many there are in x·W for so many units, as if all rows were like the average row."""
@@ -75,6 +81,24 @@ def step_multiplications(data: Dataset, batch_size: int, units: int) -> int:
     """The same for a batch of a dataset."""
     values = len(data.x[1]) if isinstance(data, SparseDataset) else data.x.size
     return batch_size * values // len(data) * units
+
+
+def values_to_sort(data: Dataset, batch_size: int, W1: Array, parts: int) -> int:
+    """How many values a sample has at most, where those of batches are to be sorted; 0 elsewhere.
+
+    They are sorted by their features (:mod:`.kernels.sorted_products`), in so many parts. There is
+    memory for as many of each sample, which is not to be more than the dataset itself takes.
+    """
+    if not isinstance(data, SparseDataset) or batch_size > parts * LARGEST_PART:
+        return 0
+    indptr, _, values = data.x
+    most = int(np.diff(indptr).max())
+    pays = (
+        W1.shape[1] * W1.itemsize >= SORTED_VECTORS * LINE
+        and batch_size * len(values) >= SORTED_VALUES * len(W1) * parts * len(data)
+        and batch_size * most <= len(values)
+    )
+    return most if pays else 0
 
 
 def _dense_product(*, data: Dataset, batch_size: int, W1: Array, **_: Any) -> int:

@@ -160,7 +160,13 @@ class BackpropSteps(_Steps):
         threads = support.fused_threads(work, pool.size, W1.shape[1], step.batch_size)
         super().__init__(kernels, pool, step, threads, work)
         self._objective = self._of_sklearn()
-        self._kind = kinds((self._samples, self._targets, self._objective)), W1.dtype.num
+        parts = len(self._parameters.panels.W1)
+        most = support.values_to_sort(data, step.batch_size, W1, parts)
+        self._by_feature = kernels.sorted_products.allocate(
+            parts, step.batch_size, len(W1), most, W1.dtype
+        )
+        sample_kinds = kinds((self._samples, self._targets, self._objective))
+        self._kind = sample_kinds, W1.dtype.num, most > 0
         of = kernels.backprop_steps
         self._pointers = pointers_of(of.descent_steps, of.stages_of, pool.size)
 
@@ -179,7 +185,7 @@ class BackpropSteps(_Steps):
         if not isinstance(self._samples, tuple):
             # As the kernel numbers its own rows: the products are compiled once then.
             rows = rows.astype(np.uint64, copy=False)
-        data = self._samples, rows, self._targets
+        data = self._samples, self._by_feature, rows, self._targets
         modes = self._code, rates, working, memory, self._objective
         given = counters, self._threads, *data, *modes, losses
         which = *data, self._code, working, memory, self._objective

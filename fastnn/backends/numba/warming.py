@@ -15,9 +15,11 @@ import numpy as np
 from ..base import TrainingStep
 from ..steps import PlainDescent
 from .compilers import helping
-from .support import SPARSE_SIZE
+from .support import LINE, SORTED_VECTORS, SPARSE_SIZE
 
 if TYPE_CHECKING:
+    from ...validation import Array
+    from ..datasets import Dataset
     from .backend import NumbaBackend
 
 _FORMULAS = "sigmoid", "cross_entropy"
@@ -58,13 +60,25 @@ class Calls:
     def backprop_steps(self) -> None:
         self._steps("backprop")
 
+    def sorted_steps(self) -> None:
+        """Steps whose batches are sorted, as those of many samples and hidden units are."""
+        units = SORTED_VECTORS * LINE // self._dtype.itemsize
+        layers = np.ones((4, units)), np.ones(units), np.ones((units, 3)), np.ones(3)
+        x = self._backend.kept_samples(np.eye(1, 4).repeat(64, axis=0), self._dtype)
+        data = self._backend.dataset(x, np.zeros(64, np.intp))
+        rows = np.arange(32)[np.newaxis]
+        self._step("backprop", tuple(a.astype(self._dtype) for a in layers), data, rows)
+
     def _steps(self, gradient: str) -> None:
-        params = dict(zip(("W1", "b1", "W2", "b2"), self._layers, strict=True))
-        work = "two_layer", params, *_FORMULAS, gradient, 1e-4, PlainDescent()
         for samples, t in self._cases:
             data = self._backend.dataset(samples, t)
-            if run := self._backend.runner(TrainingStep(*work, data, 2, max)):
-                run(self._rows, np.empty(1, self._dtype), np.zeros(1))
+            self._step(gradient, self._layers, data, self._rows)
+
+    def _step(self, gradient: str, layers: Any, data: Dataset, rows: Array) -> None:
+        params = dict(zip(("W1", "b1", "W2", "b2"), layers, strict=True))
+        work = "two_layer", params, *_FORMULAS, gradient, 1e-4, PlainDescent()
+        if run := self._backend.runner(TrainingStep(*work, data, rows.shape[1], max)):
+            run(rows, np.empty(1, self._dtype), np.zeros(1))
 
     def operations(self) -> None:
         backend, dtype = self._backend, self._dtype
@@ -84,8 +98,8 @@ class Calls:
 #: What each of up to four processes calls, one after the other. Functions that both kernels of two
 #: processes are made of are compiled by each.
 ORDERS = (
-    ("numerical_gradient", "numerical_steps", "backprop_steps", "operations"),
-    ("operations", "backprop_steps", "numerical_steps"),
+    ("numerical_gradient", "numerical_steps", "backprop_steps", "sorted_steps", "operations"),
+    ("operations", "sorted_steps", "backprop_steps", "numerical_steps"),
     ("numerical_steps",),
     ("backprop_steps",),
 )

@@ -32,6 +32,7 @@ from .panels import Panels
 from .pointers import call
 from .products import add_product, subtract_product
 from .rules import move_output_bias, move_rest, move_rows, part
+from .sorted_products import Sorted, sort_values
 
 
 @separate
@@ -205,10 +206,32 @@ def _overload_step_of_weights(
 
 @separate
 def move_weights(
-    p: int, samples: Any, rows: Any, rate: Any, panels: Panels, memory: Any, objective: Any
+    p: int,
+    samples: Any,
+    by_feature: Sorted,  # noqa: ARG001
+    rows: Any,
+    rate: Any,
+    panels: Panels,
+    memory: Any,
+    objective: Any,
 ) -> None:
     """The step of the weights into the units of a panel; `backward` comes first."""
     _step_of_weights(p, samples, rows, rate, panels, memory, objective)
+
+
+@separate
+def move_weights_by_feature(
+    p: int,
+    samples: Any,  # noqa: ARG001
+    by_feature: Sorted,
+    rows: Any,
+    rate: Any,
+    panels: Panels,
+    memory: Any,
+    objective: Any,
+) -> None:
+    """The same where the values of the batch are sorted."""
+    _step_of_weights(p, by_feature, rows, rate, panels, memory, objective)
 
 
 @inner
@@ -221,11 +244,12 @@ def _loss(rows: Any, objective: Any, panels: Panels) -> float:
 
 
 #: The functions of a step, each of which is compiled by itself.
-HIDDEN, BACKWARD, OUTPUTS, WEIGHTS = range(4)
+HIDDEN, BACKWARD, OUTPUTS, WEIGHTS, SORT = range(5)
 
 
 def stages_of(
     samples: Any,
+    by_feature: Sorted,
     rows: Any,
     targets: Any,
     activation: int,
@@ -233,14 +257,20 @@ def stages_of(
     memory: Any,
     objective: Any,
 ) -> list[tuple[Any, tuple[Any, ...]]]:
-    """Each of them, and arguments of the types that it has in :func:`descent_steps`."""
+    """Each of them, and arguments of the types that it has in :func:`descent_steps`.
+
+    There is no last one where no memory is given to sort values in.
+    """
     batch, moved = rows[0], (panels.b2[0], panels, memory, objective)
     stages = {
         HIDDEN: (hidden_layer, (0, samples, batch, activation, panels)),
         BACKWARD: (backward, (0, batch, activation, *moved)),
         OUTPUTS: (output_layer, (0, 0, targets, batch, panels, objective)),
-        WEIGHTS: (move_weights, (0, samples, batch, *moved)),
+        WEIGHTS: (move_weights, (0, samples, by_feature, batch, *moved)),
     }
+    if by_feature.most:
+        stages[WEIGHTS] = move_weights_by_feature, stages[WEIGHTS][1]
+        stages[SORT] = sort_values, (0, 0, 0, samples, batch, by_feature)
     return list(stages.values())
 
 
@@ -250,6 +280,7 @@ def descent_steps(
     counters: Any,
     threads: int,
     samples: Any,
+    by_feature: Sorted,
     rows: Any,
     targets: Any,
     activation: int,
@@ -272,6 +303,9 @@ def descent_steps(
     counters : int64 array of shape (1 + steps, 3, 1 + panels), or with more than that
         Zeros: for each stage, how many of its parts are finished, and then whether each of them is
         taken.
+    by_feature : Sorted
+        Memory to sort the values of compressed samples in, a part of them for each panel; or none,
+        of samples with 0 values at most.
     memory : Memory or ()
         Of the rule by which the parameters are moved; none of plain descent.
     objective : Objective or ()
@@ -300,11 +334,13 @@ def descent_steps(
                             fetch(samples, next_rows, n)
                             fetch_target(targets, next_rows[n])
                     call(stages[OUTPUTS], (first, end, targets, rows[step], panels, objective))
+                    if by_feature.most > 0:
+                        call(stages[SORT], (number, first, end, samples, rows[step], by_feature))
                 else:
                     rate = like(panels.b2[0], rates[step])
                     moved = rate, panels, memory, objective
                     call(stages[BACKWARD], (number, rows[step], activation, *moved))
-                    call(stages[WEIGHTS], (number, samples, rows[step], *moved))
+                    call(stages[WEIGHTS], (number, samples, by_feature, rows[step], *moved))
                 increase(counter, FINISHED)
                 number = take_part(counter, number + 1, parts)
             wait_for(counter, FINISHED, parts)

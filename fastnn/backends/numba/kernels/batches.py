@@ -1,4 +1,8 @@
-"""Products with a batch of samples, compressed or not, and how these are brought near."""
+"""Products with a batch of samples, compressed or not, and how these are brought near.
+
+Which it is is told by types: an array, the three arrays of compressed rows, or those of
+:class:`.sorted_products.Sorted`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from numba import types
 from .compression import prefetch_row
 from .jit import overloads
 from .products import add_product, subtract_product
+from .sorted_products import subtract_sorted_products
 from .sparse_products import subtract_padded_outer_products, wide_weighted_rows
 from .vectors import prefetch
 
@@ -81,6 +86,20 @@ def _overload_subtract_products(
     ) -> None:
         subtract_product(samples, rows, high, rate, delta, W)  # low is 0: see blocks_of
 
+    def of_sorted(
+        samples: Any,
+        rows: Any,
+        low: Any,
+        high: Any,
+        rate: Any,
+        delta: Any,
+        used: Any,  # noqa: ARG001
+        W: Any,
+    ) -> None:
+        subtract_sorted_products(samples, rows.size, low, high, rate, delta, W)
+
+    if isinstance(samples, types.BaseNamedTuple):
+        return of_sorted
     return of_all if isinstance(samples, types.Array) else of_compressed
 
 
