@@ -89,16 +89,14 @@ def values_to_sort(data: Dataset, batch_size: int, W1: Array, parts: int) -> int
     They are sorted by their features (:mod:`.kernels.sorted_products`), in so many parts. There is
     memory for as many of each sample, which is not to be more than the dataset itself takes.
     """
-    if not isinstance(data, SparseDataset) or batch_size > parts * LARGEST_PART:
+    enough = W1.shape[1] * W1.itemsize >= SORTED_VECTORS * LINE
+    if not (enough and isinstance(data, SparseDataset) and batch_size <= parts * LARGEST_PART):
         return 0
     indptr, _, values = data.x
+    if batch_size * len(values) < SORTED_VALUES * len(W1) * parts * len(data):
+        return 0
     most = int(np.diff(indptr).max())
-    pays = (
-        W1.shape[1] * W1.itemsize >= SORTED_VECTORS * LINE
-        and batch_size * len(values) >= SORTED_VALUES * len(W1) * parts * len(data)
-        and batch_size * most <= len(values)
-    )
-    return most if pays else 0
+    return most if batch_size * most <= len(values) else 0
 
 
 def _dense_product(*, data: Dataset, batch_size: int, W1: Array, **_: Any) -> int:
