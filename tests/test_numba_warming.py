@@ -3,10 +3,12 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 import fastnn
-from fastnn.backends.numba import compilers, locks, warming
+from fastnn.backends.numba import compilers, locks, support, warming
+from fastnn.backends.numba.backend import NumbaBackend
 
 #: The part of this process is smaller than usual, so that it ends sooner, and those of others are
 #: as they are.
@@ -58,6 +60,13 @@ def test_the_first_process_makes_all_calls():
     calls = {name for name in vars(warming.Calls) if not name.startswith("_")}
     assert sorted(calls) == sorted(warming.ORDERS[0])
     assert all(calls.issuperset(order) for order in warming.ORDERS[1:])
+
+
+def test_sorted_steps_are_sorted(dtype, monkeypatch):
+    found, values_to_sort = [], support.values_to_sort
+    monkeypatch.setattr(support, "values_to_sort", lambda *a: found.append(values_to_sort(*a)) or 0)
+    warming.Calls(NumbaBackend(threads=1), np.dtype(dtype)).sorted_steps()
+    assert found == [1]
 
 
 @pytest.mark.skipif(not locks.HAS_LOCKS, reason="there is one process where there are no locks")

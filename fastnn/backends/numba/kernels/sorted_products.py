@@ -2,9 +2,9 @@
 
 Sample by sample a row of W is read and written for each non-zero value, and a processor writes half
 as many vectors as it multiplies. Where the values are sorted by their features (CSC, for some of
-the samples at a time), a row of W stays in registers for all values of its feature. To sort them
-takes as long as what is then saved with some vectors of columns, whichever they are of: it pays
-where there are more, and several values of a feature.
+the samples at a time), a row of W stays in registers for all values of its feature. Sorting takes
+as long as it saves with some seven vectors of columns, so that it pays where there are more, and
+several values of a feature.
 
 How much is summed, and in which order, is the same.
 """
@@ -21,12 +21,12 @@ from .vectors import WIDE, element, lanes, load, prefetch, store
 
 
 class Sorted(NamedTuple):
-    """Memory for the values of a batch; the samples are in parts, each sorted by itself."""
+    """Memory for the values of a batch; its samples are in parts, each of them sorted by itself."""
 
     ends: np.ndarray  # where the values of a feature end in those of a part, (parts, features)
     rows: np.ndarray  # whose value it is, counted from the first sample of the part, uint16
     values: np.ndarray
-    most: int  # how many values a sample has at most: so far apart the samples' memory begins
+    most: int  # how many values a sample has at most: there is memory for as many of each
 
 
 def allocate(parts: int, batch: int, features: int, most: int, dtype: np.dtype) -> Sorted:
