@@ -206,32 +206,10 @@ def _overload_step_of_weights(
 
 @separate
 def move_weights(
-    p: int,
-    samples: Any,
-    by_feature: Sorted,  # noqa: ARG001
-    rows: Any,
-    rate: Any,
-    panels: Panels,
-    memory: Any,
-    objective: Any,
+    p: int, samples: Any, rows: Any, rate: Any, panels: Panels, memory: Any, objective: Any
 ) -> None:
     """The step of the weights into the units of a panel; `backward` comes first."""
     _step_of_weights(p, samples, rows, rate, panels, memory, objective)
-
-
-@separate
-def move_weights_by_feature(
-    p: int,
-    samples: Any,  # noqa: ARG001
-    by_feature: Sorted,
-    rows: Any,
-    rate: Any,
-    panels: Panels,
-    memory: Any,
-    objective: Any,
-) -> None:
-    """The same where the values of the batch are sorted."""
-    _step_of_weights(p, by_feature, rows, rate, panels, memory, objective)
 
 
 @inner
@@ -266,10 +244,9 @@ def stages_of(
         HIDDEN: (hidden_layer, (0, samples, batch, activation, panels)),
         BACKWARD: (backward, (0, batch, activation, *moved)),
         OUTPUTS: (output_layer, (0, 0, targets, batch, panels, objective)),
-        WEIGHTS: (move_weights, (0, samples, by_feature, batch, *moved)),
+        WEIGHTS: (move_weights, (0, by_feature if by_feature.most else samples, batch, *moved)),
     }
     if by_feature.most:
-        stages[WEIGHTS] = move_weights_by_feature, stages[WEIGHTS][1]
         stages[SORT] = sort_values, (0, 0, 0, samples, batch, by_feature)
     return list(stages.values())
 
@@ -340,7 +317,10 @@ def descent_steps(
                     rate = like(panels.b2[0], rates[step])
                     moved = rate, panels, memory, objective
                     call(stages[BACKWARD], (number, rows[step], activation, *moved))
-                    call(stages[WEIGHTS], (number, samples, by_feature, rows[step], *moved))
+                    if by_feature.most > 0:
+                        call(stages[WEIGHTS], (number, by_feature, rows[step], *moved))
+                    else:
+                        call(stages[WEIGHTS], (number, samples, rows[step], *moved))
                 increase(counter, FINISHED)
                 number = take_part(counter, number + 1, parts)
             wait_for(counter, FINISHED, parts)
