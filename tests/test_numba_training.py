@@ -6,7 +6,7 @@ from conftest import ReferenceBackend
 
 import fastnn
 from fastnn.backends.numba.backend import NumbaBackend
-from fastnn.backends.numba.kernels import batches
+from fastnn.backends.numba.kernels import batches, products
 from fastnn.backends.numba.support import SUPPORT, values_to_sort
 from fastnn.functions import ACTIVATIONS
 
@@ -88,6 +88,22 @@ def test_it_trains_as_the_reference_does(
         trained(b, x, t, **options) for b in (backend, ReferenceBackend())
     )
     assert len(calls) > 1
+    tolerance = 1e-12 if dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
+    for name, parameter in expected.items():
+        np.testing.assert_allclose(
+            params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max()
+        )
+
+
+def test_a_batch_of_which_some_samples_have_their_turn_at_a_time(dtype):
+    """As its hidden units do not stay near; there is one panel of them, and one thread."""
+    x, t = problem(density=1.0)
+    assert 1100 * 64 * np.dtype(dtype).itemsize > products.NEAR
+    options = {"hidden": 64, "batch_size": 1100, "dtype": dtype}
+    (loss, params), (expected_loss, expected) = (
+        trained(b, x, t, **options) for b in (NumbaBackend(1), ReferenceBackend())
+    )
     tolerance = 1e-12 if dtype == np.float64 else 2e-5
     np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
     for name, parameter in expected.items():

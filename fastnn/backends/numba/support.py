@@ -40,11 +40,11 @@ LARGE_COPY = 2**21
 #: some tenths of a second.
 INTERRUPTIBLE = 1_000_000_000
 
-#: The kernel over many steps does not cut large matrices into blocks, as the BLAS does. Above how
-#: many weights of the output layer that is faster, and above how many multiplications of dense
-#: samples by the weights of the hidden layer.
+#: The kernel over many steps has all hidden units of a batch in memory twice, and goes through them
+#: again and again. Above how many weights of the output layer the BLAS is faster, and above how
+#: many multiplications of dense samples by the weights of the hidden layer.
 LARGEST_FUSED_OUTPUT = 20_000
-LARGEST_FUSED_PRODUCT = 1_500_000_000
+LARGEST_FUSED_PRODUCT = 2_000_000_000
 
 #: From how many vectors of hidden units on, and how many values of a feature in a part, sorting the
 #: values of a batch takes less than it saves.

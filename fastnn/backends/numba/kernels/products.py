@@ -12,27 +12,47 @@ from typing import Any
 
 from .elementary import like
 from .jit import inner
-from .vectors import WIDE, lanes, load, store
+from .vectors import SUMS, WIDE, lanes, load, store
+
+#: How many rows of the result stay in registers.
+ROWS = 4
+
+#: Up to how many bytes a matrix with a row for each sample stays near while all of the other one is
+#: gone through, and how many samples have their turn with that at a time where it is larger.
+NEAR, SAMPLES = 2**18, 16
 
 
 def by_width(blocks_of_width: Any) -> Any:
-    """A function of rows of any number of vectors, from those of one, two and four vectors."""
-    one, two, four = (blocks_of_width(count * WIDE) for count in (1, 2, 4))
+    """A function of rows of any number of vectors, from those of one, two and four vectors.
+
+    Of so many only where the processor has registers for the sums of :data:`ROWS` rows of them.
+    """
+    counts = [max(1, min(count, SUMS // ROWS)) for count in (4, 2)]
+    blocks = {count: blocks_of_width(count * WIDE) for count in {*counts, 1}}
+    (first, second), (wide, middle), one = counts, (blocks[count] for count in counts), blocks[1]
 
     @inner
     def all_columns(result: Any, *arguments: Any) -> None:
         n, columns = lanes(result, WIDE), result.shape[1]
         j = 0
-        while columns - j >= 4 * n:
-            four(j, result, *arguments)
-            j += 4 * n
-        if columns - j >= 2 * n:
-            two(j, result, *arguments)
-            j += 2 * n
-        if columns > j:
+        while columns - j >= first * n:
+            wide(j, result, *arguments)
+            j += first * n
+        while columns - j >= second * n:
+            middle(j, result, *arguments)
+            j += second * n
+        while columns > j:
             one(j, result, *arguments)
+            j += n
 
     return all_columns
+
+
+@inner
+def _at_a_time(of_samples: Any) -> int:
+    """How many samples have their turn with the other matrix before the next ones."""
+    near = of_samples.size * of_samples.itemsize <= NEAR
+    return max(1, of_samples.shape[0]) if near else SAMPLES
 
 
 def _product(width: int) -> Any:
@@ -68,7 +88,10 @@ _add_product = by_width(_product)
 @inner
 def add_product(x: Any, rows: Any, terms: int, W: Any, out: Any) -> None:
     """out[n] += Σ x[rows[n], i]·W[i] over i < terms; only x may be of another dtype."""
-    _add_product(out, x, rows, terms, W)
+    at_a_time = _at_a_time(out)
+    for first in range(0, rows.size, at_a_time):
+        some = slice(first, min(first + at_a_time, rows.size))
+        _add_product(out[some], x, rows[some], terms, W)
 
 
 def _transposed_product(width: int) -> Any:
@@ -109,4 +132,7 @@ _subtract_product = by_width(_transposed_product)
 @inner
 def subtract_product(x: Any, rows: Any, terms: int, rate: Any, d: Any, W: Any) -> None:
     """W[i] -= rate · Σ x[rows[n], i]·d[n] over n, for each i < terms."""
-    _subtract_product(W, x, rows, terms, rate, d)
+    at_a_time = _at_a_time(d)
+    for first in range(0, rows.size, at_a_time):
+        some = slice(first, min(first + at_a_time, rows.size))
+        _subtract_product(W, x, rows[some], terms, rate, d[some])

@@ -34,8 +34,22 @@ from .jit import named, overloads
 #: The width in bytes of the widest registers there are, those of AVX-512.
 WIDE = 64
 
+_triple, _, _features = cpu_target.target_context.codegen().magic_tuple()
+
 #: Whether what is compiled for has an instruction for `store_nonzero`.
-COMPRESSES = "+avx512vl" in cpu_target.target_context.codegen().magic_tuple()[2]
+COMPRESSES = "+avx512vl" in _features
+
+
+def _registers() -> int:
+    """The bytes of all its vector registers together."""
+    if not _triple.startswith("x86_64"):
+        return 32 * 16
+    return 32 * 64 if "+avx512f" in _features else 16 * (32 if "+avx" in _features else 16)
+
+
+#: How many sums of WIDE bytes a loop is to have at most: half of the registers, as what is added to
+#: them needs some, too. Of more some are in memory, which takes several times as long.
+SUMS = _registers() // (2 * WIDE)
 
 
 class Vector(types.Type):
