@@ -8,7 +8,7 @@ import numpy as np
 
 from .elementary import bits, from_bits, like
 from .jit import inner, kernel
-from .vectors import COMPRESSES, WIDE, any_nonzero, element, lanes, load, prefetch, store_nonzero
+from .vectors import COMPRESSES, WIDE, element, lanes, load, prefetch, store_nonzero
 
 #: The bytes that come from memory at a time.
 LINE = 64
@@ -24,7 +24,7 @@ def compress(x: Any, indptr: Any, indices: Any, values: Any) -> float:
     thread has changed the array since they were counted.
     """
     s, step, most = 0, lanes(x, WIDE), bits(like(values[0], 0))
-    whole = x.shape[1] // step * step
+    whole = x.shape[1] // step * step if COMPRESSES else 0
     # Of a row:
     found, numbers = np.empty(x.shape[1] + step, x.dtype), np.empty(x.shape[1] + step, np.uint32)
     for n in range(x.shape[0]):
@@ -33,10 +33,7 @@ def compress(x: Any, indptr: Any, indices: Any, values: Any) -> float:
             return -1.0
         count = 0
         for i in range(0, whole, step):
-            vector = load(x, (n, i), WIDE)
-            # A branch that is hard to predict takes longer than the instruction, but not than many.
-            if COMPRESSES or any_nonzero(vector):
-                count += store_nonzero(vector, i, found, numbers, count)
+            count += store_nonzero(load(x, (n, i), WIDE), i, found, numbers, count)
         for i in range(whole, x.shape[1]):
             # Always written, and kept by moving on: quicker than asking, as zeros come and go.
             numbers[count] = i

@@ -309,18 +309,6 @@ def convert(_context: Any, vector: Any, number: Any) -> Any:
 
 
 @intrinsic
-def any_nonzero(_context: Any, vector: Any) -> Any:
-    """Whether an element of the vector is not zero; NaN is not."""
-
-    def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        differs = builder.fcmp_unordered("!=", arguments[0], ir.Constant(arguments[0].type, None))
-        bits = builder.bitcast(differs, ir.IntType(vector.count))
-        return builder.icmp_unsigned("!=", bits, bits.type(0))
-
-    return types.boolean(vector), codegen
-
-
-@intrinsic
 def store_nonzero(
     _context: Any, vector: Any, first: Any, values: Any, indices: Any, start: Any
 ) -> Any:
@@ -343,8 +331,8 @@ def store_nonzero(
         mask = builder.fcmp_unordered("!=", value, ir.Constant(value.type, None))
 
         def write(kept: Any, array: int) -> None:
-            # One instruction on AVX-512; elsewhere LLVM writes every element, and moves on by its
-            # bit of the mask.
+            # One instruction on AVX-512; of others LLVM makes many, which take longer than a loop
+            # over the elements.
             element = {"float": "f32", "double": "f64"}.get(str(kept.type.element), "i32")
             compress = cgutils.get_or_insert_function(
                 builder.module,
