@@ -64,7 +64,8 @@ for dtype in "float64", "float32":
     assert (d == 9).all()
     transposed_product(x, rows, d.dtype.type(1), d, W)
     assert (W == 1 - 81).all()
-    powers(x, rows > 9, rows.astype(np.intp), np.ones((9, 8), dtype), d, d, total)
+    packed = np.empty((9, 128 // x.itemsize), dtype)
+    powers(x, rows > 9, rows.astype(np.intp), packed, d, d, total)
     assert (total == 1 + 162).all()
 for function in product, transposed_product, powers:
     for signature in function.signatures:

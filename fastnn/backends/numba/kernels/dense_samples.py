@@ -10,9 +10,9 @@ from typing import Any
 
 from .elementary import like
 from .jit import inner, separate
-from .products import add_product, by_width
-from .vectors import element, load, store
-from .workspace import FEATURES, Workspace
+from .products import ROWS, add_product, by_width
+from .vectors import WIDE, element, lanes, load, store
+from .workspace import Workspace
 
 
 @inner
@@ -42,21 +42,23 @@ def _of_width(width: int) -> Any:
         total: Any,
         i: int,
         features: int,
+        q: int,
         chosen: Any,
         samples: int,
         packed: Any,
         F1: Any,
         F3: Any,
     ) -> None:
+        cubes = q + lanes(packed, WIDE)
         s0 = load(F1, (chosen[0], j), width) * like(total[0, 0], 0)
         s1, s2, s3 = s0, s0, s0
         for k in range(samples):
             n = element(chosen, k)
             f, g = load(F1, (n, j), width), load(F3, (n, j), width)
-            s0 = s0 + f * element(packed, (k, 0)) + g * element(packed, (k, 4))
-            s1 = s1 + f * element(packed, (k, 1)) + g * element(packed, (k, 5))
-            s2 = s2 + f * element(packed, (k, 2)) + g * element(packed, (k, 6))
-            s3 = s3 + f * element(packed, (k, 3)) + g * element(packed, (k, 7))
+            s0 = s0 + f * element(packed, (k, q)) + g * element(packed, (k, cubes))
+            s1 = s1 + f * element(packed, (k, q + 1)) + g * element(packed, (k, cubes + 1))
+            s2 = s2 + f * element(packed, (k, q + 2)) + g * element(packed, (k, cubes + 2))
+            s3 = s3 + f * element(packed, (k, q + 3)) + g * element(packed, (k, cubes + 3))
         store(total, (i, j), load(total, (i, j), width) + s0)
         if features > 1:
             store(total, (i + 1, j), load(total, (i + 1, j), width) + s1)
@@ -69,6 +71,25 @@ def _of_width(width: int) -> Any:
 
 
 _add_packed = by_width(_of_width)
+
+
+@inner
+def _pack(x: Any, i: int, features: int, chosen: Any, packed: Any) -> None:
+    """The values of the features from i on of some samples, side by side, and then their cubes.
+
+    They are of one line of the cache, which is read once; where there are fewer, zeros follow.
+    """
+    whole = lanes(x, WIDE)
+    if features == whole:
+        for k in range(chosen.size):
+            values = load(x, (element(chosen, k), i), WIDE)
+            store(packed, (k, 0), values)
+            store(packed, (k, whole), values * values * values)
+        return
+    for k in range(chosen.size):
+        for q in range(whole):
+            value = x[chosen[k], i + q] if q < features else like(x[0, 0], 0)
+            packed[k, q], packed[k, whole + q] = value, value * value * value
 
 
 @separate
@@ -85,8 +106,7 @@ def add_dense_powers(
 ) -> None:
     """What :func:`.powers.add_hidden_powers` adds, with a factor of 1.
 
-    `chosen` is space for a number of each sample, and `packed` for some features of each, and for
-    their cubes.
+    `chosen` is space for a number of each sample, and `packed` for what :func:`_pack` has of each.
     """
     samples = 0
     for n in range(left.size):
@@ -95,10 +115,10 @@ def add_dense_powers(
             samples += 1
     if samples == 0:
         return
-    for i in range(first, last, FEATURES):
-        features = min(FEATURES, last - i)
-        for k in range(samples):
-            for q in range(FEATURES):
-                value = x[chosen[k], i + q] if q < features else like(x[0, 0], 0)
-                packed[k, q], packed[k, FEATURES + q] = value, value * value * value
-        _add_packed(total, i - first, features, chosen, samples, packed, F1, F3)
+    whole = lanes(x, WIDE)
+    for i in range(first, last, whole):
+        features = min(whole, last - i)
+        _pack(x, i, features, chosen[:samples], packed)
+        for q in range(0, features, ROWS):
+            some = i - first + q, min(ROWS, features - q)
+            _add_packed(total, *some, q, chosen, samples, packed, F1, F3)

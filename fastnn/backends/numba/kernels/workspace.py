@@ -12,9 +12,6 @@ import numpy as np
 from .panels import Aligned, bounds
 from .vectors import WIDE
 
-#: Of how many features of dense samples the values are packed at a time, and their cubes.
-FEATURES = 4
-
 #: From how many vectors on a row has an odd number of them, if it is of all units: rows that are a
 #: multiple of some pages apart would have to share few places in a cache.
 MANY_VECTORS = 8
@@ -67,7 +64,7 @@ class Workspace(NamedTuple):
     outputs: np.ndarray  # sums for W2, (panels, outputs, padded units)
     bias: np.ndarray  # and for b2, in the first of (outputs, a vector)
     W1: np.ndarray  # (features, padded units), if few values of the samples are zeros
-    packed: np.ndarray  # some of those values, for each part, in the network's dtype
+    packed: np.ndarray  # values and cubes of some features, for each part, in the network's dtype
     one: np.ndarray  # the unit whose weights they are: a 1, and zeros
 
 
@@ -169,7 +166,7 @@ def _layout(
         "outputs": ((panels, outputs, width), real),
         "bias": ((outputs, WIDE // 8), real),
         "W1": ((features if dense else 0, width), real),
-        "packed": ((parts, samples if dense else 0, 2 * FEATURES), dtype),
+        "packed": ((parts, samples if dense else 0, 2 * WIDE // dtype.itemsize), dtype),
         "one": ((WIDE // 8,), real),
     }
     size = sum(math.prod(shape) * kind.itemsize + WIDE for shape, kind in arrays.values())
