@@ -75,7 +75,7 @@ for function in product, transposed_product, powers:
 
 @pytest.mark.parametrize("registers", ["32 of 64 bytes", "16 of 32 bytes"])
 def test_sums_stay_in_registers(registers, tmp_path):
-    """What a loop multiplies and sums up is not kept in memory: on AVX2 that took 8 times as long.
+    """What a loop multiplies and sums up is not kept in memory, which takes several times as long.
 
     A loop is what is between two labels and multiplies at least eight times.
     """

@@ -69,6 +69,18 @@ def trained(
     return history.loss, net.params
 
 
+def assert_trains_as_the_reference(backend, x, t, dtype, **options):
+    (loss, params), (expected_loss, expected) = (
+        trained(b, x, t, dtype=dtype, **options) for b in (backend, ReferenceBackend())
+    )
+    tolerance = 1e-12 if dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
+    for name, parameter in expected.items():
+        np.testing.assert_allclose(
+            params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max()
+        )
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("density", [0.2, 1.0])
 @pytest.mark.parametrize(
@@ -83,33 +95,16 @@ def test_it_trains_as_the_reference_does(
     # So that even this is work for several.
     monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
     calls = counted(monkeypatch, backend)
-    options = {"hidden": hidden, "outputs": outputs, "batch_size": batch, "dtype": dtype}
-    (loss, params), (expected_loss, expected) = (
-        trained(b, x, t, **options) for b in (backend, ReferenceBackend())
-    )
+    options = {"hidden": hidden, "outputs": outputs, "batch_size": batch}
+    assert_trains_as_the_reference(backend, x, t, dtype, **options)
     assert len(calls) > 1
-    tolerance = 1e-12 if dtype == np.float64 else 2e-5
-    np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
-    for name, parameter in expected.items():
-        np.testing.assert_allclose(
-            params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max()
-        )
 
 
 def test_a_batch_of_which_some_samples_have_their_turn_at_a_time(dtype):
     """As its hidden units do not stay near; there is one panel of them, and one thread."""
     x, t = problem(density=1.0)
     assert 1100 * 64 * np.dtype(dtype).itemsize > products.NEAR
-    options = {"hidden": 64, "batch_size": 1100, "dtype": dtype}
-    (loss, params), (expected_loss, expected) = (
-        trained(b, x, t, **options) for b in (NumbaBackend(1), ReferenceBackend())
-    )
-    tolerance = 1e-12 if dtype == np.float64 else 2e-5
-    np.testing.assert_allclose(loss, expected_loss, rtol=tolerance)
-    for name, parameter in expected.items():
-        np.testing.assert_allclose(
-            params[name], parameter, rtol=0, atol=tolerance * abs(parameter).max()
-        )
+    assert_trains_as_the_reference(NumbaBackend(1), x, t, dtype, hidden=64, batch_size=1100)
 
 
 @pytest.mark.parametrize("density", [0.2, 1.0])

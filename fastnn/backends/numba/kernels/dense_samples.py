@@ -44,7 +44,6 @@ def _of_width(width: int) -> Any:
         features: int,
         q: int,
         chosen: Any,
-        samples: int,
         packed: Any,
         F1: Any,
         F3: Any,
@@ -52,7 +51,7 @@ def _of_width(width: int) -> Any:
         cubes = q + lanes(packed, WIDE)
         s0 = load(F1, (chosen[0], j), width) * like(total[0, 0], 0)
         s1, s2, s3 = s0, s0, s0
-        for k in range(samples):
+        for k in range(chosen.size):
             n = element(chosen, k)
             f, g = load(F1, (n, j), width), load(F3, (n, j), width)
             s0 = s0 + f * element(packed, (k, q)) + g * element(packed, (k, cubes))
@@ -115,10 +114,10 @@ def add_dense_powers(
             samples += 1
     if samples == 0:
         return
-    whole = lanes(x, WIDE)
+    whole, chosen = lanes(x, WIDE), chosen[:samples]
     for i in range(first, last, whole):
         features = min(whole, last - i)
-        _pack(x, i, features, chosen[:samples], packed)
+        _pack(x, i, features, chosen, packed)
         for q in range(0, features, ROWS):
             some = i - first + q, min(ROWS, features - q)
-            _add_packed(total, *some, q, chosen, samples, packed, F1, F3)
+            _add_packed(total, *some, q, chosen, packed, F1, F3)
