@@ -96,10 +96,10 @@ class NumericalNetwork(Doors):
         largest = self.backend.largest(parameter)
         if not math.isfinite(largest):  # NaN, too, is the maximum wherever it is
             check_finite(parameter, f"params[{name!r}]", self.backend.xp)
-        # In which the method computes.
-        dtype = self.dtype if method == "full" else np.dtype(np.float64)
-        w = dtype.type(largest)
+        computes_in = self.dtype.type if method == "full" else float
+        w = computes_in(largest)
         if not isinstance(h, str) and w + h == w:
+            dtype = np.dtype(computes_in)
             raise InputError(
                 f"h={h:g} is too small: "
                 f"there is an entry w of {name} for which w + h == w in {dtype}"

@@ -90,6 +90,8 @@ def check_targets(
 
 def check_labels(t: Array, classes: int, name: str = "t", *, xp: Any = None) -> Array:
     """1-D labels as integers that index; refused unless integers from 0 to classes - 1."""
+    if _index_at_once(t, classes):
+        return t
     xp = array_namespace(t) if xp is None else xp
     dtype = numpy_dtype(t)
     if dtype.kind not in "iu":
@@ -110,6 +112,14 @@ def check_labels(t: Array, classes: int, name: str = "t", *, xp: Any = None) -> 
             f"but the labels of {classes} classes are 0 to {classes - 1}"
         )
     return xp.astype(t, xp.int64, copy=False)
+
+
+def _index_at_once(t: Array, classes: int) -> bool:
+    """Whether labels are found at once to be such integers. False says nothing."""
+    if type(t) is not np.ndarray or t.dtype.type is not np.int64 or not t.size:
+        return False
+    # Without a sign, those below 0 are the largest.
+    return bool(np.maximum.reduce(t.view(np.uint64)) < classes)
 
 
 #: How far from one the sum of a row of targets may be: what rounding makes of it in float32, and

@@ -38,7 +38,10 @@ def _each_its_own(parameters: dict[str, Array]) -> bool:
     """Whether they are arrays of NumPy that each have memory of their own, as most are."""
     owners = set()
     for p in parameters.values():
-        if type(p) is not np.ndarray or not p.flags.owndata or not p.flags.c_contiguous:
+        if type(p) is not np.ndarray:
+            return False
+        flags = p.flags
+        if not (flags.owndata and flags.c_contiguous):
             return False
         owners.add(id(p))
     return len(owners) == len(parameters)

@@ -280,7 +280,7 @@ class NumbaBackend(NumpyBackend):
         stages = self._pointers(kind, (0, *given), of_stages)
         kernel = self.kernels.numerical_gradient.differences
         self.pool.run(lambda thread: kernel(thread, *given, stages), parts)
-        value = W1.dtype.type(memory.losses.sum())
+        value = W1.dtype.type(np.add.reduce(memory.losses))
         self.kernels.workspace.give_back(memory, *sizes)
         return value, gradients
 

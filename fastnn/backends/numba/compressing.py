@@ -141,7 +141,8 @@ def compress_all(
         indices, values = _empty(room, x.shape[1], dtype)
         if not (largest := kernels.compression.compress(x, indptr, indices, values)) < 0:  # or NaN
             break
-    return (indptr, indices[: indptr[-1]], values[: indptr[-1]]), largest
+    end = int(indptr[-1])
+    return (indptr, indices[:end], values[:end]), largest
 
 
 def _empty(room: int, features: int, dtype: np.dtype) -> tuple[Array, Array]:

@@ -197,19 +197,27 @@ def nonzero_targets(
     t: Array, outputs: int, cross_entropy: bool
 ) -> tuple[tuple[Array, Array, Array], Array]:
     """Non-zero targets by sample, (start, classes, weights), and for the squared error all."""
-    none = np.empty((0, 0))
     if not cross_entropy:
         return nonzero_targets(np.zeros(0, np.intp), outputs, True)[0], one_hot(
             np, t, np.empty((1, outputs))
         ).astype(np.float64)
+    none = np.empty((0, 0))
     if t.ndim == 1:
         # A copy in range, whatever another thread does: the kernels index with it. Negative labels
         # are large without a sign.
         classes = np.minimum(t.view(np.uintp), np.uintp(outputs - 1)).view(np.intp)
-        return (np.arange(len(t) + 1), classes, np.ones(len(t))), none
+        known = _one_each if len(t) <= KEPT_PLACES else _one_each.__wrapped__
+        begins, ones = known(len(t))
+        return (begins, classes, ones), none
     rows, classes = np.nonzero(t)
     return (
         np.searchsorted(rows, np.arange(len(t) + 1)),
         np.ascontiguousarray(classes),  # for strided ones the kernels would be compiled once more
         t[rows, classes].astype(np.float64),
     ), none
+
+
+@lru_cache(maxsize=2)
+def _one_each(samples: int) -> tuple[Array, Array]:
+    """Where the targets of each sample begin, and the weights of them, if each has a label."""
+    return np.arange(samples + 1), np.ones(samples)
