@@ -271,14 +271,21 @@ def format_number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+#: In a checkout, what a record changes itself: the results, and the pages that show them.
+_RESULTS = ":(exclude,top)benchmarks/results", ":(exclude,top,glob)README*.md"
+
+
 def _commit() -> str | None:
-    """The commit of the checkout, with a plus if something in it has been changed."""
+    """The commit of the checkout, with a plus if something in it has been changed but results."""
     try:
         commit = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
-            ["git", "status", "--porcelain"], capture_output=True, text=True, check=True
+            ["git", "status", "--porcelain", ":/", *_RESULTS],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None

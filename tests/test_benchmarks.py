@@ -289,6 +289,23 @@ class TestSeveralRuns:
             {"date": "2026-01-02 03:02 UTC", "claims": [["something", 1.5, False]]},
         ]
 
+    def test_results_alone_do_not_change_the_commit(self, tmp_path, monkeypatch):
+        code, *shown = "code.py", "README.ja.md", "benchmarks/results/README.md"
+        for name in (code, *shown):
+            tmp_path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+            tmp_path.joinpath(name).write_text("before")
+        author = "-c", "user.name=a", "-c", "user.email=a@example.org"
+        for command in (["init", "-q"], ["add", "."], [*author, "commit", "-qm", "all"]):
+            subprocess.run(["git", *command], cwd=tmp_path, check=True)
+        monkeypatch.chdir(tmp_path)
+        commit = recording._commit()
+        for name in shown:
+            tmp_path.joinpath(name).write_text("after")
+        tmp_path.joinpath("benchmarks/results/new.json").write_text("{}")
+        assert recording._commit() == commit
+        tmp_path.joinpath(code).write_text("after")
+        assert recording._commit() == f"{commit}+"
+
     def test_a_run_of_some_benchmarks_does_not_count_with_one_of_all(self, tmp_path):
         for one in (run(0, "a", 5.0, 0.5), run(1, "a", 0.5)):
             store.save(one, "fastnn", tmp_path)
