@@ -209,7 +209,7 @@ def _descending(measured: Measured) -> list[tuple[str, float]]:
 
 #: Pixels: the picture, its axis from left to right and from top to bottom, a row, and the column
 #: of the times.
-WIDTH, LEFT, RIGHT, TOP, ROW, TIMES = 760, 210, 590, 62, 28, 674
+WIDTH, LEFT, RIGHT, TOP, ROW, TIMES = 760, 210, 590, 78, 28, 674
 
 STYLE = """\
 text { font: 14px system-ui, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
@@ -238,8 +238,8 @@ def _lines(measured: Measured) -> Iterable[str]:
 
     bottom = TOP + ROW * len(rows)
     yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 50}" '
-        f'width="{WIDTH}" height="{bottom + 50}" role="img" aria-labelledby="title description">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 28}" '
+        f'width="{WIDTH}" height="{bottom + 28}" role="img" aria-labelledby="title description">'
     )
     yield '<title id="title">Time of one numerical gradient</title>'
     yield f'<desc id="description">{escape(alternative(measured, WORDS["en"]))}</desc>'
@@ -259,9 +259,9 @@ def _lines(measured: Measured) -> Iterable[str]:
             f"{_tick(power)}</text>"
         )
     x = place(step)
-    yield f'<line class="step" x1="{x}" x2="{x}" y1="{TOP}" y2="{bottom + 26}"/>'
-    yield (
-        f'<text class="note" x="{x}" y="{bottom + 40}" text-anchor="middle">'
+    yield f'<line class="step" x1="{x}" x2="{x}" y1="{TOP - 4}" y2="{bottom}"/>'
+    yield (  # above, where no number of the axis is
+        f'<text class="note" x="{x}" y="{TOP - 8}" text-anchor="middle">'
         f"the book's training step by backpropagation: {format_seconds(step)}</text>"
     )
     for i, (name, s) in enumerate(rows):
