@@ -147,12 +147,17 @@ def sparse_rows(matrix: Any, dtype: np.dtype, name: str) -> SparseRows:
 def with_all_values(x: Array) -> SparseRows:
     """Dense samples, C-contiguous, as if they were compressed: their values are not copied."""
     rows, features = x.shape
-    known = _every_place if x.size <= KEPT_PLACES else _every_place.__wrapped__
-    return SparseRows((*known(rows, features), x.reshape(-1)), np.arange(rows), features)
+    places = _kept(_every_place, x.size)(rows, features)
+    return SparseRows((*places, x.reshape(-1)), np.arange(rows), features)
 
 
-#: Up to how many of the places of all values are kept for the next call.
-KEPT_PLACES = 2**20
+#: Up to how many numbers of one array are kept for the next call.
+KEPT = 2**20
+
+
+def _kept(make: Any, size: int) -> Any:
+    """A cached function; where what it makes is too large to be kept, the function alone."""
+    return make if size <= KEPT else make.__wrapped__
 
 
 @lru_cache(maxsize=2)
@@ -206,8 +211,7 @@ def nonzero_targets(
         # A copy in range, whatever another thread does: the kernels index with it. Negative labels
         # are large without a sign.
         classes = np.minimum(t.view(np.uintp), np.uintp(outputs - 1)).view(np.intp)
-        known = _one_each if len(t) <= KEPT_PLACES else _one_each.__wrapped__
-        begins, ones = known(len(t))
+        begins, ones = _kept(_one_each, len(t))(len(t))
         return (begins, classes, ones), none
     rows, classes = np.nonzero(t)
     return (
