@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastnn import available_backends
-from fastnn.backends import Backend
+from fastnn.backends import Backend, get_backend
 from fastnn.bench.measure import training_steps
 from fastnn.bench.timing import Contestant, blas_threads
 from fastnn.optimizers import SGD
@@ -97,6 +97,24 @@ def test_against_numpy_by_hand(data: str, dtype: str, record: Record, problem: A
         ],
         unit="iteration",
         seconds=40,
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("data", ["mnist", "dense"])
+def test_threads_of_few_units(data: str, dtype: str, record: Record, problem: Any) -> None:
+    """What a second thread is worth where all hidden units are one vector, and a batch is large."""
+    p = problem("book", dtype, data).resized(hidden=64 // np.dtype(dtype).itemsize, batch=1000)
+    count = 3 if record.quick else p.size.iterations(5 * WORK)
+    record.compare(
+        f"training step on Numba, {p.size}, {data}, {dtype}",
+        {
+            name: steps(p, get_backend("numba", threads=threads), count)
+            for threads, name in ((2, "two threads"), (1, "one thread"))
+        },
+        [Claim("two threads", at_most=0.75)],
+        unit="iteration",
+        seconds=10,
     )
 
 

@@ -21,8 +21,8 @@ def product(x, rows, W, out):
 
 
 @kernel
-def transposed_product(x, rows, rate, d, W):
-    products.subtract_product(x, rows, W.shape[0], rate, d, W)
+def transposed_product(x, rows, rate, d, W, low=0):
+    products.subtract_product(x, rows, low, low + W.shape[0], rate, d, W)
 
 
 @kernel

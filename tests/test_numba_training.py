@@ -6,7 +6,7 @@ from conftest import ReferenceBackend
 
 import fastnn
 from fastnn.backends.numba.backend import NumbaBackend
-from fastnn.backends.numba.kernels import batches, products
+from fastnn.backends.numba.kernels import batches, panels, products
 from fastnn.backends.numba.support import SUPPORT, values_to_sort
 from fastnn.functions import ACTIVATIONS
 
@@ -81,7 +81,15 @@ def assert_trains_as_the_reference(backend, x, t, dtype, **options):
         )
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.fixture
+def work_for_many(monkeypatch):
+    """Small steps are work for all threads that there are, and so are the samples of a panel."""
+    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
+    monkeypatch.setattr("fastnn.backends.numba.support.GROUP_SAMPLES", 1)
+
+
+@pytest.mark.usefixtures("work_for_many")
+@pytest.mark.parametrize("threads", [1, 2, 3, 16])
 @pytest.mark.parametrize("density", [0.2, 1.0])
 @pytest.mark.parametrize(
     ("hidden", "outputs", "batch"),
@@ -92,8 +100,6 @@ def test_it_trains_as_the_reference_does(
 ):
     x, t = problem(outputs=outputs, density=density)
     backend = NumbaBackend(threads)
-    # So that even this is work for several.
-    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
     calls = counted(monkeypatch, backend)
     options = {"hidden": hidden, "outputs": outputs, "batch_size": batch}
     assert_trains_as_the_reference(backend, x, t, dtype, **options)
@@ -135,11 +141,11 @@ def test_every_activation(activation):
         np.testing.assert_allclose(params[name], parameter, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("threads", [2, 5])
-def test_the_number_of_threads_changes_nothing_in_a_panel(monkeypatch, threads):
+@pytest.mark.usefixtures("work_for_many")
+@pytest.mark.parametrize("threads", [2, 5, 16])
+def test_the_number_of_threads_changes_nothing_in_a_panel(threads):
     """But the order of the panels in the sum of a logit, and so some last bits."""
     x, t = problem()
-    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
     first, second = (trained(NumbaBackend(n), x, t, iterations=100) for n in (threads, 1))
     np.testing.assert_allclose(first[0], second[0], rtol=1e-13)
     again = trained(NumbaBackend(threads), x, t, iterations=100)
@@ -147,15 +153,75 @@ def test_the_number_of_threads_changes_nothing_in_a_panel(monkeypatch, threads):
     assert all(np.array_equal(first[1][name], again[1][name]) for name in first[1])
 
 
-@pytest.mark.parametrize("hidden", [20, 100])
+@pytest.mark.usefixtures("work_for_many")
+@pytest.mark.parametrize("threads", [2, 5])
+@pytest.mark.parametrize("density", [0.2, 1.0])
+@pytest.mark.parametrize("update", [None, fastnn.Momentum, fastnn.Adam])
+@pytest.mark.parametrize(("hidden", "batch"), [(1, 4), (5, 30), (8, 200)])
+def test_threads_that_share_a_panel_make_the_same_step(
+    dtype, threads, density, update, hidden, batch
+):
+    """To the same bits; also the last batch of an epoch, which is smaller."""
+    x, t = problem(density=density, samples=230)
+    options = {"hidden": hidden, "batch_size": batch, "dtype": dtype, "sampling": "shuffle"}
+    (losses, params), (found, shared) = (
+        trained(NumbaBackend(n), x, t, optimizer=update and update(0.01), **options)
+        for n in (1, threads)
+    )
+    assert np.array_equal(losses, found)
+    for name, p in params.items():
+        assert np.array_equal(p, shared[name]), name
+
+
+@pytest.mark.usefixtures("work_for_many")
+@pytest.mark.filterwarnings("ignore:.*hasn't converged")
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("density", [0.2, 1.0])
+def test_threads_that_share_a_panel_have_one_penalty(dtype, density, solver):
+    x, t = problem(density=density)
+    options = {"hidden_layer_sizes": 7, "solver": solver, "alpha": 0.1, "batch_size": 60}
+    options |= {"max_iter": 12, "tol": 0, "n_iter_no_change": 99, "random_state": 0}
+    weights = np.random.default_rng(1).uniform(0.5, 2, len(x))
+    one, several = (
+        fastnn.TwoLayerClassifier(backend=NumbaBackend(threads), **options).fit(
+            x.astype(dtype), t, sample_weight=weights
+        )
+        for threads in (1, 4)
+    )
+    np.testing.assert_allclose(several.loss_curve_, one.loss_curve_, rtol=1e-14)
+    for found, expected in zip(several.coefs_, one.coefs_, strict=True):
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("threads", "units", "most", "dtype", "cut"),
+    [
+        *((2, 8, 9, "float64", (1, 2)), (2, 9, 9, "float64", (2, 1)), (2, 8, 1, "float64", (2, 1))),
+        *((2, 16, 9, "float32", (1, 2)), (2, 1, 1, "float32", (1, 1))),
+        *(
+            (16, 50, 9, "float64", (7, 2)),
+            (64, 50, 99, "float64", (7, 9)),
+            (64, 50, 3, "float64", (7, 3)),
+        ),
+        *((2, 50, 9, "float64", (2, 1)), (2, 500, 9, "float64", (8, 1))),
+    ],
+)
+def test_how_units_are_cut(monkeypatch, threads, units, most, dtype, cut):
+    """Into panels, and each of them into groups where there are fewer vectors than threads."""
+    monkeypatch.setattr(panels, "WIDE", 64)
+    assert panels.cut(threads, units, most, np.dtype(dtype)) == cut
+
+
+@pytest.mark.usefixtures("work_for_many")
+@pytest.mark.parametrize(("features", "hidden"), [(9001, 20), (9001, 100), (40001, 8)])
 @pytest.mark.parametrize("update", [fastnn.Nesterov, fastnn.Adam])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_more_features_than_a_gradient_has_room_for(monkeypatch, dtype, update, hidden):
+def test_more_features_than_a_gradient_has_room_for(monkeypatch, dtype, update, features, hidden):
     """It is summed up, and used, some features at a time."""
-    x, t = problem(features=9001, samples=100, density=0.01)
+    x, t = problem(features=features, samples=100, density=0.01)
     x[:, 4000:4100] = 0  # features of which there is nothing
     backend = NumbaBackend(2)
-    assert 9001 * hidden * 4 > batches.GRADIENT
+    assert features * hidden * 4 > batches.GRADIENT
     calls = counted(monkeypatch, backend)
     options = {"hidden": hidden, "dtype": dtype, "batch_size": 30, "sampling": "shuffle"}
     results = [
@@ -170,6 +236,7 @@ def test_more_features_than_a_gradient_has_room_for(monkeypatch, dtype, update, 
         np.testing.assert_allclose(of_kernel[name], p, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.usefixtures("work_for_many")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("update", [None, fastnn.Adam])
 @pytest.mark.parametrize(
@@ -184,7 +251,6 @@ def test_a_sorted_batch_makes_the_same_step(
     x[:, :3] = x[:, 20:25] = x[:, -2:] = 0  # features of which there is nothing
     x[7:12] = 0
     x[100] = np.linspace(1, 2, features)
-    monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
     options = {"hidden": hidden, "batch_size": batch, "dtype": dtype, "sampling": "shuffle"}
     results = []
     for most in (0, features):
@@ -251,6 +317,7 @@ def assert_trained_alike(found, expected, tolerance):
         )
 
 
+@pytest.mark.usefixtures("work_for_many")
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("targets", ["labels", "one-hot", "soft"])
 @pytest.mark.parametrize(("hidden", "outputs", "batch"), [(1, 2, 1), (7, 3, 20), (50, 10, 100)])
@@ -261,7 +328,6 @@ def test_numerical_steps_are_those_of_the_reference(
     rows = np.eye(outputs)[labels]
     t = {"labels": labels, "one-hot": rows, "soft": rows * 0.7 + 0.3 / outputs}[targets]
     backend = NumbaBackend(threads)
-    monkeypatch.setattr("fastnn.backends.numba.support.PERTURBATION_GRAIN", 1)
     calls = counted(monkeypatch, backend, "numerical_steps", "descent_steps")
     options = {
         "hidden": hidden,
@@ -287,9 +353,9 @@ def test_numerical_steps_with_every_activation(activation):
     assert_trained_alike(found, expected, 1e-10)
 
 
+@pytest.mark.usefixtures("work_for_many")
 def test_neither_threads_nor_calls_change_numerical_steps(monkeypatch):
     x, t = problem()
-    monkeypatch.setattr("fastnn.backends.numba.support.PERTURBATION_GRAIN", 1)
     first = trained_numerically(NumbaBackend(1), x, t)
     monkeypatch.setattr("fastnn.backends.numba.support.INTERRUPTIBLE", 1)  # a call for each step
     backend = NumbaBackend(3)

@@ -188,7 +188,10 @@ def together(python, tmp_path, monkeypatch):
     return run
 
 
-STAGES = {"descent_steps", "hidden_layer", "backward", "output_layer", "move_weights"}
+STAGES = {
+    *("descent_steps", "hidden_layer", "hidden_delta", "move_rest_of_panel"),
+    *("output_layer", "move_weights"),
+}
 SOME = {"largest", "bias_descent", "count_nonzero"}
 
 

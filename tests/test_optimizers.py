@@ -450,7 +450,7 @@ def test_the_kernels_of_numba_make_the_steps_of_the_reference(
 ):
     """Over 100 steps, with rows of whole vectors and others, some features not in a batch."""
     monkeypatch.setattr("fastnn.backends.numba.support.FUSED_GRAIN", 1)
-    monkeypatch.setattr("fastnn.backends.numba.support.PERTURBATION_GRAIN", 1)
+    monkeypatch.setattr("fastnn.backends.numba.backend.PERTURBATION_GRAIN", 1)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 30)) * (rng.random((80, 30)) < density)
     t, rows = rng.integers(4, size=80), rng.integers(80, size=(100, 4))

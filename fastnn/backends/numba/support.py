@@ -34,6 +34,9 @@ SPARSE_GRAIN = 1_500_000
 PERTURBATION_GRAIN = 300_000
 #: And how many multiplications are for each thread of those that stay from step to step.
 FUSED_GRAIN = 50_000
+#: How many samples each of the threads that share a panel of hidden units has at least: what one of
+#: them has written the others read in the next stage, which takes as long as 25 samples save.
+GROUP_SAMPLES = 50
 #: From how many bytes of a parameter on copies are made by several threads.
 LARGE_COPY = 2**21
 #: After how many multiplications a kernel over many steps returns, so that Python sees to signals:
@@ -66,9 +69,9 @@ def cut(work: int, grain: int, most: int) -> int:
     return min(max(work // grain, 1), most)
 
 
-def fused_threads(work: int, most: int, units: int, batch_size: int) -> int:
+def fused_threads(work: int, most: int, batch_size: int) -> int:
     """How many threads a kernel over many steps is for, if a step is so many multiplications."""
-    return max(1, min(most, work // FUSED_GRAIN, units, batch_size))
+    return max(1, min(most, work // FUSED_GRAIN, batch_size))
 
 
 def stage_counters(steps: int, stages: int, parts: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -42,8 +43,8 @@ class _Steps:
     steps that were made; or they are at the end of :meth:`keeping`.
     """
 
-    #: Whether a batch may be smaller than the stated size.
-    smaller = False
+    #: Whether a batch may be smaller than the stated size, and whether threads can share a panel.
+    smaller = shares_panels = False
 
     def __init__(
         self,
@@ -56,11 +57,14 @@ class _Steps:
         self._kernels = kernels
         self._pool = pool
         self._step = step
-        self._threads = threads
         self._at_a_time = max(1, support.INTERRUPTIBLE // max(work, 1))
         self._code = kernels.activations.ACTIVATION_CODES[step.activation]
         W1, W2 = step.params["W1"], step.params["W2"]
-        panels = kernels.panels.allocate(threads, step.batch_size, *W1.shape, W2.shape[1], W1.dtype)
+        most = step.batch_size // support.GROUP_SAMPLES if self.shares_panels else 1
+        cut = kernels.panels.cut(threads, W1.shape[1], most, W1.dtype)
+        panels = kernels.panels.allocate(*cut, step.batch_size, *W1.shape, W2.shape[1], W1.dtype)
+        self._parts = math.prod(cut)
+        self._threads = min(threads, self._parts)
         self._parameters = kernels.panels.Copies(panels)
         self._of_rule: list[Any] = []  # copies of what is remembered; first of all the gradient
         self._copies: list[Any] = []  # those that are ahead of what they are copies of
@@ -149,7 +153,7 @@ class _Steps:
 class BackpropSteps(_Steps):
     """Steps by backpropagation, on panels of hidden units."""
 
-    smaller = True
+    smaller = shares_panels = True
 
     def __init__(self, kernels: SimpleNamespace, pool: WorkerPool, step: TrainingStep) -> None:
         W1, data = step.params["W1"], step.data
@@ -157,13 +161,12 @@ class BackpropSteps(_Steps):
         self._samples = data.x
         self._targets = kernels.objectives.targets(data.t, W1.dtype, binary=binary)
         work = support.step_multiplications(data, step.batch_size, W1.shape[1])
-        threads = support.fused_threads(work, pool.size, W1.shape[1], step.batch_size)
+        threads = support.fused_threads(work, pool.size, step.batch_size)
         super().__init__(kernels, pool, step, threads, work)
         self._objective = self._of_sklearn()
-        parts = len(self._parameters.panels.W1)
-        most = support.values_to_sort(data, step.batch_size, W1, parts)
+        most = support.values_to_sort(data, step.batch_size, W1, self._parts)
         self._by_feature = kernels.sorted_products.allocate(
-            parts, step.batch_size, len(W1), most, W1.dtype
+            self._parts, step.batch_size, len(W1), most, W1.dtype
         )
         sample_kinds = kinds((self._samples, self._targets, self._objective))
         self._kind = sample_kinds, W1.dtype.num, most > 0
@@ -181,7 +184,7 @@ class BackpropSteps(_Steps):
 
     def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         working = self._parameters.panels
-        counters = support.stage_counters(1 + len(rows), 3, len(working.W1))
+        counters = support.stage_counters(1 + len(rows), 3, self._parts)
         if not isinstance(self._samples, tuple):
             # As the kernel numbers its own rows: the products are compiled once then.
             rows = rows.astype(np.uint64, copy=False)
@@ -204,11 +207,10 @@ class NumericalSteps(_Steps):
         self._samples = data.x
         self._targets = nonzero_targets(data.t, W2.shape[1], True)[0]
         work = support.step_multiplications(data, batch_size, W1.shape[1])
-        threads = support.fused_threads(work, pool.size, W1.shape[1], batch_size)
+        threads = support.fused_threads(work, pool.size, batch_size)
         super().__init__(kernels, pool, step, threads, 2 * work)
-        panels = len(self._parameters.panels.W1)
         self._memory = kernels.workspace.workspace(
-            batch_size, *W1.shape, W2.shape[1], W1.dtype, panels, panels
+            batch_size, *W1.shape, W2.shape[1], W1.dtype, self._parts, self._parts
         )
         most = batch_size * (1 if data.t.ndim == 1 else data.t.shape[1])
         self._of_batch = np.zeros(batch_size + 1, np.intp), np.empty(most, np.intp), np.empty(most)
@@ -218,7 +220,7 @@ class NumericalSteps(_Steps):
 
     def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
         working = self._parameters.panels
-        counters = support.stage_counters(len(rows), 3, len(working.W1))
+        counters = support.stage_counters(len(rows), 3, self._parts)
         of_batch = self._of_batch, np.empty((0, 0)), float(self._step.h), (self._code, True)
         data = self._samples, rows, self._targets, *of_batch
         of_rule = rates, working, memory, self._memory, losses

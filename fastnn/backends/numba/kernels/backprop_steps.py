@@ -4,7 +4,9 @@ Called operation by operation, a step of the book's network spends time between 
 each of these is too short for a second thread to wake up. Here the threads stay, and wait for one
 another at the end of each stage of a step.
 
-The threads share out the panels of hidden units (:mod:`.panels`) and the rows of a batch.
+The threads share out the panels of hidden units (:mod:`.panels`) and the rows of a batch. Where
+several share a panel, each has a group of the rows on the way forward, and of the features in the
+update.
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ from .sorted_products import Sorted, sort_values
 
 
 @separate
-def hidden_layer(p: int, samples: Any, rows: Any, activation: int, panels: Panels) -> None:
-    """z1 of the units of a panel, for all rows."""
-    z = panels.z1[p, : rows.size]
-    products(samples, rows, panels.W1[p], panels.b1[p], z)
+def hidden_layer(
+    p: int, first: int, end: int, samples: Any, rows: Any, activation: int, panels: Panels
+) -> None:
+    """z1 of the units of a panel, for the rows first … end − 1."""
+    z = panels.z1[p, first:end]
+    products(samples, rows[first:end], panels.W1[p], panels.b1[p], z)
     # At once: rows of a few vectors are too short to be quick.
     activate(z.reshape(z.size), activation)
 
@@ -66,18 +70,15 @@ def output_layer(
             y[n, k] *= share
 
 
-@inner
-def _hidden_delta(p: int, rows: Any, activation: int, panels: Panels) -> None:
-    """The derivatives by the pre-activations of the units of a panel.
-
-    They are for the thread that has the panel, whose caches no other one is to write to.
-    """
-    delta, outputs = panels.delta1[p, : rows.size], panels.W2T.shape[1]
+@separate
+def hidden_delta(p: int, first: int, end: int, activation: int, panels: Panels) -> None:
+    """delta1 of the units of a panel, for the rows first … end − 1."""
+    delta, outputs = panels.delta1[p, first:end], panels.W2T.shape[1]
     every = delta.reshape(delta.size)
     for s in range(every.size):
         every[s] = like(every[s], 0)
-    add_product(panels.delta2, panels.numbers[: rows.size], outputs, panels.W2T[p], delta)
-    multiply_row_by_derivative(panels.z1[p, : rows.size].reshape(delta.size), activation, every)
+    add_product(panels.delta2, panels.numbers[first:end], outputs, panels.W2T[p], delta)
+    multiply_row_by_derivative(panels.z1[p, first:end].reshape(delta.size), activation, every)
 
 
 @inner
@@ -91,7 +92,7 @@ def _subtract_rest(p: int, rows: Any, rate: Any, panels: Panels, of: Any) -> Non
         for j in range(b1.size):
             b1[j] -= rate * delta[n, j]
     numbers = panels.numbers[: rows.size]
-    subtract_product(panels.z1[p], numbers, panels.used[p], rate, panels.delta2, of.W2[p])
+    subtract_product(panels.z1[p], numbers, 0, panels.used[p], rate, panels.delta2, of.W2[p])
 
 
 @inner
@@ -134,7 +135,7 @@ def _overload_step_of_rest(
     def by_rule(p: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any) -> None:
         of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
         minus, gradient = like(rate, -1), memory.gradient
-        panels.squares[p] = squares(objective, panels.W2[p])
+        panels.squares[p, 0] = squares(objective, panels.W2[p])
         _subtract_rest(p, rows, minus, panels, gradient)
         move_rest(p, memory, of_weights, rate, panels)
         if p == 0:
@@ -145,11 +146,10 @@ def _overload_step_of_rest(
 
 
 @separate
-def backward(
-    p: int, rows: Any, activation: int, rate: Any, panels: Panels, memory: Any, objective: Any
+def move_rest_of_panel(
+    p: int, rows: Any, rate: Any, panels: Panels, memory: Any, objective: Any
 ) -> None:
-    """delta1 of the units of a panel, and then the step of all but the weights into them."""
-    _hidden_delta(p, rows, activation, panels)
+    """The step of all that belongs to a panel but the weights into its units."""
     _step_of_rest(p, rows, rate, panels, memory, objective)
     W2, W2T = panels.W2[p], panels.W2T[p]
     for j in range(panels.used[p]):
@@ -157,16 +157,30 @@ def backward(
             W2T[k, j] = W2[j, k]
 
 
+@inner
+def _groups(panels: Panels) -> int:
+    """How many threads share a panel."""
+    return panels.squares.shape[1] - 1
+
+
+@inner
+def _features_of(group: int, panels: Panels) -> tuple[int, int]:
+    """The first feature of a group, and the first that is no more of it."""
+    features, groups = panels.W1.shape[1], _groups(panels)
+    return features * group // groups, features * (group + 1) // groups
+
+
 def _step_of_weights(
-    p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
+    p: Any, group: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
 ) -> None:
-    """A step for the weights into the units of a panel, against xᵀ·delta1."""
+    """A step for the weights from a group of the features into a panel's units, by xᵀ·delta1."""
     raise NotImplementedError
 
 
 @overloads(_step_of_weights)
 def _overload_step_of_weights(
     p: Any,  # noqa: ARG001
+    group: Any,  # noqa: ARG001
     samples: Any,  # noqa: ARG001
     rows: Any,  # noqa: ARG001
     rate: Any,  # noqa: ARG001
@@ -176,6 +190,7 @@ def _overload_step_of_weights(
 ) -> Any:
     def plain(
         p: Any,
+        group: Any,
         samples: Any,
         rows: Any,
         rate: Any,
@@ -184,32 +199,48 @@ def _overload_step_of_weights(
         objective: Any,  # noqa: ARG001
     ) -> None:
         W, delta, used = panels.W1[p], panels.delta1[p], panels.used[p]
-        subtract_products(samples, rows, 0, W.shape[0], rate, delta, used, W)
+        low, high = _features_of(group, panels)
+        subtract_products(samples, rows, low, high, rate, delta, used, W[low:high])
 
     def by_rule(
-        p: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
+        p: Any,
+        group: Any,
+        samples: Any,
+        rows: Any,
+        rate: Any,
+        panels: Any,
+        memory: Any,
+        objective: Any,
     ) -> None:
         of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
         W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
         delta, one, minus = panels.delta1[p], like(rate, 1), like(rate, -1)
-        features, blocks, total = W.shape[0], blocks_of(samples, W), 0.0
+        begin, end = _features_of(group, panels)
+        features, blocks, total = end - begin, blocks_of(samples, W[begin:end]), 0.0
         for block in range(blocks):
-            low, high = features * block // blocks, features * (block + 1) // blocks
-            some, g = slice(low, high), gradient[: high - low]
+            low, high = begin + features * block // blocks, begin + features * (block + 1) // blocks
+            some, g = slice(low, high), gradient[begin : begin + high - low]
             subtract_products(samples, rows, low, high, minus, delta, panels.used[p], g)
             total += squares(objective, W[some])
             move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
-        panels.squares[p] += total
+        panels.squares[p, 1 + group] = total
 
     return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
 
 
 @separate
 def move_weights(
-    p: int, samples: Any, rows: Any, rate: Any, panels: Panels, memory: Any, objective: Any
+    p: int,
+    group: int,
+    samples: Any,
+    rows: Any,
+    rate: Any,
+    panels: Panels,
+    memory: Any,
+    objective: Any,
 ) -> None:
-    """The step of the weights into the units of a panel; `backward` comes first."""
-    _step_of_weights(p, samples, rows, rate, panels, memory, objective)
+    """The step of the weights from a group of the features into the units of a panel."""
+    _step_of_weights(p, group, samples, rows, rate, panels, memory, objective)
 
 
 @inner
@@ -222,7 +253,7 @@ def _loss(rows: Any, objective: Any, panels: Panels) -> float:
 
 
 #: The functions of a step, each of which is compiled by itself.
-HIDDEN, BACKWARD, OUTPUTS, WEIGHTS, SORT = range(5)
+HIDDEN, REST, OUTPUTS, WEIGHTS, DELTA, SORT = range(6)
 
 
 def stages_of(
@@ -241,10 +272,11 @@ def stages_of(
     """
     batch, moved = rows[0], (panels.b2[0], panels, memory, objective)
     stages = {
-        HIDDEN: (hidden_layer, (0, samples, batch, activation, panels)),
-        BACKWARD: (backward, (0, batch, activation, *moved)),
+        HIDDEN: (hidden_layer, (0, 0, 0, samples, batch, activation, panels)),
+        REST: (move_rest_of_panel, (0, batch, *moved)),
         OUTPUTS: (output_layer, (0, 0, targets, batch, panels, objective)),
-        WEIGHTS: (move_weights, (0, by_feature if by_feature.most else samples, batch, *moved)),
+        WEIGHTS: (move_weights, (0, 0, by_feature if by_feature.most else samples, batch, *moved)),
+        DELTA: (hidden_delta, (0, 0, 0, activation, panels)),
     }
     if by_feature.most:
         stages[SORT] = sort_values, (0, 0, 0, samples, batch, by_feature)
@@ -277,12 +309,12 @@ def descent_steps(
     ----------
     thread, threads : int
         Which of how many threads this one is.
-    counters : int64 array of shape (1 + steps, 3, 1 + panels), or with more than that
+    counters : int64 array of shape (1 + steps, 3, 1 + panels · groups), or with more than that
         Zeros: for each stage, how many of its parts are finished, and then whether each of them is
         taken.
     by_feature : Sorted
-        Memory to sort the values of compressed samples in, a part of them for each panel; or none,
-        of samples with 0 values at most.
+        Memory to sort the values of compressed samples in, a part of them for each group of each
+        panel; or none, of samples with 0 values at most.
     memory : Memory or ()
         Of the rule by which the parameters are moved; none of plain descent.
     objective : Objective or ()
@@ -290,7 +322,8 @@ def descent_steps(
     stages : int64 array
         Pointers to the functions of :func:`stages_of`.
     """
-    parts, batch = panels.W1.shape[0], rows.shape[1]
+    groups, batch = _groups(panels), rows.shape[1]
+    parts = panels.W1.shape[0] * groups
     mine = own_part(thread, threads, parts)
     for step in range(rows.shape[0]):
         next_rows = rows[min(step + 1, rows.shape[0] - 1)]
@@ -298,10 +331,13 @@ def descent_steps(
             counter = counters[step, stage]
             number = take_part(counter, mine, parts)
             while number < parts:
+                p, group = number // groups, number % groups
                 if stage == 0:
                     if number == 0 and step > 0:
                         losses[step - 1] = _loss(rows[step - 1], objective, panels)
-                    call(stages[HIDDEN], (number, samples, rows[step], activation, panels))
+                    first, end = batch * group // groups, batch * (group + 1) // groups
+                    which = p, first, end, samples, rows[step]
+                    call(stages[HIDDEN], (*which, activation, panels))
                 elif stage == 1:
                     # Rows of samples are far from the processor, and each thread brings some of the
                     # next ones nearer.
@@ -311,16 +347,23 @@ def descent_steps(
                             fetch(samples, next_rows, n)
                             fetch_target(targets, next_rows[n])
                     call(stages[OUTPUTS], (first, end, targets, rows[step], panels, objective))
+                    if groups > 1:
+                        for k in range(panels.W1.shape[0]):
+                            call(stages[DELTA], (k, first, end, activation, panels))
                     if by_feature.most > 0:
                         call(stages[SORT], (number, first, end, samples, rows[step], by_feature))
                 else:
                     rate = like(panels.b2[0], rates[step])
+                    # Of a panel of its own a thread has the derivatives in its cache by this.
+                    if groups == 1:
+                        call(stages[DELTA], (p, 0, batch, activation, panels))
                     moved = rate, panels, memory, objective
-                    call(stages[BACKWARD], (number, rows[step], activation, *moved))
+                    if group == 0:
+                        call(stages[REST], (p, rows[step], *moved))
                     if by_feature.most > 0:
-                        call(stages[WEIGHTS], (number, by_feature, rows[step], *moved))
+                        call(stages[WEIGHTS], (p, group, by_feature, rows[step], *moved))
                     else:
-                        call(stages[WEIGHTS], (number, samples, rows[step], *moved))
+                        call(stages[WEIGHTS], (p, group, samples, rows[step], *moved))
                 increase(counter, FINISHED)
                 number = take_part(counter, number + 1, parts)
             wait_for(counter, FINISHED, parts)

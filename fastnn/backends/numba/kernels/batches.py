@@ -77,14 +77,14 @@ def _overload_subtract_products(
     def of_all(
         samples: Any,
         rows: Any,
-        low: Any,  # noqa: ARG001
+        low: Any,
         high: Any,
         rate: Any,
         delta: Any,
         used: Any,  # noqa: ARG001
         W: Any,
     ) -> None:
-        subtract_product(samples, rows, high, rate, delta, W)  # low is 0: see blocks_of
+        subtract_product(samples, rows, low, high, rate, delta, W)
 
     def of_sorted(
         samples: Any,

@@ -239,8 +239,9 @@ def _overload_penalty(objective: Any, total: Any, panels: Any) -> Any:
 
     def of_alpha(objective: Any, total: Any, panels: Any) -> Any:
         squares = 0.0
-        for p in range(panels.squares.size):
-            squares += panels.squares[p]
+        for p in range(panels.squares.shape[0]):
+            for group in range(panels.squares.shape[1]):
+                squares += panels.squares[p, group]
         return objective.alpha / 2 * squares / total
 
     return of_book if _is_book(objective) else of_alpha

@@ -1,9 +1,12 @@
 """The parameters of a network cut into panels of hidden units, for the kernel of many steps.
 
 A thread has the same panels in each step if it can, so that the weights into their units stay in
-the cache of one processor. They are copies whose rows are of whole vectors, at addresses where
-vectors begin. What only fills a row up is zero, but for the hidden units there, which are the
-activation of zero, and which nothing is made of.
+the cache of one processor. Where there are fewer vectors of units than threads, several share a
+panel: the samples are in as many groups, and so are the features.
+
+Panels are copies whose rows are of whole vectors, at addresses where vectors begin. What only fills
+a row up is zero, but for the hidden units there, which are the activation of zero, and which
+nothing is made of.
 """
 
 from __future__ import annotations
@@ -34,15 +37,36 @@ class Panels(NamedTuple):
     numbers: np.ndarray  # 0, 1, … batch − 1
     used: np.ndarray  # how many units each panel has
     losses: np.ndarray  # of each sample
-    squares: np.ndarray  # the sum of the squared weights of each panel, if there is a penalty
+    # The sums of the squared weights of each panel, if there is a penalty: those out of its units,
+    # and then those into them, of each group of features. (panels, 1 + groups)
+    squares: np.ndarray
+
+
+def cut(threads: int, units: int, most: int, dtype: np.dtype) -> tuple[int, int]:
+    """Into how many panels to cut so many units, and each of them into how many groups.
+
+    There are as many panels for each of the threads; or one for each vector of units, and groups
+    for the other threads, but not more than `most`.
+    """
+    vector = WIDE // dtype.itemsize
+    vectors = -(-units // vector)
+    if (groups := min(threads // vectors, most)) > 1:
+        return vectors, groups
+    threads = min(threads, units)
+    return threads * -(-units // (threads * vector * PANEL_VECTORS)), 1
 
 
 def allocate(
-    threads: int, batch: int, features: int, units: int, outputs: int, dtype: np.dtype
+    panels: int,
+    groups: int,
+    batch: int,
+    features: int,
+    units: int,
+    outputs: int,
+    dtype: np.dtype,
 ) -> Panels:
-    """Memory for panels of about as many units each, as many panels for each of the threads."""
+    """Memory for so many panels, of about as many units each."""
     vector = WIDE // dtype.itemsize
-    panels = threads * -(-units // (threads * vector * PANEL_VECTORS))
     used = np.array([end - first for first, end in bounds(panels, units)])
     width, columns = (-(-count // vector) * vector for count in (int(used.max()), outputs))
     return Panels(
@@ -57,7 +81,7 @@ def allocate(
         numbers=np.arange(batch, dtype=np.uint64),
         used=used,
         losses=np.zeros(batch),
-        squares=np.zeros(panels),
+        squares=np.zeros((panels, 1 + groups)),
     )
 
 

@@ -96,31 +96,32 @@ def add_product(x: Any, rows: Any, terms: int, W: Any, out: Any) -> None:
 
 def _transposed_product(width: int) -> Any:
     @inner
-    def subtract(j: int, W: Any, x: Any, rows: Any, terms: int, rate: Any, d: Any) -> None:
+    def subtract(j: int, W: Any, x: Any, rows: Any, low: int, high: int, rate: Any, d: Any) -> None:
+        terms = high - low
         whole = terms // 4 * 4
         for i in range(0, whole, 4):
-            first = load(d, (0, j), width)
+            first, k = load(d, (0, j), width), low + i
             m = rows[0]
             s0, s1, s2, s3 = (
-                first * x[m, i],
-                first * x[m, i + 1],
-                first * x[m, i + 2],
-                first * x[m, i + 3],
+                first * x[m, k],
+                first * x[m, k + 1],
+                first * x[m, k + 2],
+                first * x[m, k + 3],
             )
             for n in range(1, rows.size):
                 m, v = rows[n], load(d, (n, j), width)
-                s0 = s0 + v * x[m, i]
-                s1 = s1 + v * x[m, i + 1]
-                s2 = s2 + v * x[m, i + 2]
-                s3 = s3 + v * x[m, i + 3]
+                s0 = s0 + v * x[m, k]
+                s1 = s1 + v * x[m, k + 1]
+                s2 = s2 + v * x[m, k + 2]
+                s3 = s3 + v * x[m, k + 3]
             store(W, (i, j), load(W, (i, j), width) - s0 * rate)
             store(W, (i + 1, j), load(W, (i + 1, j), width) - s1 * rate)
             store(W, (i + 2, j), load(W, (i + 2, j), width) - s2 * rate)
             store(W, (i + 3, j), load(W, (i + 3, j), width) - s3 * rate)
         for i in range(whole, terms):
-            s = load(d, (0, j), width) * x[rows[0], i]
+            s = load(d, (0, j), width) * x[rows[0], low + i]
             for n in range(1, rows.size):
-                s = s + load(d, (n, j), width) * x[rows[n], i]
+                s = s + load(d, (n, j), width) * x[rows[n], low + i]
             store(W, (i, j), load(W, (i, j), width) - s * rate)
 
     return subtract
@@ -130,9 +131,9 @@ _subtract_product = by_width(_transposed_product)
 
 
 @inner
-def subtract_product(x: Any, rows: Any, terms: int, rate: Any, d: Any, W: Any) -> None:
-    """W[i] -= rate · Σ x[rows[n], i]·d[n] over n, for each i < terms."""
+def subtract_product(x: Any, rows: Any, low: int, high: int, rate: Any, d: Any, W: Any) -> None:
+    """W[i − low] -= rate · Σ x[rows[n], i]·d[n] over n, for each i from low to high − 1."""
     at_a_time = _at_a_time(d)
     for first in range(0, rows.size, at_a_time):
         some = slice(first, min(first + at_a_time, rows.size))
-        _subtract_product(W, x, rows[some], terms, rate, d[some])
+        _subtract_product(W, x, rows[some], low, high, rate, d[some])
