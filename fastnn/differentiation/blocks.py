@@ -78,11 +78,11 @@ def _in_one_block_rewritten(
 
 def _copies(x: np.ndarray, count: int, length: int) -> tuple[np.ndarray, np.ndarray]:
     """`count` times `length` copies of `x`: their memory, to write to, and what f gets of it."""
-    copies = np.empty((count, length, x.size), x.dtype)
-    copies[...] = x.reshape(-1)
-    given = copies.reshape(count * length, *x.shape)
+    given = np.empty((count * length, *x.shape), x.dtype)
+    given[...] = x
+    memory = given.reshape(count, length * x.size)
     given.setflags(write=False)
-    return copies.reshape(count, length * x.size), given
+    return memory, given
 
 
 def _windows(a: np.ndarray, length: int, apart: int = 1) -> np.ndarray:
