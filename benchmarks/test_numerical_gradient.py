@@ -30,10 +30,6 @@ TIMES_FASTER = {
 #: How many times a step by backpropagation one by numerical gradient may take on each backend.
 AT_MOST_BACKPROPAGATIONS = {"numba": 1.5, "numpy": 3}
 
-#: Parameters times samples up to which the NumPy backend is shown: beyond, one gradient takes it
-#: seconds.
-NUMPY_LIMIT = 10_000_000
-
 
 def fastnn_gradients(problem: Problem) -> dict[str, Contestant | str]:
     """A contestant for each backend: the numerical gradient, checked, or why it cannot run."""
@@ -172,10 +168,7 @@ def test_growth(record: Record) -> None:
     points = []
     for size in sizes:
         p = Problem(size, "float64", quick=record.quick)
-        running = fastnn_gradients(p)
-        if size.parameters * size.batch > NUMPY_LIMIT:
-            running["fastnn numpy"] = "takes seconds at this size"
-        running |= book_gradients(p, 20)
+        running = fastnn_gradients(p) | book_gradients(p, 20)
         timings = record.compare(
             f"numerical gradient, {size}, mnist, float64, growth",
             running,

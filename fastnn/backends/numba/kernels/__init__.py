@@ -12,7 +12,7 @@ From the ground up:
     The operations, for one batch.
 `prediction`
     What a network of two layers makes of a few samples, in one call.
-`panels`, `sorted_products`, `batches`, `backprop_steps`
+`panels`, `sorted_products`, `batches`, `panel_steps`, `backprop_steps`
     Training by backpropagation, many steps in a call.
 `workspace`, `increments`, `unperturbed`, `expansions`, `powers`, `dense_samples`, `hidden_series`,
 `hidden_differences`, `output_differences`, `numerical_gradient`, `numerical_steps`

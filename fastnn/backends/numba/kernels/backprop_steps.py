@@ -13,27 +13,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import types
-
 from .activations import activate, multiply_row_by_derivative
 from .atomics import FINISHED, TAKEN, increase, own_part, take_part, wait_for
-from .batches import SAMPLES_AHEAD, blocks_of, fetch, products, subtract_products
+from .batches import SAMPLES_AHEAD, fetch, products
 from .elementary import like
-from .jit import inner, kernel, overloads, separate
+from .jit import inner, kernel, separate
 from .objectives import (
-    decay,
     fetch_target,
     output_rows,
     penalty,
-    squares,
     subtract_target,
     total_weight,
     weight,
 )
+from .panel_steps import groups_of, move_rest_of_panel, move_weights
 from .panels import Panels
 from .pointers import call
-from .products import add_product, subtract_product
-from .rules import move_output_bias, move_rest, move_rows, part
+from .products import add_product
 from .sorted_products import Sorted, sort_values
 
 
@@ -79,168 +75,6 @@ def hidden_delta(p: int, first: int, end: int, activation: int, panels: Panels) 
         every[s] = like(every[s], 0)
     add_product(panels.delta2, panels.numbers[first:end], outputs, panels.W2T[p], delta)
     multiply_row_by_derivative(panels.z1[p, first:end].reshape(delta.size), activation, every)
-
-
-@inner
-def _subtract_rest(p: int, rows: Any, rate: Any, panels: Panels, of: Any) -> None:
-    """Of the biases of the units of a panel, and the weights out of them: minus rate·gradient.
-
-    That is subtracted from what `of` has for them, the parameters themselves or what was zero.
-    """
-    b1, delta = of.b1[p], panels.delta1[p]
-    for n in range(rows.size):
-        for j in range(b1.size):
-            b1[j] -= rate * delta[n, j]
-    numbers = panels.numbers[: rows.size]
-    subtract_product(panels.z1[p], numbers, 0, panels.used[p], rate, panels.delta2, of.W2[p])
-
-
-@inner
-def _subtract_output_bias(rows: Any, rate: Any, panels: Panels, of: Any) -> None:
-    """The same of the biases of the output layer."""
-    for n in range(rows.size):
-        for k in range(of.b2.size):
-            of.b2[k] -= rate * panels.delta2[n, k]
-
-
-def _step_of_rest(p: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any) -> None:
-    """A step for the biases of the units of a panel, and the weights out of them.
-
-    The biases of the output layer go with the first panel.
-    """
-    raise NotImplementedError
-
-
-@overloads(_step_of_rest)
-def _overload_step_of_rest(
-    p: Any,  # noqa: ARG001
-    rows: Any,  # noqa: ARG001
-    rate: Any,  # noqa: ARG001
-    panels: Any,  # noqa: ARG001
-    memory: Any,
-    objective: Any,  # noqa: ARG001
-) -> Any:
-    def plain(
-        p: Any,
-        rows: Any,
-        rate: Any,
-        panels: Any,
-        memory: Any,  # noqa: ARG001
-        objective: Any,  # noqa: ARG001
-    ) -> None:
-        _subtract_rest(p, rows, rate, panels, panels)
-        if p == 0:
-            _subtract_output_bias(rows, rate, panels, panels)
-
-    def by_rule(p: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any) -> None:
-        of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
-        minus, gradient = like(rate, -1), memory.gradient
-        panels.squares[p, 0] = squares(objective, panels.W2[p])
-        _subtract_rest(p, rows, minus, panels, gradient)
-        move_rest(p, memory, of_weights, rate, panels)
-        if p == 0:
-            _subtract_output_bias(rows, minus, panels, gradient)
-            move_output_bias(memory, rate, panels)
-
-    return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
-
-
-@separate
-def move_rest_of_panel(
-    p: int, rows: Any, rate: Any, panels: Panels, memory: Any, objective: Any
-) -> None:
-    """The step of all that belongs to a panel but the weights into its units."""
-    _step_of_rest(p, rows, rate, panels, memory, objective)
-    W2, W2T = panels.W2[p], panels.W2T[p]
-    for j in range(panels.used[p]):
-        for k in range(W2T.shape[0]):
-            W2T[k, j] = W2[j, k]
-
-
-@inner
-def _groups(panels: Panels) -> int:
-    """How many threads share a panel."""
-    return panels.squares.shape[1] - 1
-
-
-@inner
-def _features_of(group: int, panels: Panels) -> tuple[int, int]:
-    """The first feature of a group, and the first that is no more of it."""
-    features, groups = panels.W1.shape[1], _groups(panels)
-    return features * group // groups, features * (group + 1) // groups
-
-
-def _step_of_weights(
-    p: Any, group: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
-) -> None:
-    """A step for the weights from a group of the features into a panel's units, by xᵀ·delta1."""
-    raise NotImplementedError
-
-
-@overloads(_step_of_weights)
-def _overload_step_of_weights(
-    p: Any,  # noqa: ARG001
-    group: Any,  # noqa: ARG001
-    samples: Any,  # noqa: ARG001
-    rows: Any,  # noqa: ARG001
-    rate: Any,  # noqa: ARG001
-    panels: Any,  # noqa: ARG001
-    memory: Any,
-    objective: Any,  # noqa: ARG001
-) -> Any:
-    def plain(
-        p: Any,
-        group: Any,
-        samples: Any,
-        rows: Any,
-        rate: Any,
-        panels: Any,
-        memory: Any,  # noqa: ARG001
-        objective: Any,  # noqa: ARG001
-    ) -> None:
-        W, delta, used = panels.W1[p], panels.delta1[p], panels.used[p]
-        low, high = _features_of(group, panels)
-        subtract_products(samples, rows, low, high, rate, delta, used, W[low:high])
-
-    def by_rule(
-        p: Any,
-        group: Any,
-        samples: Any,
-        rows: Any,
-        rate: Any,
-        panels: Any,
-        memory: Any,
-        objective: Any,
-    ) -> None:
-        of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
-        W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
-        delta, one, minus = panels.delta1[p], like(rate, 1), like(rate, -1)
-        begin, end = _features_of(group, panels)
-        features, blocks, total = end - begin, blocks_of(samples, W[begin:end]), 0.0
-        for block in range(blocks):
-            low, high = begin + features * block // blocks, begin + features * (block + 1) // blocks
-            some, g = slice(low, high), gradient[begin : begin + high - low]
-            subtract_products(samples, rows, low, high, minus, delta, panels.used[p], g)
-            total += squares(objective, W[some])
-            move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
-        panels.squares[p, 1 + group] = total
-
-    return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
-
-
-@separate
-def move_weights(
-    p: int,
-    group: int,
-    samples: Any,
-    rows: Any,
-    rate: Any,
-    panels: Panels,
-    memory: Any,
-    objective: Any,
-) -> None:
-    """The step of the weights from a group of the features into the units of a panel."""
-    _step_of_weights(p, group, samples, rows, rate, panels, memory, objective)
 
 
 @inner
@@ -322,7 +156,7 @@ def descent_steps(
     stages : int64 array
         Pointers to the functions of :func:`stages_of`.
     """
-    groups, batch = _groups(panels), rows.shape[1]
+    groups, batch = groups_of(panels), rows.shape[1]
     parts = panels.W1.shape[0] * groups
     mine = own_part(thread, threads, parts)
     for step in range(rows.shape[0]):
