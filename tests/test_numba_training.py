@@ -158,16 +158,20 @@ def test_the_number_of_threads_changes_nothing_in_a_panel(threads):
 @pytest.mark.parametrize("density", [0.2, 1.0])
 @pytest.mark.parametrize("update", [None, fastnn.Momentum, fastnn.Adam])
 @pytest.mark.parametrize(("hidden", "batch"), [(1, 4), (5, 30), (8, 200)])
+@pytest.mark.parametrize("features", [30, 3])
 def test_threads_that_share_a_panel_make_the_same_step(
-    dtype, threads, density, update, hidden, batch
+    monkeypatch, dtype, threads, features, density, update, hidden, batch
 ):
     """To the same bits; also the last batch of an epoch, which is smaller."""
-    x, t = problem(density=density, samples=230)
+    groups, allocate = [], panels.allocate
+    monkeypatch.setattr(panels, "allocate", lambda *a: groups.append(a[1]) or allocate(*a))
+    x, t = problem(density=density, samples=230, features=features)
     options = {"hidden": hidden, "batch_size": batch, "dtype": dtype, "sampling": "shuffle"}
     (losses, params), (found, shared) = (
         trained(NumbaBackend(n), x, t, optimizer=update and update(0.01), **options)
         for n in (1, threads)
     )
+    assert groups[0] == 1 < max(groups)
     assert np.array_equal(losses, found)
     for name, p in params.items():
         assert np.array_equal(p, shared[name]), name
@@ -194,7 +198,7 @@ def test_threads_that_share_a_panel_have_one_penalty(dtype, density, solver):
 
 
 @pytest.mark.parametrize(
-    ("threads", "units", "most", "dtype", "cut"),
+    ("threads", "units", "most", "dtype", "shares"),
     [
         *((2, 8, 9, "float64", (1, 2)), (2, 9, 9, "float64", (2, 1)), (2, 8, 1, "float64", (2, 1))),
         *((2, 16, 9, "float32", (1, 2)), (2, 1, 1, "float32", (1, 1))),
@@ -206,10 +210,8 @@ def test_threads_that_share_a_panel_have_one_penalty(dtype, density, solver):
         *((2, 50, 9, "float64", (2, 1)), (2, 500, 9, "float64", (8, 1))),
     ],
 )
-def test_how_units_are_cut(monkeypatch, threads, units, most, dtype, cut):
-    """Into panels, and each of them into groups where there are fewer vectors than threads."""
-    monkeypatch.setattr(panels, "WIDE", 64)
-    assert panels.cut(threads, units, most, np.dtype(dtype)) == cut
+def test_how_units_are_shared_out(threads, units, most, dtype, shares):
+    assert panels.shares(threads, units, most, np.dtype(dtype)) == shares
 
 
 @pytest.mark.usefixtures("work_for_many")

@@ -149,18 +149,22 @@ IN_NUMBA = [
 ]
 
 
+def numba_with(monkeypatch, name, *change):
+    """The backend, with a module of its kernels changed, and those anew that are made of it."""
+    backend = NumbaBackend(1)
+    monkeypatch.setattr(jit, "_kept", lambda function: function)  # nothing of this on disk
+    for each in dict.fromkeys((name, "softmax", "layers")):
+        full = f"fastnn.backends.numba.kernels.{each}"
+        copy = changed_module(sys.modules[full], *(change if each == name else ()))
+        monkeypatch.setitem(sys.modules, full, copy)
+        monkeypatch.setattr(backend.kernels, each, copy, raising=False)
+    return backend
+
+
 @pytest.mark.parametrize(("name", "old", "new", "sparse"), IN_NUMBA)
 def test_in_the_kernels_of_numba(monkeypatch, name, old, new, sparse):
     """The kernels of the numerical gradient are the right ones: they are compiled already."""
-    backend = NumbaBackend(1)
-    monkeypatch.setattr(jit, "_kept", lambda function: function)  # nothing of this on disk
-    for each in dict.fromkeys((name, "softmax", "layers")):  # what is made of it comes after it
-        full = f"fastnn.backends.numba.kernels.{each}"
-        change = (old, new) if each == name else ()
-        copy = changed_module(sys.modules[full], *change)
-        monkeypatch.setitem(sys.modules, full, copy)
-        monkeypatch.setattr(backend.kernels, each, copy, raising=False)
-    assert not check(backend, sparse=sparse)
+    assert not check(numba_with(monkeypatch, name, old, new), sparse=sparse)
 
 
 #: By kernels of CUDA.
@@ -178,16 +182,42 @@ IN_CUDA = [
 ]
 
 
-@pytest.mark.parametrize(("kernel", "old", "new"), IN_CUDA)
-def test_in_the_kernels_of_cuda(monkeypatch, cupy, kernel, old, new):
-    class Wrong(Kernels):
+def cuda_with(cupy, kernel, old="", new=""):
+    """The backend, with a kernel that is compiled from a changed source."""
+
+    class Changed(Kernels):
         def _function(self, name, constants=()):
             if name.partition("<")[0] != kernel:
                 return super()._function(name, constants)
-            code = replaced(MODULES["kernels"].source(), old, new)
+            code = MODULES["kernels"].source()
+            code = replaced(code, old, new) if old else code
             module = self.xp.RawModule(code=code, options=OPTIONS, name_expressions=[name])
             return module.get_function(name)
 
-    wrong = type(cupy)()
-    monkeypatch.setattr(wrong, "kernels", Wrong(wrong.xp))
-    assert not check(wrong)
+    backend = type(cupy)()
+    backend.kernels = Changed(backend.xp)
+    return backend
+
+
+@pytest.mark.parametrize(("kernel", "old", "new"), IN_CUDA)
+def test_in_the_kernels_of_cuda(cupy, kernel, old, new):
+    assert not check(cuda_with(cupy, kernel, old, new))
+
+
+# -- what is copied, and not changed, passes -------------------------------------------------------
+
+
+def test_of_numpy_unchanged():
+    assert check(changed_module(of_numpy).NumpyBackend())
+
+
+@pytest.mark.parametrize("name", sorted({name for name, *_ in IN_NUMBA}))
+def test_of_numba_unchanged(monkeypatch, name):
+    backend = numba_with(monkeypatch, name)
+    assert check(backend)
+    assert check(backend, sparse=True)
+
+
+@pytest.mark.parametrize("kernel", sorted({kernel for kernel, *_ in IN_CUDA}))
+def test_of_cuda_unchanged(cupy, kernel):
+    assert check(cuda_with(cupy, kernel))

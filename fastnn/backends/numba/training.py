@@ -60,10 +60,10 @@ class _Steps:
         self._at_a_time = max(1, support.INTERRUPTIBLE // max(work, 1))
         self._code = kernels.activations.ACTIVATION_CODES[step.activation]
         W1, W2 = step.params["W1"], step.params["W2"]
-        most = step.batch_size // support.GROUP_SAMPLES if self.shares_panels else 1
-        cut = kernels.panels.cut(threads, W1.shape[1], most, W1.dtype)
-        panels = kernels.panels.allocate(*cut, step.batch_size, *W1.shape, W2.shape[1], W1.dtype)
-        self._parts = math.prod(cut)
+        most_groups = step.batch_size // support.GROUP_SAMPLES if self.shares_panels else 1
+        shares = kernels.panels.shares(threads, W1.shape[1], most_groups, W1.dtype)
+        panels = kernels.panels.allocate(*shares, step.batch_size, *W1.shape, W2.shape[1], W1.dtype)
+        self._parts = math.prod(shares)
         self._threads = min(threads, self._parts)
         self._parameters = kernels.panels.Copies(panels)
         self._of_rule: list[Any] = []  # copies of what is remembered; first of all the gradient

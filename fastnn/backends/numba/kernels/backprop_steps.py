@@ -26,7 +26,7 @@ from .objectives import (
     total_weight,
     weight,
 )
-from .panel_steps import groups_of, move_rest_of_panel, move_weights
+from .panel_steps import move_rest_of_panel, move_weights
 from .panels import Panels
 from .pointers import call
 from .products import add_product
@@ -38,9 +38,8 @@ def hidden_layer(
     p: int, first: int, end: int, samples: Any, rows: Any, activation: int, panels: Panels
 ) -> None:
     """z1 of the units of a panel, for the rows first … end − 1."""
-    z = panels.z1[p, first:end]
-    products(samples, rows[first:end], panels.W1[p], panels.b1[p], z)
-    # At once: rows of a few vectors are too short to be quick.
+    products(samples, rows, first, end, panels.W1[p], panels.b1[p], panels.z1[p])
+    z = panels.z1[p, first:end]  # at once: rows of a few vectors are too short to be quick
     activate(z.reshape(z.size), activation)
 
 
@@ -156,7 +155,7 @@ def descent_steps(
     stages : int64 array
         Pointers to the functions of :func:`stages_of`.
     """
-    groups, batch = groups_of(panels), rows.shape[1]
+    groups, batch = panels.groups, rows.shape[1]
     parts = panels.W1.shape[0] * groups
     mine = own_part(thread, threads, parts)
     for step in range(rows.shape[0]):
@@ -181,14 +180,15 @@ def descent_steps(
                             fetch(samples, next_rows, n)
                             fetch_target(targets, next_rows[n])
                     call(stages[OUTPUTS], (first, end, targets, rows[step], panels, objective))
+                    # In the next stage each group of the features needs those of all samples.
                     if groups > 1:
-                        for k in range(panels.W1.shape[0]):
-                            call(stages[DELTA], (k, first, end, activation, panels))
+                        for p in range(panels.W1.shape[0]):
+                            call(stages[DELTA], (p, first, end, activation, panels))
                     if by_feature.most > 0:
                         call(stages[SORT], (number, first, end, samples, rows[step], by_feature))
                 else:
                     rate = like(panels.b2[0], rates[step])
-                    # Of a panel of its own a thread has the derivatives in its cache by this.
+                    # Where a panel is not shared: a thread finds them in its own cache then.
                     if groups == 1:
                         call(stages[DELTA], (p, 0, batch, activation, panels))
                     moved = rate, panels, memory, objective

@@ -27,22 +27,32 @@ SAMPLES_AHEAD = 400
 GRADIENT = 2**19
 
 
-def products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
-    """b + x·W into `out`, for rows x of the samples."""
+def products(samples: Any, rows: Any, first: Any, end: Any, W: Any, b: Any, out: Any) -> None:
+    """b + x·W into out[n] for each of the rows[n] of the samples, first ≤ n < end."""
     raise NotImplementedError
 
 
 @overloads(products)
-def _overload_products(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> Any:  # noqa: ARG001
-    def of_compressed(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
+def _overload_products(
+    samples: Any,
+    rows: Any,  # noqa: ARG001
+    first: Any,  # noqa: ARG001
+    end: Any,  # noqa: ARG001
+    W: Any,  # noqa: ARG001
+    b: Any,  # noqa: ARG001
+    out: Any,  # noqa: ARG001
+) -> Any:
+    def of_compressed(
+        samples: Any, rows: Any, first: Any, end: Any, W: Any, b: Any, out: Any
+    ) -> None:
         far = rows.size > SAMPLES_AHEAD
-        wide_weighted_rows(samples, rows, 0, rows.size, far, W, b, out)
+        wide_weighted_rows(samples, rows, first, end, far, W, b, out)
 
-    def of_all(samples: Any, rows: Any, W: Any, b: Any, out: Any) -> None:
-        for n in range(rows.size):
+    def of_all(samples: Any, rows: Any, first: Any, end: Any, W: Any, b: Any, out: Any) -> None:
+        for n in range(first, end):
             for j in range(b.size):
                 out[n, j] = b[j]
-        add_product(samples, rows, W.shape[0], W, out)
+        add_product(samples, rows[first:end], W.shape[0], W, out[first:end])
 
     return of_all if isinstance(samples, types.Array) else of_compressed
 

@@ -1,7 +1,7 @@
 """The step of the parameters of a panel, by plain descent or by the rule of an optimizer.
 
 Which of the two it is is told by types: of plain descent there is no memory, and the gradient is
-stored nowhere. Who calls these has the derivatives by the logits and by the units.
+stored nowhere. They need delta1 and delta2, the derivatives by the units and by the logits.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _overload_step_of_rest(
 def move_rest_of_panel(
     p: int, rows: Any, rate: Any, panels: Panels, memory: Any, objective: Any
 ) -> None:
-    """The step of all that belongs to a panel but the weights into its units."""
+    """The step of all that goes with a panel but the weights into its units."""
     _step_of_rest(p, rows, rate, panels, memory, objective)
     W2, W2T = panels.W2[p], panels.W2T[p]
     for j in range(panels.used[p]):
@@ -96,15 +96,9 @@ def move_rest_of_panel(
 
 
 @inner
-def groups_of(panels: Panels) -> int:
-    """How many threads share a panel."""
-    return panels.squares.shape[1] - 1
-
-
-@inner
 def _features_of(group: int, panels: Panels) -> tuple[int, int]:
     """The first feature of a group, and the first that is no more of it."""
-    features, groups = panels.W1.shape[1], groups_of(panels)
+    features, groups = panels.W1.shape[1], panels.groups
     return features * group // groups, features * (group + 1) // groups
 
 

@@ -1,8 +1,8 @@
 """The parameters of a network cut into panels of hidden units, for the kernel of many steps.
 
 A thread has the same panels in each step if it can, so that the weights into their units stay in
-the cache of one processor. Where there are fewer vectors of units than threads, several share a
-panel: the samples are in as many groups, and so are the features.
+the cache of one processor. Where there are twice as many threads as vectors of units, or more,
+several share a panel: the samples are in as many groups, and so are the features.
 
 Panels are copies whose rows are of whole vectors, at addresses where vectors begin. What only fills
 a row up is zero, but for the hidden units there, which are the activation of zero, and which
@@ -37,20 +37,21 @@ class Panels(NamedTuple):
     numbers: np.ndarray  # 0, 1, … batch − 1
     used: np.ndarray  # how many units each panel has
     losses: np.ndarray  # of each sample
+    groups: int  # how many threads share each panel
     # The sums of the squared weights of each panel, if there is a penalty: those out of its units,
     # and then those into them, of each group of features. (panels, 1 + groups)
     squares: np.ndarray
 
 
-def cut(threads: int, units: int, most: int, dtype: np.dtype) -> tuple[int, int]:
-    """Into how many panels to cut so many units, and each of them into how many groups.
+def shares(threads: int, units: int, most_groups: int, dtype: np.dtype) -> tuple[int, int]:
+    """Into how many panels to cut so many units, and how many threads share each of them.
 
-    There are as many panels for each of the threads; or one for each vector of units, and groups
-    for the other threads, but not more than `most`.
+    There are as many panels for each of the threads. Or there is one for each vector of units, and
+    as many threads to each; some may be left over.
     """
     vector = WIDE // dtype.itemsize
     vectors = -(-units // vector)
-    if (groups := min(threads // vectors, most)) > 1:
+    if (groups := min(threads // vectors, most_groups)) > 1:
         return vectors, groups
     threads = min(threads, units)
     return threads * -(-units // (threads * vector * PANEL_VECTORS)), 1
@@ -81,6 +82,7 @@ def allocate(
         numbers=np.arange(batch, dtype=np.uint64),
         used=used,
         losses=np.zeros(batch),
+        groups=groups,
         squares=np.zeros((panels, 1 + groups)),
     )
 
