@@ -198,20 +198,22 @@ def test_threads_that_share_a_panel_have_one_penalty(dtype, density, solver):
 
 
 @pytest.mark.parametrize(
-    ("threads", "units", "most", "dtype", "shares"),
+    ("threads", "units", "most_groups", "dtype", "shares"),
     [
-        *((2, 8, 9, "float64", (1, 2)), (2, 9, 9, "float64", (2, 1)), (2, 8, 1, "float64", (2, 1))),
-        *((2, 16, 9, "float32", (1, 2)), (2, 1, 1, "float32", (1, 1))),
-        *(
-            (16, 50, 9, "float64", (7, 2)),
-            (64, 50, 99, "float64", (7, 9)),
-            (64, 50, 3, "float64", (7, 3)),
-        ),
-        *((2, 50, 9, "float64", (2, 1)), (2, 500, 9, "float64", (8, 1))),
+        (2, 8, 9, "float64", (1, 2)),
+        (2, 16, 9, "float32", (1, 2)),
+        (2, 8, 1, "float64", (2, 1)),  # too few samples for two
+        (2, 1, 1, "float32", (1, 1)),
+        (2, 9, 9, "float64", (2, 1)),
+        (2, 50, 9, "float64", (2, 1)),
+        (2, 500, 9, "float64", (8, 1)),
+        (16, 50, 9, "float64", (7, 2)),
+        (64, 50, 99, "float64", (7, 9)),
+        (64, 50, 3, "float64", (7, 3)),
     ],
 )
-def test_how_units_are_shared_out(threads, units, most, dtype, shares):
-    assert panels.shares(threads, units, most, np.dtype(dtype)) == shares
+def test_how_units_are_shared_out(threads, units, most_groups, dtype, shares):
+    assert panels.shares(threads, units, most_groups, np.dtype(dtype)) == shares
 
 
 @pytest.mark.usefixtures("work_for_many")
