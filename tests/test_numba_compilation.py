@@ -4,7 +4,7 @@ import gc
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, typeof
 
 import fastnn
 from fastnn.backends.numba.kernels import backprop_steps, jit, numerical_steps
@@ -46,6 +46,24 @@ def test_what_only_compiled_code_calls_becomes_machine_code_within_that_alone():
     engine = library.codegen._engine
     assert engine.is_symbol_defined(compiled(by_itself).fndesc.llvm_func_name)
     assert not engine.is_symbol_defined(compiled(part).fndesc.llvm_func_name)
+
+
+@pytest.mark.parametrize(
+    ("compiled_as", "counts"),
+    [(jit.kernel, False), (jit.separate, False), (jit.allocating_kernel, True)],
+)
+def test_references_are_counted_only_where_arrays_are_made(compiled_as, counts):
+    def step(x, stop, out):
+        while out[0] < stop:
+            x, half = x[1:], x[: x.size // 2]
+            out[0] += x[0] + half[0]
+
+    function = compiled_as(step)
+    function._cache = type(njit(step)._cache)()  # nothing from the disk
+    array = typeof(np.ones(3))
+    function.compile((array, typeof(1.0), array))
+    (code,) = function.inspect_llvm().values()
+    assert ("NRT_" in code) == counts
 
 
 def seen(x):

@@ -6,8 +6,9 @@ From the ground up:
     The options of the compiler; every function here is compiled by one of its decorators.
 `pointers`
     Functions that kernels call by their address, each of them compiled by itself.
-`atomics`, `vectors`, `elementary`
-    What loops are made of: counters for threads, vectors of numbers, the exponential and its kin.
+`atomics`, `stack`, `vectors`, `elementary`
+    What loops are made of: counters for threads, memory for the time of a call, vectors of numbers,
+    the exponential and its kin.
 `activations`, `softmax`, `logistic`, `compression`, `layers`, `products`
     The operations, for one batch.
 `prediction`

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from .elementary import bits, from_bits, like
-from .jit import inner, kernel
+from .jit import allocating_kernel, inner, kernel
 from .vectors import COMPRESSES, WIDE, element, lanes, load, prefetch, store_nonzero
 
 #: The bytes that come from memory at a time.
 LINE = 64
 
 
-@kernel
+@allocating_kernel
 def compress(x: Any, indptr: Any, indices: Any, values: Any) -> float:
     """The non-zero values of a 2-D array row by row, as in scipy.sparse.csr_array.
 

@@ -77,7 +77,9 @@ class _PartCompiler(Compiler):
         return super()._compile_core()
 
 
-_COMMON: Any = {"fastmath": FASTMATH, "error_model": "numpy"}
+#: No references to arrays are counted: whoever calls a kernel holds them as long as it runs. All
+#: threads would count the same ones, and what counts them is a third of the code to be compiled.
+_COMMON: Any = {"fastmath": FASTMATH, "error_model": "numpy", "_nrt": False}
 #: Entry points for Python would take longer to compile than the functions.
 _FOR_COMPILED_CODE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _INTERNAL: Any = _FOR_COMPILED_CODE | {"pipeline_class": _PartCompiler}
@@ -157,6 +159,11 @@ def check_memory() -> None:
 def kernel(function: Any) -> Any:
     """Compile what Python calls: kept on disk, and letting other Python threads run meanwhile."""
     return _kept(njit(**_COMMON, nogil=True)(function))
+
+
+def allocating_kernel(function: Any) -> Any:
+    """Compile such a kernel that makes arrays of its own, which are gone when it returns."""
+    return _kept(njit(**_COMMON | {"_nrt": True}, nogil=True)(function))
 
 
 def separate(function: Any) -> Any:

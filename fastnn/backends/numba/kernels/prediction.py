@@ -11,13 +11,13 @@ import numpy as np
 
 from .activations import activate
 from .compression import compress
-from .jit import kernel
+from .jit import allocating_kernel
 from .softmax import softmax_rows
 from .sparse_products import weighted_rows
 from .vectors import WIDE, lanes
 
 
-@kernel
+@allocating_kernel
 def probabilities(x: Any, W1: Any, b1: Any, W2: Any, b2: Any, activation: int, out: Any) -> None:
     """softmax(f(x·W1 + b1)·W2 + b2) into `out`; features of x that are zero take no time."""
     samples, columns = x.shape

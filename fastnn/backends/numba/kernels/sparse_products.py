@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .columns import by_columns, by_padded_columns
 from .compression import first_at_least, prefetch_row
 from .elementary import like
 from .jit import inner
+from .stack import integers
 from .vectors import READING, WIDE, convert, element, lanes, load, store
 
 #: How many bytes of W have their turn at a time: somewhat more than the first-level cache holds, as
@@ -112,7 +111,7 @@ def _weighted_rows(of_columns: Any) -> Any:
         Summed in the dtype of `out`. If the samples are `far`, they are asked for before their
         turn.
         """
-        begins = np.empty(min(MOST_SAMPLES, end - first), np.intp)
+        begins = integers(MOST_SAMPLES)
         for n in range(first, end, MOST_SAMPLES):
             if far:
                 _ask_for(samples, rows, n, first, end)
@@ -251,7 +250,7 @@ def _outer_products(of_columns: Any) -> Any:
         W has their rows only. If it is `fresh`, whatever is in it, it counts as zero. If the
         samples are `far`, they are asked for before their turn. So many of the columns are `used`.
         """
-        begins = np.empty(min(MOST_SAMPLES, rows.size), np.intp)
+        begins = integers(MOST_SAMPLES)
         for n in range(0, rows.size, MOST_SAMPLES):
             if far:
                 _ask_for(samples, rows, n, 0, rows.size)
