@@ -275,7 +275,7 @@ class NumbaBackend(NumpyBackend):
         data = x.samples, x.rows, dense, *parameters
         counters = stage_counters(1, 3, self.kernels.numerical_gradient.BLOCKS * parts)[0]
         given = counters, parts, *data, *rest, gradients
-        kind = kinds((*data, targets, residuals))
+        kind = kinds((*data, targets, residuals)), W1.shape[1], dense.size > 0
         of_stages = dense, parameters[1], x.samples, x.rows, parameters[3], *rest
         stages = self._pointers(kind, (0, *given), of_stages)
         kernel = self.kernels.numerical_gradient.differences

@@ -22,7 +22,7 @@ from typing import Any
 from numba import typeof
 from numba.core import event
 
-from .kernels.jit import OtherProcessError, cache_of, leaving_to_others
+from .kernels.jit import KEPT, OtherProcessError, cache_of, leaving_to_others
 from .locks import HAS_LOCKS
 
 _log = logging.getLogger("fastnn.compilation")
@@ -45,7 +45,7 @@ def compile_together(wanted: Sequence[tuple[Any, Sequence[Any]]], processes: int
     kinds = [(function, tuple(map(typeof, arguments))) for function, arguments in wanted]
     missing = [(function, kind) for function, kind in kinds if kind not in function.overloads]
     helpers = [(str(process),) for process in range(1, min(processes, len(missing)))]
-    names = [(f.py_func.__module__, f.py_func.__name__, kind) for f, kind in missing]
+    names = [(f.py_func.__module__, f.py_func.__qualname__, kind) for f, kind in missing]
     with helping(__name__, helpers, names):
         _compile(missing)
 
@@ -131,7 +131,10 @@ class _Compilers(event.Listener):
 
 def _help(names: Sequence[tuple[str, str, Any]], process: int) -> None:
     """Compile functions by their modules and names."""
-    wanted = [(getattr(import_module(module), name), kind) for module, name, kind in names[::-1]]
+    wanted = []
+    for module, name, kind in names[::-1]:
+        import_module(module)
+        wanted.append((KEPT[module, name], kind))
     _compile([*wanted[process - 1 :], *wanted[: process - 1]])
 
 

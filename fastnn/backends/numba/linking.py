@@ -40,7 +40,7 @@ class Pointers:
 
             stages = self._stages_of(*of_stages)
             kernel = self._kernel, (*arguments, none_of(stages))
-            compile_together([kernel, *stages], self._processes)
+            compile_together([kernel, *filter(None, stages)], self._processes)
             self._known[kind] = pointers_to(stages)
         return self._known[kind]
 

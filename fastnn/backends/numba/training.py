@@ -66,6 +66,7 @@ class _Steps:
         self._parts = math.prod(shares)
         self._threads = min(threads, self._parts)
         self._parameters = kernels.panels.Copies(panels)
+        self._used = tuple(panels.used)  # which functions are called depends on it
         self._of_rule: list[Any] = []  # copies of what is remembered; first of all the gradient
         self._copies: list[Any] = []  # those that are ahead of what they are copies of
         self._memory_of_rule: Any = ()
@@ -169,7 +170,7 @@ class BackpropSteps(_Steps):
             self._parts, step.batch_size, len(W1), most, W1.dtype
         )
         sample_kinds = kinds((self._samples, self._targets, self._objective))
-        self._kind = sample_kinds, W1.dtype.num, most > 0
+        self._kind = sample_kinds, W1.dtype.num, most > 0, self._used
         of = kernels.backprop_steps
         self._pointers = pointers_of(of.descent_steps, of.stages_of, pool.size)
 
@@ -214,7 +215,7 @@ class NumericalSteps(_Steps):
         )
         most = batch_size * (1 if data.t.ndim == 1 else data.t.shape[1])
         self._of_batch = np.zeros(batch_size + 1, np.intp), np.empty(most, np.intp), np.empty(most)
-        self._kind = kinds((self._samples, self._targets)), W1.dtype.num
+        self._kind = kinds((self._samples, self._targets)), W1.dtype.num, self._used
         of = kernels.numerical_steps
         self._pointers = pointers_of(of.descent_steps, of.stages_of, pool.size)
 

@@ -7,7 +7,7 @@ nothing says which kernels a call needs.
 from __future__ import annotations
 
 import sys
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from ..base import TrainingStep
 from ..steps import PlainDescent
 from .compilers import helping
+from .kernels.columns import PaddedColumns
 from .support import LINE, SORTED_VECTORS, SPARSE_SIZE
 
 if TYPE_CHECKING:
@@ -63,11 +64,24 @@ class Calls:
     def sorted_steps(self) -> None:
         """Steps whose batches are sorted, as those of many samples and hidden units are."""
         units = SORTED_VECTORS * LINE // self._dtype.itemsize
-        layers = np.ones((4, units)), np.ones(units), np.ones((units, 3)), np.ones(3)
         x = self._backend.kept_samples(np.eye(1, 4).repeat(64, axis=0), self._dtype)
         data = self._backend.dataset(x, np.zeros(64, np.intp))
         rows = np.arange(32)[np.newaxis]
-        self._step("backprop", tuple(a.astype(self._dtype) for a in layers), data, rows)
+        self._step("backprop", self._layers_of(4, units), data, rows)
+
+    def widths(self) -> None:
+        """Of compressed samples, for hidden units that fill 1, 2, 3 … half vectors."""
+        samples, t = self._cases[0]
+        data = self._backend.dataset(samples, t)
+        x, _ = data.batch(self._rows[0])
+        for half in range(1, 1 + PaddedColumns.COUNT):
+            layers = self._layers_of(3, half * LINE // 2 // self._dtype.itemsize)
+            self._step("backprop", layers, data, self._rows)
+            self._backend.numerical_gradient(x, t, *layers, *_FORMULAS, 1e-4)
+
+    def _layers_of(self, features: int, units: int) -> tuple[Array, Array, Array, Array]:
+        ones = partial(np.ones, dtype=self._dtype)
+        return ones((features, units)), ones(units), ones((units, 3)), ones(3)
 
     def _steps(self, gradient: str) -> None:
         for samples, t in self._cases:
@@ -98,10 +112,13 @@ class Calls:
 #: What each of up to four processes calls, one after the other. Functions that both kernels of two
 #: processes are made of are compiled by each.
 ORDERS = (
-    ("numerical_gradient", "numerical_steps", "backprop_steps", "sorted_steps", "operations"),
-    ("operations", "sorted_steps", "backprop_steps", "numerical_steps"),
-    ("numerical_steps",),
-    ("backprop_steps",),
+    (
+        *("numerical_gradient", "numerical_steps", "backprop_steps", "widths"),
+        *("sorted_steps", "operations"),
+    ),
+    ("operations", "sorted_steps", "widths", "backprop_steps", "numerical_steps"),
+    ("numerical_steps", "widths"),
+    ("backprop_steps", "widths"),
 )
 
 

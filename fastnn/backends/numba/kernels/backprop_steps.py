@@ -15,7 +15,7 @@ from typing import Any
 
 from .activations import activate, multiply_row_by_derivative
 from .atomics import FINISHED, TAKEN, increase, own_part, take_part, wait_for
-from .batches import SAMPLES_AHEAD, fetch, products
+from .batches import SAMPLES_AHEAD, fetch, product_stages, products
 from .elementary import like
 from .jit import inner, kernel, separate
 from .objectives import (
@@ -28,7 +28,7 @@ from .objectives import (
 )
 from .panel_steps import move_rest_of_panel, move_weights
 from .panels import Panels
-from .pointers import call
+from .pointers import Stage, call, none_of
 from .products import add_product
 from .sorted_products import Sorted, sort_values
 
@@ -85,8 +85,9 @@ def _loss(rows: Any, objective: Any, panels: Panels) -> float:
     return total / weight + penalty(objective, weight, panels)
 
 
-#: The functions of a step, each of which is compiled by itself.
-HIDDEN, REST, OUTPUTS, WEIGHTS, DELTA, SORT = range(6)
+#: The functions of a step, each of which is compiled by itself, and from where on those are that
+#: WEIGHTS calls.
+HIDDEN, REST, OUTPUTS, WEIGHTS, DELTA, SORT, PRODUCTS = range(7)
 
 
 def stages_of(
@@ -98,22 +99,23 @@ def stages_of(
     panels: Panels,
     memory: Any,
     objective: Any,
-) -> list[tuple[Any, tuple[Any, ...]]]:
+) -> list[Stage | None]:
     """Each of them, and arguments of the types that it has in :func:`descent_steps`.
 
-    There is no last one where no memory is given to sort values in.
+    None stands for what is not called: where no memory is given to sort values in, nothing sorts.
     """
     batch, moved = rows[0], (panels.b2[0], panels, memory, objective)
-    stages = {
+    update = by_feature if by_feature.most else samples
+    of_update = product_stages(panels.used, panels.W1[0], update, batch, panels.delta1[0])
+    stages: dict[int, Stage | None] = {
         HIDDEN: (hidden_layer, (0, 0, 0, samples, batch, activation, panels)),
         REST: (move_rest_of_panel, (0, batch, *moved)),
         OUTPUTS: (output_layer, (0, 0, targets, batch, panels, objective)),
-        WEIGHTS: (move_weights, (0, 0, by_feature if by_feature.most else samples, batch, *moved)),
+        WEIGHTS: (move_weights, (0, 0, update, batch, *moved, none_of(of_update))),
         DELTA: (hidden_delta, (0, 0, 0, activation, panels)),
+        SORT: (sort_values, (0, 0, 0, samples, batch, by_feature)) if by_feature.most else None,
     }
-    if by_feature.most:
-        stages[SORT] = sort_values, (0, 0, 0, samples, batch, by_feature)
-    return list(stages.values())
+    return [*stages.values(), *of_update]
 
 
 @kernel
@@ -191,13 +193,13 @@ def descent_steps(
                     # Where a panel is not shared: a thread finds them in its own cache then.
                     if groups == 1:
                         call(stages[DELTA], (p, 0, batch, activation, panels))
-                    moved = rate, panels, memory, objective
+                    moved, own = (rate, panels, memory, objective), stages[PRODUCTS:]
                     if group == 0:
                         call(stages[REST], (p, rows[step], *moved))
                     if by_feature.most > 0:
-                        call(stages[WEIGHTS], (p, group, by_feature, rows[step], *moved))
+                        call(stages[WEIGHTS], (p, group, by_feature, rows[step], *moved, own))
                     else:
-                        call(stages[WEIGHTS], (p, group, samples, rows[step], *moved))
+                        call(stages[WEIGHTS], (p, group, samples, rows[step], *moved, own))
                 increase(counter, FINISHED)
                 number = take_part(counter, number + 1, parts)
             wait_for(counter, FINISHED, parts)

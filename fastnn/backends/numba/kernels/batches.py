@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import types
 
 from .compression import prefetch_row
 from .jit import overloads
+from .pointers import Stage
 from .products import add_product, subtract_product
-from .sorted_products import subtract_sorted_products
-from .sparse_products import subtract_padded_outer_products, wide_weighted_rows
+from .sorted_products import Sorted, subtract_sorted_products
+from .sparse_products import padded_stages, subtract_padded_outer_products, wide_weighted_rows
 from .vectors import prefetch
 
 #: Up to how many samples a processor asks for a step ahead. In larger batches the first of them
@@ -58,11 +60,19 @@ def _overload_products(
 
 
 def subtract_products(
-    samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, used: Any, W: Any
+    samples: Any,
+    rows: Any,
+    low: Any,
+    high: Any,
+    rate: Any,
+    delta: Any,
+    used: Any,
+    W: Any,
+    pointers: Any,
 ) -> None:
     """W -= rate·xᵀ·delta for rows x of the samples, of the features low … high − 1.
 
-    So many of the columns are used.
+    So many of the columns are used. The pointers are those of :func:`product_stages`.
     """
     raise NotImplementedError
 
@@ -77,12 +87,22 @@ def _overload_subtract_products(
     delta: Any,  # noqa: ARG001
     used: Any,  # noqa: ARG001
     W: Any,  # noqa: ARG001
+    pointers: Any,  # noqa: ARG001
 ) -> Any:
     def of_compressed(
-        samples: Any, rows: Any, low: Any, high: Any, rate: Any, delta: Any, used: Any, W: Any
+        samples: Any,
+        rows: Any,
+        low: Any,
+        high: Any,
+        rate: Any,
+        delta: Any,
+        used: Any,
+        W: Any,
+        pointers: Any,
     ) -> None:
         far = rows.size > SAMPLES_AHEAD and low == 0
-        subtract_padded_outer_products(samples, rows, low, high, far, False, rate, delta, used, W)
+        how = far, False, rate, delta, used
+        subtract_padded_outer_products(samples, rows, low, high, *how, W, pointers)
 
     def of_all(
         samples: Any,
@@ -93,6 +113,7 @@ def _overload_subtract_products(
         delta: Any,
         used: Any,  # noqa: ARG001
         W: Any,
+        pointers: Any,  # noqa: ARG001
     ) -> None:
         subtract_product(samples, rows, low, high, rate, delta, W)
 
@@ -105,12 +126,21 @@ def _overload_subtract_products(
         delta: Any,
         used: Any,  # noqa: ARG001
         W: Any,
+        pointers: Any,  # noqa: ARG001
     ) -> None:
         subtract_sorted_products(samples, rows.size, low, high, rate, delta, W)
 
     if isinstance(samples, types.BaseNamedTuple):
         return of_sorted
     return of_all if isinstance(samples, types.Array) else of_compressed
+
+
+def product_stages(
+    used: Any, W: np.ndarray, samples: Any, rows: np.ndarray, delta: np.ndarray
+) -> list[Stage | None]:
+    """The functions that `subtract_products` calls by pointers, where so many columns are used."""
+    of_compressed = isinstance(samples, tuple) and not isinstance(samples, Sorted)
+    return padded_stages(used if of_compressed else (), W, samples, rows, delta)
 
 
 def blocks_of(samples: Any, W: Any) -> int:

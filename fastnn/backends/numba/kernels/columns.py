@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from .jit import inner
+import numpy as np
+
+from .jit import inner, separate
+from .pointers import Stage, call
 from .vectors import WIDE, lanes
 
 
@@ -41,44 +45,57 @@ def by_columns(blocks_of_columns: Any) -> Any:
     return all_columns
 
 
-def by_padded_columns(blocks_of_columns: Any) -> Any:
-    """The same of the first so many columns of a matrix, whose rows are of whole vectors.
+@inner
+def _at_once(halves: int) -> int:
+    """How many of so many half vectors have their turn together: of many, those of four vectors."""
+    if halves > 10:
+        return 8
+    return 6 if halves > 8 else halves
+
+
+class PaddedColumns:
+    """Such a function of the first so many columns of a matrix whose rows are of whole vectors.
 
     Where half a vector will do for the last of these columns, it is
     `blocks_of_columns(blocks, width, last_width)` that is asked for: where what is bound by loads
     and stores takes as long for 25 numbers as for 32, it takes an eighth less for 28.
+
+    Each of those, for one to eight half vectors, is compiled by itself, and only where a matrix has
+    as many columns, which are one or two of them: :attr:`all` calls them by their pointers, the
+    first of its arguments.
     """
-    one, two, three, four = (blocks_of_columns(n, WIDE) for n in (1, 2, 3, 4))
-    half, one_and_half, two_and_half, three_and_half = (
-        blocks_of_columns(n, WIDE, WIDE // 2) for n in (1, 2, 3, 4)
-    )
 
-    @inner
-    def first_columns(used: int, W: Any, *arguments: Any) -> None:
-        n, j = lanes(W, WIDE), 0
-        halves = (2 * used + n - 1) // n
-        while halves > 10:
-            four(j, j + 3 * n, W, *arguments)
-            j, halves = j + 4 * n, halves - 8
-        if halves > 8:
-            three(j, j + 2 * n, W, *arguments)
-            j, halves = j + 3 * n, halves - 6
-        last = j + (halves - 1) // 2 * n
-        if halves == 8:
-            four(j, last, W, *arguments)
-        elif halves == 7:
-            three_and_half(j, last, W, *arguments)
-        elif halves == 6:
-            three(j, last, W, *arguments)
-        elif halves == 5:
-            two_and_half(j, last, W, *arguments)
-        elif halves == 4:
-            two(j, last, W, *arguments)
-        elif halves == 3:
-            one_and_half(j, last, W, *arguments)
-        elif halves == 2:
-            one(j, last, W, *arguments)
-        else:
-            half(j, last, W, *arguments)
+    #: How many functions there are.
+    COUNT = 8
 
-    return first_columns
+    def __init__(self, blocks_of_columns: Any) -> None:
+        self._blocks = [
+            separate(blocks_of_columns(1 + half // 2, WIDE, WIDE if half % 2 else WIDE // 2))
+            for half in range(self.COUNT)
+        ]
+
+        @inner
+        def all_columns(pointers: Any, used: int, W: Any, *arguments: Any) -> None:
+            n, j = lanes(W, WIDE), 0
+            halves = (2 * used + n - 1) // n
+            while halves > 0:
+                count = _at_once(halves)
+                last = j + (count - 1) // 2 * n
+                call(pointers[count - 1], (j, last, W, *arguments))
+                j, halves = last + n, halves - count
+
+        self.all = all_columns
+
+    def stages(self, used: Iterable[int], W: np.ndarray, *arguments: Any) -> list[Stage | None]:
+        """The functions for matrices of so many columns that are used, and what they get each.
+
+        None stands for those that are not called.
+        """
+        n, needed = WIDE // W.itemsize, set()
+        for columns in used:
+            halves = (2 * int(columns) + n - 1) // n
+            while halves > 0:
+                needed.add(_at_once.py_func(halves))
+                halves -= _at_once.py_func(halves)
+        given = 0, 0, W, *arguments
+        return [(f, given) if 1 + k in needed else None for k, f in enumerate(self._blocks)]

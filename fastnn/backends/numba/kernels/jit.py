@@ -168,11 +168,16 @@ def allocating_kernel(function: Any) -> Any:
 
 def separate(function: Any) -> Any:
     """Compile what kernels call by its address: kept on disk as they are (:mod:`.pointers`)."""
-    return _kept(njit(**_COMMON, **_FOR_COMPILED_CODE)(function))
+    return _kept(njit(**_COMMON, **_FOR_COMPILED_CODE)(_distinct(function)))
+
+
+#: What is kept on disk, by module and name.
+KEPT: dict[tuple[str, str], Any] = {}
 
 
 def _kept(dispatcher: Any) -> Any:
     """Keep on disk what is compiled."""
+    KEPT[dispatcher.py_func.__module__, dispatcher.py_func.__qualname__] = dispatcher
     try:
         dispatcher._cache = KernelCache(dispatcher.py_func)
     except RuntimeError as error:  # "no locator available": no folder can be written

@@ -71,7 +71,7 @@ def sparse_descent(
     while part < parts:
         low, high = W.shape[0] * part // parts, W.shape[0] * (part + 1) // parts
         subtract_outer_products(
-            samples, rows, low, high, False, fresh, rate, delta, W.shape[1], W[low:high]
+            samples, rows, low, high, False, fresh, rate, delta, W.shape[1], W[low:high], ()
         )
         increase(counters, FINISHED)
         part = take_part(counters, part + 1, parts)

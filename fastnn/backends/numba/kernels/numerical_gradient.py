@@ -46,8 +46,9 @@ from .expansions import choose
 from .hidden_differences import hidden_cross_entropy, hidden_squared_error
 from .jit import inner, kernel, separate
 from .output_differences import output_cross_entropy, output_squared_error
-from .pointers import call
+from .pointers import Stage, call, none_of
 from .powers import (
+    HIDDEN_POWERS,
     add_hidden_bias_powers,
     add_hidden_powers,
     add_output_bias_powers,
@@ -69,6 +70,9 @@ BLOCKS = 4
 
 #: What is compiled by itself, for this kernel and for that of many steps.
 OUTPUTS, LEFT, POWERS, EVALUATE = range(4)
+#: From where on those are that POWERS calls, and what comes after them.
+WIDTHS = 4
+OTHERS = WIDTHS + HIDDEN_POWERS.COUNT
 
 
 def stages_of(
@@ -81,11 +85,17 @@ def stages_of(
     modes: Any,
     numbers: Any,
     work: Workspace,
-) -> list[tuple[Any, tuple[Any, ...]]]:
-    """The functions, and arguments of the types that they have in the kernels."""
+    used: Any,
+) -> list[Stage | None]:
+    """The functions, and arguments of the types that they have in the kernels.
+
+    Of compressed samples: as many columns of the panels of units are `used`; None stands for what
+    is not called then.
+    """
     F1, F3, hidden, left = work.first[0], work.third[0], work.hidden, work.left[0, 0]
-    factor, used = hidden.dtype.type(1), work.used[0]
-    powers = samples, rows, 0, 0, left, work.begins[0], factor, F1, F3, used, hidden
+    with_what = left, work.begins[0], hidden.dtype.type(1), F1, F3
+    widths = HIDDEN_POWERS.stages(used, hidden, samples, rows, 0, 0, *with_what)
+    powers = samples, rows, 0, 0, *with_what, work.used[0], hidden, none_of(widths)
     of_targets = targets, h, modes, work
     stages = {
         OUTPUTS: (perturb_outputs, (0, 0, 0, 0, *of_targets)),
@@ -93,16 +103,14 @@ def stages_of(
         POWERS: (add_hidden_powers, powers),
         EVALUATE: (evaluate, (0, 0, samples, rows, b2, targets, t, h, modes, numbers, work)),
     }
-    return list(stages.values())
+    return [*stages.values(), *widths]
 
 
 #: And beside that for this kernel alone.
-DENSE_LAYER, DENSE_POWERS = range(4, 6)
+DENSE_LAYER, DENSE_POWERS = range(OTHERS, OTHERS + 2)
 
 
-def all_stages_of(
-    dense: Any, b1: Any, samples: Any, rows: Any, *others: Any
-) -> list[tuple[Any, tuple[Any, ...]]]:
+def all_stages_of(dense: Any, b1: Any, samples: Any, rows: Any, *others: Any) -> list[Stage | None]:
     """All functions of this kernel, likewise."""
     *_, numbers, work = others
     powers = work.left[0, 0], work.begins[0], work.packed[0], work.first[0], work.third[0]
@@ -110,7 +118,8 @@ def all_stages_of(
         DENSE_LAYER: (dense_layer, (0, 0, dense, b1, numbers, work)),
         DENSE_POWERS: (add_dense_powers, (0, 0, dense, *powers, work.hidden)),
     }
-    return [*stages_of(samples, rows, *others), *stages.values()]
+    used = () if dense.size else work.used
+    return [*stages_of(samples, rows, *others, used), *stages.values()]
 
 
 @inner
@@ -256,8 +265,8 @@ def _perturb(
         own_space = space, work.packed[part]
         call(stages[DENSE_POWERS], (first, last, dense, left[0], *own_space, F1, F3, hidden))
     else:
-        places = first, last, left[0], space
-        call(stages[POWERS], (samples, rows, *places, one, F1, F3, work.used[0], hidden))
+        of_part = first, last, left[0], space, one, F1, F3, work.used[0], hidden
+        call(stages[POWERS], (samples, rows, *of_part, stages[WIDTHS:]))
     if bias:
         add_hidden_bias_powers(left[0], one, F1, F3, hidden[last - first])
     own = part, 0, first, last, bias

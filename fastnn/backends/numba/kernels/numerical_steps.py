@@ -16,10 +16,10 @@ from .compression import prefetch_row
 from .elementary import like
 from .expansions import choose
 from .jit import inner, kernel, overloads, separate
-from .numerical_gradient import EVALUATE, LEFT, OUTPUTS, POWERS
+from .numerical_gradient import EVALUATE, LEFT, OTHERS, OUTPUTS, POWERS, WIDTHS
 from .numerical_gradient import stages_of as stages_of_gradient
 from .panels import Panels
-from .pointers import call
+from .pointers import Stage, call
 from .powers import add_hidden_bias_powers
 from .rules import move_output_bias, move_panel
 from .sparse_products import wide_weighted_rows
@@ -28,7 +28,7 @@ from .vectors import prefetch
 from .workspace import Workspace
 
 #: Beside the stages of the gradient:
-HIDDEN = 4
+HIDDEN = OTHERS
 
 
 @inner
@@ -86,8 +86,8 @@ def _subtract(
     choose(0, work, left[0])
     choose(1, work, left[1])
     F1, F3 = work.first[p], work.third[p]
-    places = 0, features, left[0], work.begins[p]
-    call(stages[POWERS], (samples, rows, *places, -rate, F1, F3, work.used[p], W1))
+    of_panel = 0, features, left[0], work.begins[p], -rate, F1, F3, work.used[p], W1
+    call(stages[POWERS], (samples, rows, *of_panel, stages[WIDTHS:]))
     add_hidden_bias_powers(left[0], -rate, F1, F3, b1)
     if left[0].any():
         others = work.hidden[p * (features + 1) : (p + 1) * (features + 1)]
@@ -187,15 +187,13 @@ def _overload_descend(
     return by_rule if isinstance(memory, types.BaseNamedTuple) else plain
 
 
-def stages_of(
-    panels: Panels, samples: Any, rows: Any, *others: Any
-) -> list[tuple[Any, tuple[Any, ...]]]:
+def stages_of(panels: Panels, samples: Any, rows: Any, *others: Any) -> list[Stage | None]:
     """The functions of a step, and arguments of the types that they have in it.
 
     After the panels come those of the gradient.
     """
     *_, modes, _, work = others
-    of_gradient = stages_of_gradient(samples, rows, *others)
+    of_gradient = stages_of_gradient(samples, rows, *others, work.used)
     return [*of_gradient, (hidden_layer, (0, samples, rows, modes[0], panels, work))]
 
 

@@ -103,7 +103,15 @@ def _features_of(group: int, panels: Panels) -> tuple[int, int]:
 
 
 def _step_of_weights(
-    p: Any, group: Any, samples: Any, rows: Any, rate: Any, panels: Any, memory: Any, objective: Any
+    p: Any,
+    group: Any,
+    samples: Any,
+    rows: Any,
+    rate: Any,
+    panels: Any,
+    memory: Any,
+    objective: Any,
+    pointers: Any,
 ) -> None:
     """A step for the weights from a group of the features into a panel's units, by xᵀ·delta1."""
     raise NotImplementedError
@@ -119,6 +127,7 @@ def _overload_step_of_weights(
     panels: Any,  # noqa: ARG001
     memory: Any,
     objective: Any,  # noqa: ARG001
+    pointers: Any,  # noqa: ARG001
 ) -> Any:
     def plain(
         p: Any,
@@ -129,10 +138,11 @@ def _overload_step_of_weights(
         panels: Any,
         memory: Any,  # noqa: ARG001
         objective: Any,  # noqa: ARG001
+        pointers: Any,
     ) -> None:
         W, delta, used = panels.W1[p], panels.delta1[p], panels.used[p]
         low, high = _features_of(group, panels)
-        subtract_products(samples, rows, low, high, rate, delta, used, W[low:high])
+        subtract_products(samples, rows, low, high, rate, delta, used, W[low:high], pointers)
 
     def by_rule(
         p: Any,
@@ -143,6 +153,7 @@ def _overload_step_of_weights(
         panels: Any,
         memory: Any,
         objective: Any,
+        pointers: Any,
     ) -> None:
         of_weights = memory.decay + like(rate, decay(objective, total_weight(objective, rows)))
         W, gradient, state = panels.W1[p], memory.gradient.W1[p], part(memory.W1, p)
@@ -152,7 +163,8 @@ def _overload_step_of_weights(
         for block in range(blocks):
             low, high = begin + features * block // blocks, begin + features * (block + 1) // blocks
             some, g = slice(low, high), gradient[begin : begin + high - low]
-            subtract_products(samples, rows, low, high, minus, delta, panels.used[p], g)
+            how = minus, delta, panels.used[p]
+            subtract_products(samples, rows, low, high, *how, g, pointers)
             total += squares(objective, W[some])
             move_rows(memory, of_weights, rate, one, W[some], g, part(state, some))
         panels.squares[p, 1 + group] = total
@@ -170,6 +182,7 @@ def move_weights(
     panels: Panels,
     memory: Any,
     objective: Any,
+    pointers: Any,
 ) -> None:
     """The step of the weights from a group of the features into the units of a panel."""
-    _step_of_weights(p, group, samples, rows, rate, panels, memory, objective)
+    _step_of_weights(p, group, samples, rows, rate, panels, memory, objective, pointers)

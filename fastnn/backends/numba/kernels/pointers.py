@@ -18,20 +18,26 @@ from numba.core.types import unliteral
 from numba.core.typing.templates import signature
 from numba.extending import intrinsic
 
+#: A function, and arguments of the types that it is called with.
+Stage = tuple[Any, Sequence[Any]]
+
 
 def none_of(functions: Sequence[Any]) -> np.ndarray:
     """The pointers that a kernel is compiled with, and not called."""
     return np.zeros((len(functions), 2), np.int64)
 
 
-def pointers_to(functions: Sequence[tuple[Any, Sequence[Any]]]) -> np.ndarray:
+def pointers_to(functions: Sequence[Stage | None]) -> np.ndarray:
     """To what functions are compiled to, for the types of such arguments.
 
-    A row for each: its address, and a digest of those types. As an array they are handed to a
-    kernel in less time than as anything else.
+    A row for each: its address, and a digest of those types; zeros for None, which is not called.
+    As an array they are handed to a kernel in less time than as anything else.
     """
     rows = none_of(functions)
-    for row, (function, arguments) in zip(rows, functions, strict=True):
+    for row, stage in zip(rows, functions, strict=True):
+        if stage is None:
+            continue
+        function, arguments = stage
         wanted = tuple(map(typeof, arguments))
         found = function.overloads[wanted]
         row[:] = found.library.get_pointer_to_function(found.fndesc.llvm_func_name), _digest(wanted)

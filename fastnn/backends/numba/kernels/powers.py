@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .columns import by_padded_columns
+from .columns import PaddedColumns
 from .compression import first_at_least
 from .elementary import like
 from .jit import inner, separate
@@ -21,7 +21,6 @@ NEAR = 72 * 1024
 def _blocks_of_vectors(blocks: int, width: int, last_width: int | None = None) -> Any:
     near, before, last_width = NEAR // (blocks * width), (blocks - 1) * width, last_width or width
 
-    @inner
     def add(
         j: int,
         last: int,
@@ -68,7 +67,8 @@ def _blocks_of_vectors(blocks: int, width: int, last_width: int | None = None) -
     return add
 
 
-_add = by_padded_columns(_blocks_of_vectors)
+HIDDEN_POWERS = PaddedColumns(_blocks_of_vectors)
+_add = HIDDEN_POWERS.all
 
 
 @separate
@@ -84,14 +84,16 @@ def add_hidden_powers(
     F3: Any,
     used: int,
     total: Any,
+    pointers: Any,
 ) -> None:
     """Add `factor` times those for the weights from the features first … last − 1.
 
     The samples are compressed rows; the rows of `total`, for each of these features, are of whole
     vectors, of which the first so many numbers are `used`. Samples that are `left` count for
-    nothing: their cubes may be infinite. `begins` is space for a number of each sample.
+    nothing: their cubes may be infinite. `begins` is space for a number of each sample. The
+    pointers are those to HIDDEN_POWERS.
     """
-    _add(used, total, samples, rows, first, last, left, begins, factor, F1, F3)
+    _add(pointers, used, total, samples, rows, first, last, left, begins, factor, F1, F3)
 
 
 @inner

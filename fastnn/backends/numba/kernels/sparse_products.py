@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .columns import by_columns, by_padded_columns
+import numpy as np
+
+from .columns import PaddedColumns, by_columns
 from .compression import first_at_least, prefetch_row
 from .elementary import like
 from .jit import inner
+from .pointers import Stage
 from .stack import integers
 from .vectors import READING, WIDE, convert, element, lanes, load, store
 
@@ -131,7 +134,6 @@ weighted_rows, wide_weighted_rows = _weighted_rows(_rows_of_any_width), _weighte
 def _blocks_of_outer_product(blocks: int, width: int, last_width: int | None = None) -> Any:
     near, before, last_width = NEAR // (blocks * width), (blocks - 1) * width, last_width or width
 
-    @inner
     def subtract(
         j: int,
         last: int,
@@ -177,15 +179,15 @@ def _blocks_of_outer_product(blocks: int, width: int, last_width: int | None = N
     return subtract
 
 
-_wide_products = by_columns(_blocks_of_outer_product)
-_padded_products = by_padded_columns(_blocks_of_outer_product)
+_wide_products = by_columns(lambda *widths: inner(_blocks_of_outer_product(*widths)))
+PADDED_PRODUCTS = PaddedColumns(_blocks_of_outer_product)
 # Whole vectors of which a part is written would be slow to be read again.
-_half, _two_halves = (_blocks_of_outer_product(n, WIDE // 2) for n in (1, 2))
-_quarter, _two_quarters = (_blocks_of_outer_product(n, WIDE // 4) for n in (1, 2))
+_half, _two_halves = (inner(_blocks_of_outer_product(n, WIDE // 2)) for n in (1, 2))
+_quarter, _two_quarters = (inner(_blocks_of_outer_product(n, WIDE // 4)) for n in (1, 2))
 
 
 @inner
-def _products_of_any_width(_used: int, W: Any, *arguments: Any) -> None:
+def _products_of_any_width(_pointers: Any, _used: int, W: Any, *arguments: Any) -> None:
     n, columns = lanes(W, WIDE), W.shape[1]
     if columns >= n:
         _wide_products(W, *arguments)
@@ -244,22 +246,31 @@ def _outer_products(of_columns: Any) -> Any:
         delta: Any,
         used: int,
         W: Any,
+        pointers: Any,
     ) -> None:
         """W -= rate·xᵀ·delta for rows x of the compressed samples, of the features low … high − 1.
 
         W has their rows only. If it is `fresh`, whatever is in it, it counts as zero. If the
         samples are `far`, they are asked for before their turn. So many of the columns are `used`.
+        The pointers are those to PADDED_PRODUCTS, of padded rows.
         """
         begins = integers(MOST_SAMPLES)
         for n in range(0, rows.size, MOST_SAMPLES):
             if far:
                 _ask_for(samples, rows, n, 0, rows.size)
             some = n, min(n + MOST_SAMPLES, rows.size), low, high, fresh
-            of_columns(used, W, samples, rows, *some, begins, rate, delta)
+            of_columns(pointers, used, W, samples, rows, *some, begins, rate, delta)
 
     return subtract_outer_products
 
 
 #: Likewise of any W, all of whose columns are used, and of one whose rows are padded.
 subtract_outer_products = _outer_products(_products_of_any_width)
-subtract_padded_outer_products = _outer_products(_padded_products)
+subtract_padded_outer_products = _outer_products(PADDED_PRODUCTS.all)
+
+
+def padded_stages(used: Any, W: Any, samples: Any, rows: Any, delta: Any) -> list[Stage | None]:
+    """The functions that it calls for padded W of so many columns that are used."""
+    begins = np.empty(MOST_SAMPLES, np.intp)
+    some = 0, 0, 0, 0, False, begins, delta.dtype.type(1)
+    return PADDED_PRODUCTS.stages(used, W, samples, rows, *some, delta)
