@@ -12,19 +12,31 @@ import weakref
 
 import numpy as np
 import pytest
-from numba import njit
 
 import fastnn
 from fastnn.backends import processor
+from fastnn.backends.numba import affinity, helpers
 from fastnn.backends.numba import threads as worker_threads
 from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.numba.kernels.atomics import (
     CALLER,
     FINISHED,
+    current,
     increase,
     own_part,
+    pause,
     take_part,
     wait_for,
+)
+from fastnn.backends.numba.kernels.helpers import (
+    ARGUMENTS,
+    LET_GO,
+    LOCK,
+    SEAT,
+    STATE,
+    WAITS,
+    WORKS,
+    shared,
 )
 from fastnn.backends.numba.threads import WorkerPool
 
@@ -93,7 +105,7 @@ def test_joblib(name):
 # -- the pool of workers itself --------------------------------------------------------------------
 
 
-@njit(nogil=True)
+@shared
 def count(thread, threads, counters, parts, done):
     """Count the calls for each part, slowly; the work is as the kernels share theirs."""
     part = take_part(counters, own_part(thread, threads, parts), parts)
@@ -109,7 +121,7 @@ def count(thread, threads, counters, parts, done):
 
 def counted(pool, parts):
     done, counters = np.zeros(parts), np.zeros(1 + parts, np.int64)
-    pool.run(lambda thread: count(thread, pool.size, counters, parts, done), parts)
+    pool.run(count, (pool.size, counters, parts, done), parts)
     return done.tolist()
 
 
@@ -135,21 +147,85 @@ def test_several_threads_may_share_a_pool():
     assert right == [True] * 1200
 
 
-def test_tasks_that_no_worker_took_are_withdrawn():
+@shared
+def meet(thread, threads, arrived, looks):
+    """Return when so many threads have come, or give up."""
+    increase(arrived, 0)
+    increase(arrived, 1 + thread)
+    for _ in range(looks):
+        if current(arrived, 0) >= threads:
+            return
+        pause()
+
+
+def met(pool, threads):
+    """How many threads have come to one call, all of them with numbers of their own."""
+    arrived = np.zeros(1 + threads, np.int64)
+    pool.run(meet, (threads, arrived, 2 * 10**9), threads)
+    assert arrived[1:].tolist() == [1] * threads
+    return arrived[0]
+
+
+def threads_of(pool):
+    """The helpers, and the workers."""
+    numbers = pool._helpers._threads.threads, pool._workers.threads
+    return [[t for t in threading.enumerate() if t.native_id in some] for some in numbers]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("seconds", [0, 0.02])
+def test_helpers_come_whether_they_sleep_or_not(threads, seconds):
     pool = WorkerPool(3)
-    pool._keep_processor_free = lambda: None
-    pool._workers = [0, 0]  # who are busy for ever
+    for _ in range(20):
+        assert met(pool, threads) == threads
+        time.sleep(seconds)
+
+
+def test_there_is_no_more_help_than_is_wanted():
+    pool = WorkerPool(4)
+    for threads in (1, 2, 4, 9):
+        available = min(threads, 4)
+        assert met(pool, available) == available
+        arrived = np.zeros(10, np.int64)
+        pool.run(meet, (5, arrived, 10**5), threads)  # it waits for a fifth
+        assert arrived[0] <= available
+
+
+def test_a_helper_that_does_not_come_is_not_waited_for():
+    """One that works for somebody else for ever, and one that never wakes."""
+    pool = WorkerPool(3)
+    busy, asleep = pool._helpers._seats = np.zeros((2, SEAT), np.int64)
+    pool._helpers._threads.threads = [0, 0]
+    pool._helpers._threads.keep_off = lambda: None
+    busy[[STATE, ARGUMENTS]] = WORKS, 1
+    asleep[[LOCK, LET_GO]] = helpers._allocate(), helpers._address(helpers._let_go)
     for _ in range(10):
         assert counted(pool, 4) == [1] * 4
-    assert pool._queue.empty()
+        assert busy[[STATE, ARGUMENTS]].tolist() == [WORKS, 1]
+        assert asleep[[STATE, ARGUMENTS]].tolist() == [WAITS, 0]
+    pool._helpers._seats = None
 
 
-def test_an_exception_reaches_the_caller():
-    with pytest.raises(ValueError, match="here"):
-        WorkerPool(1).run(lambda _: int("here"), 1)
+@shared
+def linger(thread, begun, looks, ended):
+    if thread == CALLER:
+        wait_for(begun, 0, 1)
+    else:
+        increase(begun, 0)
+        for _ in range(looks):
+            pause()
+        ended[0] += 1
 
 
-def test_an_exception_ends_neither_the_workers_nor_leaves_tasks():
+def test_a_helper_that_has_begun_is_waited_for():
+    """It reads what is on the stack of the call."""
+    pool, ended = WorkerPool(2), np.zeros(1)
+    for n in range(5):
+        pool.run(linger, (np.zeros(1, np.int64), 10**6, ended), 2)
+        assert ended[0] == 1 + n
+
+
+def test_an_error_in_map_ends_no_worker_and_leaves_no_task():
     pool, barrier = WorkerPool(3), threading.Barrier(3)
 
     def fail(_):
@@ -158,9 +234,9 @@ def test_an_exception_ends_neither_the_workers_nor_leaves_tasks():
 
     for _ in range(3):
         with pytest.raises(ValueError, match="here"):
-            pool.run(fail, 3)
+            pool.map(fail, [1, 2, 3])
     assert pool._queue.empty()
-    assert sum(thread.native_id in pool._workers for thread in threading.enumerate()) == 2
+    assert len(threads_of(pool)[1]) == 2
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
@@ -183,13 +259,15 @@ def test_map_runs_on_several_threads_and_what_runs_in_it_on_one():
 
     def work(_):
         together.wait(60)  # passed by two at a time only
-        pool.run(lambda _: inside.append(threading.get_ident()), 2)
+        arrived = np.zeros(3, np.int64)
+        pool.run(meet, (2, arrived, 10**4), 2)
+        inside.append(arrived[0])
         return threading.get_ident(), pool.map(lambda _: threading.get_ident(), [0, 1, 2])
 
     found = pool.map(work, [0, 1])
     assert len({own for own, _ in found}) == 2
     assert all(others == [own] * 3 for own, others in found)
-    assert sorted(inside) == sorted(own for own, _ in found)
+    assert inside == [1, 1]
     assert counted(pool, 4) == [1] * 4
 
 
@@ -236,15 +314,16 @@ def test_map_leaves_nothing_to_do_when_it_is_interrupted():
 
 def test_a_pool_ends_with_its_last_reference():
     pool = WorkerPool(3)
-    assert counted(pool, 4) == [1] * 4
-    workers = [thread for thread in threading.enumerate() if thread.native_id in pool._workers]
-    assert len(workers) == 2
+    assert met(pool, 3) == 3
+    assert pool.map(str, [1, 2, 3]) == ["1", "2", "3"]
+    found = threads_of(pool)
+    assert [len(threads) for threads in found] == [2, 2]
     reference = weakref.ref(pool)
     del pool
     gc.collect()
     assert reference() is None
     assert reference not in list(worker_threads._pools.data)
-    for thread in workers:
+    for thread in itertools.chain(*found):
         thread.join(60)
         assert not thread.is_alive()
 
@@ -265,25 +344,35 @@ assert ours == [WorkerPool.__module__]
 
 IN_A_FORKED_CHILD = """
 import os, threading, warnings
+import numpy as np
+from fastnn.backends.numba.kernels.atomics import current, increase, pause
+from fastnn.backends.numba.kernels.helpers import shared
 from fastnn.backends.numba.threads import WorkerPool
 warnings.simplefilter("ignore", DeprecationWarning)  # "this process is multi-threaded"
 
+@shared
+def meet(thread, arrived):
+    increase(arrived, 0)
+    while current(arrived, 0) < 3:
+        pause()
+
 def run(pool):
+    pool.run(meet, (np.zeros(1, np.int64),), 3)  # returns if there are two helpers
     barrier = threading.Barrier(3)
-    pool.run(lambda _: barrier.wait(60), 3)  # returns if there are two workers
+    pool.map(lambda _: barrier.wait(60), [1, 2, 3])  # and if there are two workers
 
 pool, unused = WorkerPool(3), WorkerPool(3)
 run(pool)
 held, released = threading.Event(), threading.Event()
 
 def hold():
-    with pool._lock, unused._lock:
+    with pool._lock, pool._helpers._lock, unused._lock, unused._helpers._lock:
         held.set()
         released.wait()
 
 threading.Thread(target=hold, daemon=True).start()
 held.wait()
-pool._queue.put((lambda _: released.wait(), 1))  # and a worker is busy
+pool._queue.put(released.wait)  # and a worker is busy
 child = os.fork()
 if child == 0:
     run(pool)
@@ -296,9 +385,11 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_forked_child_has_workers_of_its_own(python):
-    """Also where another thread held the lock at the fork, and tasks were waiting."""
-    done = python("-c", IN_A_FORKED_CHILD)
+def test_a_forked_child_has_threads_of_its_own(python, tmp_path):
+    """Also where another thread held the locks at the fork, and tasks were waiting."""
+    script = tmp_path / "script.py"
+    script.write_text(IN_A_FORKED_CHILD)
+    done = python(script)
     assert (done.code, done.out) == (0, "42\n"), done.err
 
 
@@ -319,7 +410,7 @@ def test_where_the_system_refuses_to_move_threads_it_goes_on(monkeypatch, name, 
         raising=False,
     )
     processors = itertools.count()
-    monkeypatch.setattr(worker_threads, "_processor", lambda: 2 + next(processors))
+    monkeypatch.setattr(affinity, "_processor", lambda: 2 + next(processors))
     pool = WorkerPool(2)
     for _ in range(5):
         assert counted(pool, 4) == [1] * 4
@@ -335,11 +426,11 @@ def test_a_worker_that_has_ended_is_not_a_refusal(monkeypatch):
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     monkeypatch.setattr(os, "sched_setaffinity", ended, raising=False)
-    monkeypatch.setattr(worker_threads, "_processor", lambda: len(asked))
+    monkeypatch.setattr(affinity, "_processor", lambda: len(asked))
     pool = WorkerPool(3)
     for _ in range(3):
         assert counted(pool, 4) == [1] * 4
-    assert asked == pool._workers * 3
+    assert asked == pool._helpers._threads.threads * 3
 
 
 @pytest.mark.parametrize("available", [0, 1])
@@ -356,7 +447,8 @@ def test_where_no_thread_can_be_started_it_goes_on(monkeypatch, available):
     pool = WorkerPool(5)
     for _ in range(20):
         assert counted(pool, 7) == [1] * 7
-    assert len(pool._workers) == available
+        assert pool.map(str, [1, 2, 3]) == ["1", "2", "3"]
+    assert [len(threads) for threads in threads_of(pool)] == [available, 0]
     assert pool._queue.empty()
 
 

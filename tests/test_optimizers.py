@@ -488,10 +488,10 @@ def test_an_interrupted_call_has_counted_the_steps_that_were_made(monkeypatch):
         net, optimizer = network(backend), Adam()
         pieces, run = iter(range(5)), backend.pool.run
 
-        def interrupted(task, threads, pieces=pieces, run=run, after=after):
+        def interrupted(*call, pieces=pieces, run=run, after=after):
             last = next(pieces, None) is None
             if after or not last:
-                run(task, threads)
+                run(*call)
             if last:
                 raise KeyboardInterrupt
 

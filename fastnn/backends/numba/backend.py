@@ -277,9 +277,8 @@ class NumbaBackend(NumpyBackend):
         given = counters, parts, *data, *rest, gradients
         kind = kinds((*data, targets, residuals)), W1.shape[1], dense.size > 0
         of_stages = dense, parameters[1], x.samples, x.rows, parameters[3], *rest
-        stages = self._pointers(kind, (0, *given), of_stages)
-        kernel = self.kernels.numerical_gradient.differences
-        self.pool.run(lambda thread: kernel(thread, *given, stages), parts)
+        stages = self._pointers(kind, given, of_stages)
+        self.pool.run(self.kernels.numerical_gradient.differences, (*given, stages), parts)
         value = W1.dtype.type(np.add.reduce(memory.losses))
         self.kernels.workspace.give_back(memory, *sizes)
         return value, gradients
@@ -298,15 +297,12 @@ class NumbaBackend(NumpyBackend):
         parts = 1 if size == 1 else cut(work, SPARSE_GRAIN, 4 * size)
         threads = min(parts, size)
         given = threads, stage_counters(1, 1, parts)[0, 0], parts, x.samples, x.rows, *arguments
-        if parts == 1:
-            kernel(0, *given)
-        else:
-            self.pool.run(lambda thread: kernel(thread, *given), threads)
+        self.pool.run(kernel, given, threads)
 
 
 #: The modules of compiled code that are used here and in `training`.
 _KERNELS = (
-    *("activations", "backprop_steps", "compression", "layers", "magnitude"),
+    *("activations", "backprop_steps", "compression", "helpers", "layers", "magnitude"),
     *("numerical_gradient", "numerical_steps", "objectives", "panels", "pointers", "prediction"),
     *("rules", "softmax", "sorted_products", "workspace"),
 )

@@ -15,7 +15,7 @@ class Pointers:
     Parameters
     ----------
     kernel : numba.core.dispatcher.Dispatcher
-        Pointers to its stages are the last of its arguments.
+        One that threads share; pointers to its stages are the last of its arguments.
     stages_of : callable
         Functions with arguments of the types that they get in the kernel, in the order of their
         numbers there.
@@ -36,10 +36,11 @@ class Pointers:
         """
         if kind not in self._known:
             from .compilers import compile_together  # with the compiler
+            from .kernels.helpers import NOBODY
             from .kernels.pointers import none_of, pointers_to
 
             stages = self._stages_of(*of_stages)
-            kernel = self._kernel, (*arguments, none_of(stages))
+            kernel = self._kernel, (NOBODY, (*arguments, none_of(stages)))
             compile_together([kernel, *filter(None, stages)], self._processes)
             self._known[kind] = pointers_to(stages)
         return self._known[kind]

@@ -29,7 +29,7 @@ LINE = 64
 
 #: How many multiplications by sparse values are worth a part of their own, for another thread to
 #: take: well more than are done until that thread has woken up.
-SPARSE_GRAIN = 1_500_000
+SPARSE_GRAIN = 300_000
 #: How many multiplications are, if each stands for the perturbation of a hidden unit.
 PERTURBATION_GRAIN = 300_000
 #: And how many multiplications are for each thread of those that stay from step to step.

@@ -82,8 +82,8 @@ class _Steps:
         try:
             for start in range(0, len(rows), self._at_a_time):
                 some = slice(start, start + self._at_a_time)
-                task = self._task(memory, rows[some], losses[some], rates[some])
-                self._pool.run(task, self._threads)
+                call = self._call(memory, rows[some], losses[some], rates[some])
+                self._pool.run(*call, self._threads)
         finally:
             if memory:
                 update.count(int(memory.made[0]))
@@ -146,8 +146,10 @@ class _Steps:
         update = self._step.update
         return update.name == "sgd" and not update.weight_decay
 
-    def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
-        """The call of the kernel for these batches, to be made by each thread with its number."""
+    def _call(
+        self, memory: Any, rows: Array, losses: Array, rates: np.ndarray
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """The kernel, and what it is called with for these batches."""
         raise NotImplementedError
 
 
@@ -183,7 +185,9 @@ class BackpropSteps(_Steps):
         weights = np.empty(0) if weights is None else np.asarray(weights, np.float64)
         return self._kernels.objectives.Objective(code, float(step.alpha), weights)
 
-    def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
+    def _call(
+        self, memory: Any, rows: Array, losses: Array, rates: np.ndarray
+    ) -> tuple[Any, tuple[Any, ...]]:
         working = self._parameters.panels
         counters = support.stage_counters(1 + len(rows), 3, self._parts)
         if not isinstance(self._samples, tuple):
@@ -193,9 +197,8 @@ class BackpropSteps(_Steps):
         modes = self._code, rates, working, memory, self._objective
         given = counters, self._threads, *data, *modes, losses
         which = *data, self._code, working, memory, self._objective
-        pointers = self._pointers((self._kind, kinds(rows), type(memory)), (0, *given), which)
-        kernel = self._kernels.backprop_steps.descent_steps
-        return lambda thread: kernel(thread, *given, pointers)
+        pointers = self._pointers((self._kind, kinds(rows), type(memory)), given, which)
+        return self._kernels.backprop_steps.descent_steps, (*given, pointers)
 
 
 class NumericalSteps(_Steps):
@@ -219,7 +222,9 @@ class NumericalSteps(_Steps):
         of = kernels.numerical_steps
         self._pointers = pointers_of(of.descent_steps, of.stages_of, pool.size)
 
-    def _task(self, memory: Any, rows: Array, losses: Array, rates: np.ndarray) -> Any:
+    def _call(
+        self, memory: Any, rows: Array, losses: Array, rates: np.ndarray
+    ) -> tuple[Any, tuple[Any, ...]]:
         working = self._parameters.panels
         counters = support.stage_counters(len(rows), 3, self._parts)
         of_batch = self._of_batch, np.empty((0, 0)), float(self._step.h), (self._code, True)
@@ -228,6 +233,5 @@ class NumericalSteps(_Steps):
         given = counters, self._threads, *data, *of_rule
         of_gradient = self._samples, rows[0], working.b2, *of_batch, working.numbers, self._memory
         kind = self._kind, kinds(rows), type(memory)
-        pointers = self._pointers(kind, (0, *given), (working, *of_gradient))
-        kernel = self._kernels.numerical_steps.descent_steps
-        return lambda thread: kernel(thread, *given, pointers)
+        pointers = self._pointers(kind, given, (working, *of_gradient))
+        return self._kernels.numerical_steps.descent_steps, (*given, pointers)

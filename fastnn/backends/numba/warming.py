@@ -97,6 +97,7 @@ class Calls:
     def operations(self) -> None:
         backend, dtype = self._backend, self._dtype
         backend.largest(self._W1)
+        backend.kernels.helpers.ready()
         for kind in (np.float32, np.float64):
             backend.samples(np.eye(2, SPARSE_SIZE, dtype=kind), dtype)
         backend.two_layer_output(self._every, *self._layers, *_FORMULAS)

@@ -9,6 +9,8 @@ From the ground up:
 `atomics`, `stack`, `vectors`, `elementary`
     What loops are made of: counters for threads, memory for the time of a call, vectors of numbers,
     the exponential and its kin.
+`helpers`
+    Kernels that several threads execute, and the threads that help with them.
 `activations`, `softmax`, `logistic`, `compression`, `layers`, `products`
     The operations, for one batch.
 `prediction`

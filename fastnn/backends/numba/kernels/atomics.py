@@ -74,7 +74,34 @@ def current(_context: Any, counters: Any, index: Any) -> Any:
 
 
 @intrinsic
-def _pause(_context: Any) -> Any:
+def put(_context: Any, counters: Any, index: Any, value: Any) -> Any:
+    """Set an element of an int64 array; who sees it can also read what was written before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = context.cast(builder, arguments[2], signature.args[2], types.int64)
+        builder.store_atomic(number, _place(context, builder, signature, arguments), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(counters, index, value), codegen
+
+
+@intrinsic
+def change(_context: Any, counters: Any, index: Any, before: Any, after: Any) -> Any:
+    """Set an element of an int64 array if it is `before`, and say whether it was."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _place(context, builder, signature, arguments)
+        numbers = (
+            context.cast(builder, value, kind, types.int64)
+            for value, kind in zip(arguments[2:], signature.args[2:], strict=True)
+        )
+        return builder.extract_value(builder.cmpxchg(place, *numbers, "seq_cst", "seq_cst"), 1)
+
+    return types.boolean(counters, index, before, after), codegen
+
+
+@intrinsic
+def pause(_context: Any) -> Any:
     """Look less often: each look takes the memory from the thread that writes to it."""
 
     def codegen(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
@@ -128,6 +155,6 @@ def wait_for(counters: Any, index: int, value: int) -> None:
     for _ in range(LOOKS):
         if current(counters, index) >= value:
             return
-        _pause()
+        pause()
     while current(counters, index) < value:
         _let_others_run()

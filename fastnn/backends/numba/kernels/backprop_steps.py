@@ -17,7 +17,8 @@ from .activations import activate, multiply_row_by_derivative
 from .atomics import FINISHED, TAKEN, increase, own_part, take_part, wait_for
 from .batches import SAMPLES_AHEAD, fetch, product_stages, products
 from .elementary import like
-from .jit import inner, kernel, separate
+from .helpers import shared
+from .jit import inner, separate
 from .objectives import (
     fetch_target,
     output_rows,
@@ -118,7 +119,7 @@ def stages_of(
     return [*stages.values(), *of_update]
 
 
-@kernel
+@shared
 def descent_steps(
     thread: int,
     counters: Any,

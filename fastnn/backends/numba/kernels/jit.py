@@ -158,12 +158,12 @@ def check_memory() -> None:
 
 def kernel(function: Any) -> Any:
     """Compile what Python calls: kept on disk, and letting other Python threads run meanwhile."""
-    return _kept(njit(**_COMMON, nogil=True)(function))
+    return _kept(njit(**_COMMON, nogil=True)(_distinct(function)))
 
 
 def allocating_kernel(function: Any) -> Any:
     """Compile such a kernel that makes arrays of its own, which are gone when it returns."""
-    return _kept(njit(**_COMMON | {"_nrt": True}, nogil=True)(function))
+    return _kept(njit(**_COMMON | {"_nrt": True}, nogil=True)(_distinct(function)))
 
 
 def separate(function: Any) -> Any:
@@ -269,7 +269,10 @@ class KernelCache(FunctionCache):
         self._lock: Lock | None = None
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple:
-        return (*super()._index_key(sig, codegen), digest())
+        # What a closure is over is in its name: of a compiled function Numba's key would differ
+        # from process to process.
+        code = hashlib.blake2b(self._py_func.__code__.co_code).hexdigest()
+        return sig, codegen.magic_tuple(), self._py_func.__qualname__, code, digest()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         found = self._load(sig, target_context)

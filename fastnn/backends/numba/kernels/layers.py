@@ -10,6 +10,7 @@ from typing import Any
 
 from .activations import activate, multiply_row_by_derivative
 from .atomics import CALLER, FINISHED, increase, own_part, take_part, wait_for
+from .helpers import shared
 from .jit import kernel
 from .sparse_products import subtract_outer_products, weighted_rows
 
@@ -24,7 +25,7 @@ def add_bias_and_activate(a: Any, b: Any, activation: int) -> None:
         activate(row, activation)
 
 
-@kernel
+@shared
 def sparse_dense(
     thread: int,
     threads: int,
@@ -50,7 +51,7 @@ def sparse_dense(
         wait_for(counters, FINISHED, parts)
 
 
-@kernel
+@shared
 def sparse_descent(
     thread: int,
     threads: int,

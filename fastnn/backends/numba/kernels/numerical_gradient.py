@@ -43,8 +43,9 @@ from .atomics import CALLER, FINISHED, increase, own_part, take_part, wait_for
 from .dense_samples import add_dense_powers, copy_weights, dense_layer
 from .elementary import like
 from .expansions import choose
+from .helpers import shared
 from .hidden_differences import hidden_cross_entropy, hidden_squared_error
-from .jit import inner, kernel, separate
+from .jit import inner, separate
 from .output_differences import output_cross_entropy, output_squared_error
 from .pointers import Stage, call, none_of
 from .powers import (
@@ -58,11 +59,6 @@ from .sparse_products import weighted_rows
 from .unperturbed import activate_units, evaluate, prepare
 from .vectors import WIDE, lanes, load, store
 from .workspace import Workspace
-
-#: By how much the first part is larger than the others. Mostly the thread that takes it is the
-#: caller: when it is done, the others are asleep again, instead of asking for the interpreter lock
-#: when it does.
-HEAD_START = 0.2
 
 #: Into how many blocks the samples are cut for each thread: a thread that comes late still finds
 #: some, and one of too few samples takes longer for each.
@@ -139,7 +135,7 @@ def _feature_bounds(samples: Any, rows: Any, parts: int, counts: Any, bounds: An
     bounds[0] = 0
     part, seen = 1, 0
     for i in range(features):
-        while part < parts and total and seen * (parts + HEAD_START) >= total * (part + HEAD_START):
+        while part < parts and total and seen * parts >= total * part:
             bounds[part] = i
             part += 1
         seen += counts[i]
@@ -154,7 +150,7 @@ def _cut_features(samples: Any, rows: Any, dense: Any, parts: int, work: Workspa
         return
     work.bounds[0], work.bounds[parts] = 0, features
     for part in range(1, parts):
-        work.bounds[part] = int(features * (part + HEAD_START) / (parts + HEAD_START))
+        work.bounds[part] = features * part // parts
 
 
 @inner
@@ -336,7 +332,7 @@ def _evaluate_blocks(
     wait_for(counters, FINISHED, blocks)
 
 
-@kernel
+@shared
 def differences(
     thread: int,
     counters: Any,

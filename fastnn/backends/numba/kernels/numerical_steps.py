@@ -15,7 +15,8 @@ from .batches import SAMPLES_AHEAD
 from .compression import prefetch_row
 from .elementary import like
 from .expansions import choose
-from .jit import inner, kernel, overloads, separate
+from .helpers import shared
+from .jit import inner, overloads, separate
 from .numerical_gradient import EVALUATE, LEFT, OTHERS, OUTPUTS, POWERS, WIDTHS
 from .numerical_gradient import stages_of as stages_of_gradient
 from .panels import Panels
@@ -197,7 +198,7 @@ def stages_of(panels: Panels, samples: Any, rows: Any, *others: Any) -> list[Sta
     return [*of_gradient, (hidden_layer, (0, samples, rows, modes[0], panels, work))]
 
 
-@kernel
+@shared
 def descent_steps(
     thread: int,
     counters: Any,
