@@ -198,12 +198,12 @@ def test_a_helper_that_does_not_come_is_not_waited_for():
     pool._helpers._threads.threads = [0, 0]
     pool._helpers._threads.keep_off = lambda: None
     busy[[STATE, ARGUMENTS]] = WORKS, 1
-    asleep[[LOCK, LET_GO]] = helpers._allocate(), helpers._address(helpers._let_go)
+    lock = helpers._Lock()
+    asleep[[LOCK, LET_GO]] = lock.address, helpers._address(helpers._let_go)
     for _ in range(10):
         assert counted(pool, 4) == [1] * 4
         assert busy[[STATE, ARGUMENTS]].tolist() == [WORKS, 1]
         assert asleep[[STATE, ARGUMENTS]].tolist() == [WAITS, 0]
-    pool._helpers._seats = None
 
 
 @shared
@@ -213,7 +213,7 @@ def linger(thread, begun, looks, ended):
     else:
         increase(begun, 0)
         for _ in range(looks):
-            pause()
+            current(begun, 0)
         ended[0] += 1
 
 
@@ -366,7 +366,7 @@ run(pool)
 held, released = threading.Event(), threading.Event()
 
 def hold():
-    with pool._lock, pool._helpers._lock, unused._lock, unused._helpers._lock:
+    with pool._lock, pool._helpers._starting, unused._lock, unused._helpers._starting:
         held.set()
         released.wait()
 

@@ -9,6 +9,7 @@ import pytest
 import fastnn
 from fastnn.backends.numba import compilers, locks, support, warming
 from fastnn.backends.numba.backend import NumbaBackend
+from fastnn.backends.numba.kernels import jit
 
 #: The part of this process is smaller than usual, so that it ends sooner, and those of others are
 #: as they are.
@@ -193,6 +194,22 @@ STAGES = {
     *("output_layer", "move_weights"),
 }
 SOME = {"largest", "bias_descent", "count_nonzero"}
+
+
+def test_another_process_finds_each_kernel_by_its_module_and_name():
+    """Also those that are made by a function of another module, of which several have one name."""
+    kernels = vars(fastnn.get_backend("numba").kernels)
+    found = [
+        each
+        for module in kernels.values()
+        for each in vars(module).values()
+        if isinstance(getattr(each, "_cache", None), jit.KernelCache)
+    ]
+    assert len({id(function) for function in found}) > 20
+    for function in found:
+        module, name = function.py_func.__module__, function.py_func.__qualname__
+        assert jit.KEPT[module, name] is function
+        assert any(each is function for each in vars(sys.modules[module]).values())
 
 
 @pytest.mark.skipif(not locks.HAS_LOCKS, reason="there is one process where there are no locks")

@@ -1,10 +1,13 @@
-"""Which processors threads that help may run on."""
+"""Threads that help another one: how they are started, and on which processors they run."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import threading
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 #: The number of the processor that the calling thread runs on; None where the system does not say,
 #: or does not let us choose.
@@ -22,13 +25,22 @@ class KeptOff:
     """
 
     def __init__(self) -> None:
-        self.threads: list[int] = []  # the system's numbers
+        self.threads: list[int] = []  # the system's numbers, 0 until they are known
         self._kept_free: int | None = None
         self._refused = False
 
-    def add(self, thread: int | None) -> None:
-        self.threads.append(thread or 0)
+    def start(self, name: str, target: Callable[..., object], *arguments: Any) -> bool:
+        """Start one more; False if the system gives no more threads."""
+        thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+        self.threads.append(0)  # it counts before it runs: an interrupt may come in between
+        try:
+            thread.start()
+        except RuntimeError:
+            self.threads.pop()
+            return False
+        self.threads[-1] = thread.native_id or 0
         self._kept_free = None
+        return True
 
     def keep_off(self) -> None:
         """Keep them off the processor of the calling thread."""
@@ -39,7 +51,7 @@ class KeptOff:
         self._kept_free = here
         try:
             others = os.sched_getaffinity(0) - {here}
-            for thread in self.threads if others else ():
+            for thread in filter(None, self.threads if others else ()):
                 with suppress(ProcessLookupError):  # that thread has ended
                     os.sched_setaffinity(thread, others)
         except OSError:  # a container may forbid it

@@ -130,14 +130,8 @@ class WorkerPool:
     def _start_workers(self, count: int) -> None:
         with self._lock:
             while len(self._workers.threads) < count:
-                worker = threading.Thread(
-                    target=_work, args=(self._queue,), name="fastnn-worker", daemon=True
-                )
-                try:
-                    worker.start()
-                except RuntimeError:  # the system gives no more threads: go on with those there are
-                    return
-                self._workers.add(worker.native_id)
+                if not self._workers.start("fastnn-worker", _work, self._queue):
+                    return  # go on with those there are
 
 
 def _work(queue: SimpleQueue[Task | None]) -> None:
@@ -153,6 +147,7 @@ _pools: WeakSet[WorkerPool] = WeakSet()
 def _forget_workers() -> None:
     """In a forked child: the workers stayed behind, and another thread may have held the lock."""
     for pool in list(_pools):
+        pool._helpers.forget()
         pool._start_empty()
 
 

@@ -27,21 +27,21 @@ from .jit import inner, kernel
 #: else of it.
 STATE, AWAKE, CODE, ARGUMENTS, NUMBER, LOCK, TAKE, LET_GO = range(8)
 
-#: The length of a seat: two lines of the cache, which processors fetch in pairs.
+#: The length of a seat: what is in it, and as much again, so that no two share a line of the cache.
 SEAT = 16
 
 #: What a helper does: it waits; its seat is being written; it is asked to work; it works; it has
 #: worked. And what it is told at last.
 WAITS, RESERVED, ASKED, WORKS, WORKED, LEAVES = range(6)
 
-#: How many times a helper looks whether it is asked before it sleeps: for a quarter of a
-#: millisecond, as Python may take between two calls, and a fifteenth of that to wake a thread.
+#: How many times a helper looks whether it is asked before it sleeps. That takes a quarter of a
+#: millisecond, as long as Python may take between two calls; to wake a thread takes 15 µs.
 LOOKS = 8_000
 
 #: The seats of no helpers.
 NOBODY = np.zeros((0, SEAT), np.int64)
 
-_address = ir.IntType(64)
+_address, _lock = ir.IntType(64), ir.IntType(8).as_pointer()
 
 
 @intrinsic
@@ -50,8 +50,9 @@ def _take(_context: Any, function: Any, lock: Any) -> Any:
 
     def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         number = ir.IntType(32)
-        kind = ir.FunctionType(number, [_address, number]).as_pointer()
-        builder.call(builder.inttoptr(arguments[0], kind), [arguments[1], number(1)])
+        kind = ir.FunctionType(number, [_lock, number]).as_pointer()
+        lock = builder.inttoptr(arguments[1], _lock)
+        builder.call(builder.inttoptr(arguments[0], kind), [lock, number(1)])
         return context.get_dummy_value()
 
     return types.void(function, lock), codegen
@@ -62,8 +63,9 @@ def _let_go(_context: Any, function: Any, lock: Any) -> Any:
     """Let go of a lock."""
 
     def codegen(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [_address]).as_pointer()
-        builder.call(builder.inttoptr(arguments[0], kind), [arguments[1]])
+        kind = ir.FunctionType(ir.VoidType(), [_lock]).as_pointer()
+        lock = builder.inttoptr(arguments[1], _lock)
+        builder.call(builder.inttoptr(arguments[0], kind), [lock])
         return context.get_dummy_value()
 
     return types.void(function, lock), codegen
@@ -118,7 +120,8 @@ def _ask(seats: Any, code: int, arguments: int) -> None:
         seat = seats[n]
         if change(seat, STATE, WAITS, RESERVED):
             number += 1
-            seat[CODE], seat[ARGUMENTS], seat[NUMBER] = code, arguments, number
+            seat[CODE], seat[NUMBER] = code, number
+            put(seat, ARGUMENTS, arguments)
             put(seat, STATE, ASKED)
             if current(seat, AWAKE) == 0:
                 _let_go(seat[LET_GO], seat[LOCK])
@@ -126,10 +129,14 @@ def _ask(seats: Any, code: int, arguments: int) -> None:
 
 @inner
 def _dismiss(seats: Any, arguments: int) -> None:
-    """Let those wait again that were asked; who has begun ends first."""
+    """Let those wait again that were asked with these arguments; who has begun ends first.
+
+    Other callers' are elsewhere as long as these are on the stack, and are taken from a seat before
+    the next one may write there.
+    """
     for n in range(seats.shape[0]):
         seat = seats[n]
-        if current(seat, ARGUMENTS) == arguments:  # no other caller's are there at this time
+        if current(seat, ARGUMENTS) == arguments:
             if not change(seat, STATE, ASKED, RESERVED):
                 wait_for(seat, STATE, WORKED)
             put(seat, ARGUMENTS, 0)
@@ -139,19 +146,23 @@ def _dismiss(seats: Any, arguments: int) -> None:
 def shared(body: Any) -> Any:
     """Compile what Python calls with seats and a tuple of arguments, and several threads execute.
 
-    Each of them calls the function with its number and these arguments. The call of thread 0 must
-    return when all is done, and raise nothing.
+    Each of them calls the function with its number and these arguments. The call of thread 0
+    returns when all is done. None may raise anything: the others would wait for its part for ever.
     """
-    body = inner(body)
+    body, place = inner(body), body.__code__
 
-    @kernel
     def on_threads(seats: Any, arguments: Any) -> None:
         code, where = _work_with(body, arguments)
         _ask(seats, code, where)
         body(0, *arguments)
         _dismiss(seats, where)
 
-    return on_threads
+    # On disk it is found with the function, and gone when that one's file is changed.
+    on_threads.__module__ = body.py_func.__module__
+    on_threads.__code__ = on_threads.__code__.replace(
+        co_filename=place.co_filename, co_firstlineno=place.co_firstlineno
+    )
+    return kernel(on_threads)
 
 
 @inner
@@ -175,7 +186,8 @@ def serve(seat: Any) -> None:
         put(seat, AWAKE, 1)
         _listen(seat)
         put(seat, AWAKE, 0)
-        # Who has asked since the last look has not let go of the lock, unless it saw that.
+        # Who has asked before it could see that this one sleeps has not let go of the lock. One who
+        # has let go of it in vain costs a look around more, the next time.
         if current(seat, STATE) != ASKED:
             _take(seat[TAKE], seat[LOCK])
 
