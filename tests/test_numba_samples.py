@@ -14,6 +14,7 @@ from fastnn.backends.base import Backend
 from fastnn.backends.conformance import oracle
 from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.numba.compressing import compress_all, in_pieces
+from fastnn.backends.numba.kernels.helpers import NOBODY
 from fastnn.backends.numba.samples import SparseRows
 
 
@@ -76,12 +77,12 @@ def test_weights_that_take_turns_in_the_cache(dtype, features, rows, units, dens
     assert (abs(found - (x @ W + b)) <= bound * (abs(x) @ abs(W) + abs(b))).all()
 
     delta, rate = rng.normal(size=(rows, units)).astype(dtype), dtype.type(0.25)
-    whole, one_by_one = W.copy(), W.copy()
+    whole, one_by_one, descend = W.copy(), W.copy(), backend.kernels.layers.sparse_descent
     for n, row in enumerate(samples.rows):
         some = samples.samples, row[None], delta[n : n + 1], rate, False, one_by_one
-        backend.kernels.layers.sparse_descent(0, 1, np.zeros(2, np.int64), 1, *some)
+        descend(NOBODY, (1, np.zeros(2, np.int64), 1, *some))
     every = samples.samples, samples.rows, delta, rate, False, whole
-    backend.kernels.layers.sparse_descent(0, 1, np.zeros(1 + parts, np.int64), parts, *every)
+    descend(NOBODY, (1, np.zeros(1 + parts, np.int64), parts, *every))
     assert np.array_equal(whole, one_by_one)
     dW, _ = backend.dense_gradient(samples, delta)
     from_zeros = np.zeros_like(W)

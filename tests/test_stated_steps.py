@@ -304,10 +304,10 @@ def test_what_ends_a_call_between_two_pieces_loses_no_step(monkeypatch, gradient
 
         pieces, run = iter(range(steps)), backend.pool.run
 
-        def interrupted(task, threads, pieces=pieces, run=run):
+        def interrupted(*call, pieces=pieces, run=run):
             if next(pieces, None) is None:
                 raise error
-            run(task, threads)
+            run(*call)
 
         with monkeypatch.context() as patch:
             patch.setattr(backend.pool, "run", interrupted)
