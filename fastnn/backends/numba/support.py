@@ -28,10 +28,10 @@ SPARSE_SIZE, SPARSE_ROWS = 10_000, 8
 LINE = 64
 
 #: How many multiplications by sparse values are worth a part of their own, for another thread to
-#: take: well more than are done until that thread has woken up.
-SPARSE_GRAIN = 300_000
+#: take: as many as are done until one that sleeps has woken up.
+SPARSE_GRAIN = 150_000
 #: How many multiplications are, if each stands for the perturbation of a hidden unit.
-PERTURBATION_GRAIN = 300_000
+PERTURBATION_GRAIN = 100_000
 #: And how many multiplications are for each thread of those that stay from step to step.
 FUSED_GRAIN = 50_000
 #: How many samples each of the threads that share a panel of hidden units has at least: what one of
