@@ -103,7 +103,7 @@ class WorkerPool:
         numbers, done = iter(range(len(items))), threading.Semaphore(0)
 
         def work() -> None:
-            before, self._inside.map = self._inside.map, True
+            self._inside.map = True
             try:
                 for number in numbers:  # each thread gets others
                     try:
@@ -114,7 +114,7 @@ class WorkerPool:
                     finally:
                         done.release()
             finally:
-                self._inside.map = before
+                self._inside.map = False
 
         try:
             self._together(work, len(items))

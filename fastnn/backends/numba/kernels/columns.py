@@ -95,7 +95,7 @@ class PaddedColumns:
         for columns in used:
             halves = (2 * int(columns) + n - 1) // n
             while halves > 0:
-                needed.add(_at_once.py_func(halves))
-                halves -= _at_once.py_func(halves)
+                needed.add(count := _at_once.py_func(halves))
+                halves -= count
         given = 0, 0, W, *arguments
         return [(f, given) if 1 + k in needed else None for k, f in enumerate(self._blocks)]
