@@ -154,6 +154,13 @@ def train():
     net = fastnn.TwoLayerNet(5, 4, 3, backend=backend)
     options = {"iterations": 2, "batch_size": 2, "evaluate_every": 0, "progress": False}
     fastnn.train(net, np.eye(5), np.arange(5) % 3, **options)
+    return net
+
+def evaluate():
+    net = train()
+    compiled.buffer.clear()
+    samples, labels = next(net.dataset(np.eye(5), np.arange(5) % 3).chunks(5))
+    net.count_correct(samples, labels)
 
 def some():
     a = np.ones((2, 3))
@@ -166,7 +173,7 @@ def some():
     assert all(function.overloads for function, _ in few)
 
 with event.install_recorder("numba:compile") as compiled:
-    {"train": train, "some": some}[what]()
+    {"train": train, "evaluate": evaluate, "some": some}[what]()
 events = [e.data["dispatcher"].py_func for _, e in compiled.buffer if e.is_start]
 print(json.dumps({
     "compiled": [f.__qualname__ for f in events if f.__module__.startswith("fastnn")],
@@ -218,6 +225,11 @@ def test_the_stages_of_a_first_step_are_compiled_by_two_processes(together):
     assert (found["started"], found["ended"]) == (1, True)
     assert {*found["compiled"]} & STAGES < STAGES  # some by the other one
     assert together(2, "train") == {"compiled": [], "started": 0, "ended": True}
+
+
+def test_what_evaluates_a_network_is_compiled_with_its_first_step(together):
+    """By the other process, which would have nothing to do while this one compiles it."""
+    assert together(2, "evaluate")["compiled"] == []
 
 
 @pytest.mark.parametrize("processes", [1, 2, 5])

@@ -39,6 +39,7 @@ from .support import (
     SUPPORT,
     cut,
     multiplications,
+    shared_rows,
     stage_counters,
 )
 from .threads import WorkerPool
@@ -296,8 +297,7 @@ class NumbaBackend(NumpyBackend):
         work, size = multiplications(x, W.shape[1]), self.pool.size
         parts = 1 if size == 1 else cut(work, SPARSE_GRAIN, 4 * size)
         threads = min(parts, size)
-        given = threads, stage_counters(1, 1, parts)[0, 0], parts, x.samples, x.rows, *arguments
-        self.pool.run(kernel, given, threads)
+        self.pool.run(kernel, shared_rows(threads, parts, x, *arguments), threads)
 
 
 #: The modules of compiled code that are used here and in `training`.

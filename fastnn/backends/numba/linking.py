@@ -28,11 +28,17 @@ class Pointers:
         self._known: dict[Hashable, np.ndarray] = {}
 
     def __call__(
-        self, kind: Hashable, arguments: Sequence[Any], of_stages: Sequence[Any]
+        self,
+        kind: Hashable,
+        arguments: Sequence[Any],
+        of_stages: Sequence[Any],
+        others: Callable[[], Sequence[tuple[Any, Sequence[Any]]]] = tuple,
     ) -> np.ndarray:
         """Those for such arguments of the kernel, and of `stages_of`.
 
-        Whatever their types may be, those of one `kind` have the same.
+        Whatever their types may be, those of one `kind` have the same. `others` are functions, and
+        arguments, that will be wanted soon after: several processes compile them together in less
+        time than one does by and by.
         """
         if kind not in self._known:
             from .compilers import compile_together  # with the compiler
@@ -41,7 +47,7 @@ class Pointers:
 
             stages = self._stages_of(*of_stages)
             kernel = self._kernel, (NOBODY, (*arguments, none_of(stages)))
-            compile_together([kernel, *filter(None, stages)], self._processes)
+            compile_together([kernel, *filter(None, stages), *others()], self._processes)
             self._known[kind] = pointers_to(stages)
         return self._known[kind]
 

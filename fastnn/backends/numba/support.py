@@ -80,6 +80,11 @@ def stage_counters(steps: int, stages: int, parts: int) -> np.ndarray:
     return np.zeros((steps, stages, -(-(1 + parts) // line) * line), np.int64)
 
 
+def shared_rows(threads: int, parts: int, x: SparseRows, *arguments: Any) -> tuple[Any, ...]:
+    """What a kernel gets whose threads share the rows of compressed samples, or their features."""
+    return threads, stage_counters(1, 1, parts)[0, 0], parts, x.samples, x.rows, *arguments
+
+
 def step_multiplications(data: Dataset, batch_size: int, units: int) -> int:
     """The same for a batch of a dataset."""
     values = len(data.x[1]) if isinstance(data, SparseDataset) else data.x.size

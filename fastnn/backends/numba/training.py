@@ -14,7 +14,7 @@ from ...validation import Array
 from ..steps import Runner, TrainingStep
 from . import support
 from .linking import kinds, pointers_of
-from .samples import SparseDataset, nonzero_targets
+from .samples import SparseDataset, SparseRows, nonzero_targets
 from .support import SUPPORT
 from .threads import WorkerPool
 
@@ -152,6 +152,22 @@ class _Steps:
         """The kernel, and what it is called with for these batches."""
         raise NotImplementedError
 
+    def _others(self) -> list[tuple[Any, tuple[Any, ...]]]:
+        """What nearly every training uses, too: the other threads, and layers to evaluate by."""
+        kernels, (samples, _) = self._kernels, next(self._step.data.chunks(1))
+        W = np.empty_like(self._step.params["W1"], order="C")
+        b, z = W[0], W[:0]
+        found: list[tuple[Any, tuple[Any, ...]]] = [
+            (kernels.layers.add_bias_and_activate, (z, b, self._code))
+        ]
+        if self._threads > 1:
+            seat = np.zeros(kernels.helpers.SEAT, np.int64)
+            found.append((kernels.helpers.serve, (seat,)))
+        if isinstance(samples, SparseRows):
+            given = support.shared_rows(1, 1, samples, W, b, self._code, z)
+            found.append((kernels.layers.sparse_dense, (kernels.helpers.NOBODY, given)))
+        return found
+
 
 class BackpropSteps(_Steps):
     """Steps by backpropagation, on panels of hidden units."""
@@ -197,7 +213,8 @@ class BackpropSteps(_Steps):
         modes = self._code, rates, working, memory, self._objective
         given = counters, self._threads, *data, *modes, losses
         which = *data, self._code, working, memory, self._objective
-        pointers = self._pointers((self._kind, kinds(rows), type(memory)), given, which)
+        kind = self._kind, kinds(rows), type(memory)
+        pointers = self._pointers(kind, given, which, self._others)
         return self._kernels.backprop_steps.descent_steps, (*given, pointers)
 
 
@@ -233,5 +250,5 @@ class NumericalSteps(_Steps):
         given = counters, self._threads, *data, *of_rule
         of_gradient = self._samples, rows[0], working.b2, *of_batch, working.numbers, self._memory
         kind = self._kind, kinds(rows), type(memory)
-        pointers = self._pointers(kind, given, (working, *of_gradient))
+        pointers = self._pointers(kind, given, (working, *of_gradient), self._others)
         return self._kernels.numerical_steps.descent_steps, (*given, pointers)
