@@ -10,8 +10,10 @@ import threading
 import time
 import weakref
 
+import llvmlite.binding as llvmlite
 import numpy as np
 import pytest
+from llvmlite import ir
 
 import fastnn
 from fastnn.backends import processor
@@ -21,6 +23,7 @@ from fastnn.backends.numba.backend import NumbaBackend
 from fastnn.backends.numba.kernels.atomics import (
     CALLER,
     FINISHED,
+    call_pause,
     current,
     increase,
     own_part,
@@ -179,6 +182,26 @@ def test_helpers_come_whether_they_sleep_or_not(threads, seconds):
     for _ in range(20):
         assert met(pool, threads) == threads
         time.sleep(seconds)
+
+
+@pytest.mark.parametrize(
+    ("machine", "instruction"),
+    [("x86_64", "pause"), ("aarch64", "isb"), ("arm64", "isb"), ("riscv64", None)],
+)
+def test_each_processor_pauses_in_its_own_way(machine, instruction):
+    """Compiled for it, wherever this runs; on others the loop goes on at once."""
+    llvmlite.initialize_all_targets()
+    llvmlite.initialize_all_asmprinters()
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "wait")
+    builder = ir.IRBuilder(function.append_basic_block())
+    call_pause(builder, machine)
+    builder.ret_void()
+    triple = f"{machine}-unknown-linux-gnu" if instruction else None
+    target = llvmlite.Target.from_triple(triple or llvmlite.get_default_triple())
+    code = target.create_target_machine().emit_assembly(llvmlite.parse_assembly(str(module)))
+    assert (instruction is None) == ("pause" not in code and "isb" not in code)
+    assert instruction is None or f"\t{instruction}\n" in code
 
 
 def test_there_is_no_more_help_than_is_wanted():
