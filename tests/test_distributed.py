@@ -508,6 +508,23 @@ def test_the_scheduler_is_killed(scheduler, tmp_path, client):
     same(distributed.resume(path, x, t, client=client, workers=[0, 1, 2]), trained(client, 1))
 
 
+@pytest.mark.parametrize("closes", ["the client", "the cluster"])
+def test_the_client_is_closed(closes, tmp_path, client):
+    """In good order, by whoever it is: there is no scheduler to ask then."""
+    path = tmp_path / "training.safetensors"
+    options = STEPS | {"checkpoint": path, "checkpoint_every": 4}
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as closed,
+    ):
+        watch = Watch(8, lambda _: (closed if closes == "the client" else cluster).close())
+        with pytest.raises(ClusterError, match=r"scheduler at tcp:.* does not answer") as caught:
+            distributed.train(network(), x, t, client=closed, callbacks=[watch], **options)
+    assert_short(caught.value)
+    assert path.name in str(caught.value)
+    same(distributed.resume(path, x, t, client=client, workers=[0, 1, 2]), trained(client, 1))
+
+
 # -- checkpoints -----------------------------------------------------------------------------------
 
 
@@ -756,19 +773,38 @@ def test_the_gradient_of_a_function_on_a_cluster(client):
         numerical_gradient(broken, point, workers=client)
 
 
+@pytest.mark.parametrize("form", ["client", "client.map"])
+def test_the_cluster_of_a_function_is_closed(form):
+    def slow(p):
+        import time
+
+        time.sleep(0.1)
+        return float((p**2).sum())
+
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as lost,
+    ):
+        timer = threading.Timer(1, lost.close)
+        timer.start()
+        workers = lost if form == "client" else lost.map
+        with pytest.raises(ClusterError, match="lost what it was to evaluate"):
+            numerical_gradient(slow, np.linspace(-1, 1, 50), workers=workers)
+        timer.join()
+
+
 def misses(dask_worker=None):
-    """How many kernels this process has compiled, for it did not find them."""
+    """How many kernels this process has compiled, for it did not find them, and has loaded."""
     from importlib import import_module
     from pkgutil import iter_modules
 
     package = import_module("fastnn.backends.numba.kernels")
-    compiled = loaded = 0
     for module in iter_modules(package.__path__):
-        for value in vars(import_module(f"{package.__name__}.{module.name}")).values():
-            if hasattr(value, "stats") and type(value._cache).__name__ == "_KernelCache":
-                compiled += sum(value.stats.cache_misses.values())
-                loaded += sum(value.stats.cache_hits.values())
-    return compiled, loaded
+        import_module(f"{package.__name__}.{module.name}")
+    stats = [kernel.stats for kernel in import_module(f"{package.__name__}.jit").KEPT.values()]
+    return tuple(
+        sum(sum(getattr(s, of).values()) for s in stats) for of in ("cache_misses", "cache_hits")
+    )
 
 
 def test_a_search_finds_its_kernels_and_data(client, monkeypatch):
@@ -794,6 +830,7 @@ def test_a_search_finds_its_kernels_and_data(client, monkeypatch):
     assert len(scattered) == 1
     after = client.run(misses)
     assert {a: after[a][0] for a in after} == {a: before[a][0] for a in after}, "compiled again"
+    assert any(after[a][1] > before[a][1] for a in after)  # it is told of those that are loaded
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # it ends after 15 epochs

@@ -138,6 +138,40 @@ def test_class_weights_are_sample_weights(class_weight):
     np.testing.assert_allclose(both.loss_curve_, squared.loss_curve_)
 
 
+def test_class_weights_of_classes_that_a_batch_lacks():
+    x, y = problem("iris")  # in the order of the classes
+    options = {"random_state": 0, "backend": "numpy"}
+    by_class = TwoLayerClassifier(class_weight={1: 3.0, 2: 5.0}, **options)
+    by_sample = TwoLayerClassifier(**options)
+    for rows in (slice(60), slice(40, 120), slice(100, 150)):
+        by_class.partial_fit(x[rows], y[rows], classes=[0, 1, 2])
+        weights = np.array([1.0, 3.0, 5.0])[y[rows]]
+        by_sample.partial_fit(x[rows], y[rows], weights, [0, 1, 2])
+    assert by_class.loss_curve_ == by_sample.loss_curve_
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf, "x"])
+def test_a_class_weight_that_is_none_is_named(bad):
+    x, y = problem("iris")
+    with pytest.raises(InputError, match=r"class_weight\[1\] is .* give a finite number"):
+        TwoLayerClassifier(class_weight={0: 1.0, 1: bad}).fit(x, y)
+    with pytest.raises(InputError, match=r"class_weight=.* gives each of these samples"):
+        TwoLayerClassifier(class_weight=dict.fromkeys(range(3), 0)).fit(x, y)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_early_stopping_is_not_changed_between_fits_that_go_on(first):
+    x, y = problem("iris")
+    options = {"max_iter": 2, "warm_start": True, "backend": "numpy"}
+    model = TwoLayerClassifier(early_stopping=first, **options)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(x, y)
+    before = model.coefs_[0].copy()
+    with pytest.raises(InputError, match="set warm_start=False to begin anew"):
+        model.set_params(early_stopping=not first).fit(x, y)
+    assert np.array_equal(model.coefs_[0], before)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_partial_fit_and_warm_start(backend):
     x, y = problem("iris")
@@ -244,9 +278,12 @@ def test_warnings_are_those_of_scikit_learn(capsys):
         TwoLayerClassifier(max_iter=2, backend="numpy").fit(x, y)
     with pytest.warns(UserWarning, match="larger than the 150 samples"):
         TwoLayerClassifier(max_iter=2, batch_size=151, backend="numpy").fit(x, y)
-    outputs = []
-    for cls, more in ((MLPClassifier, {}), (TwoLayerClassifier, {"backend": "numpy"})):
-        cls(tol=0.5, random_state=0, n_iter_no_change=2, verbose=True, **more).fit(x, y)
-        outputs.append(capsys.readouterr().out)
-    assert outputs[0] == outputs[1]
-    assert "Stopping." in outputs[1]
+    for stopping in (False, True):
+        outputs = []
+        for cls, more in ((MLPClassifier, {}), (TwoLayerClassifier, {"backend": "numpy"})):
+            options = {"tol": 0.5, "random_state": 0, "n_iter_no_change": 2, "verbose": True}
+            cls(early_stopping=stopping, **options, **more).fit(x, y)
+            outputs.append(capsys.readouterr().out)
+        assert outputs[0] == outputs[1]
+        assert "Stopping." in outputs[1]
+        assert ("Validation score: " in outputs[1]) == stopping

@@ -144,16 +144,16 @@ def test_frames_keep_their_names():
     assert again.loss_curve_ == fitted.loss_curve_
 
 
-@pytest.mark.parametrize("kind", ["classes", "two", "labels", "values"])
+@pytest.mark.parametrize("kind", ["classes", "two", "labels", "sparse labels", "values"])
 def test_files(kind, tmp_path):
     path = tmp_path / "model.safetensors"
     if kind == "values":
         fitted = TwoLayerRegressor(max_iter=5, random_state=0, backend="numpy").fit(
             X, CLASSES * 1.0
         )
-    elif kind == "labels":
+    elif "labels" in kind:
         _, y = make_multilabel_classification(len(X), n_classes=3, random_state=0)
-        fitted = model().fit(X, y)
+        fitted = model().fit(X, sp.csr_array(y) if kind == "sparse labels" else y)
     else:
         y = np.array(["x", "y", "z"])[CLASSES]
         rows = np.isin(CLASSES, [0, 1] if kind == "two" else [0, 1, 2])
@@ -163,8 +163,13 @@ def test_files(kind, tmp_path):
     fitted.save(path)
     again = type(fitted).load(path)
     assert repr(again.get_params()) == repr(fitted.get_params())
-    x = X if kind in ("values", "labels") else pd.DataFrame(X, columns=list("abcd"))
-    np.testing.assert_array_equal(again.predict(x), fitted.predict(x))
+    named = kind in ("classes", "two")
+    x = pd.DataFrame(X, columns=list("abcd")) if named else X
+    found, expected = again.predict(x), fitted.predict(x)
+    assert type(found) is type(expected)
+    if kind == "sparse labels":
+        found, expected = found.toarray(), expected.toarray()
+    np.testing.assert_array_equal(found, expected)
     assert again.loss_curve_ == fitted.loss_curve_
     assert again.n_features_in_ == 4
     network = fastnn.load(path, backend="numpy")

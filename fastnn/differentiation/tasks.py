@@ -78,7 +78,7 @@ def evaluate_in_tasks(
     starts = np.cumsum([0, *(piece.shape[1] for piece in pieces[:-1])]).tolist()
     with mapping(f, workers) as map_:
         found = list(map_(partial(_task, f, x), list(zip(starts, pieces, strict=True))))
-        # The map of a cluster's client gives futures.
+        # The map of some executors gives futures.
         done = [each if isinstance(each, tuple) else each.result() for each in found]
     for _, dtype in done:
         values.note(dtype)
@@ -99,8 +99,8 @@ def _task(f: Function, x: np.ndarray, piece: tuple[int, np.ndarray]) -> tuple[np
 @contextmanager
 def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
     """The caller's map, that of threads for a compiled `f`, or of processes for any other."""
-    if _is_client(workers):
-        yield _map_of(workers)
+    if (client := _client_of(workers)) is not None:
+        yield _map_of(client)
         return
     if callable(workers):
         yield workers
@@ -128,9 +128,15 @@ def mapping(f: Function, workers: Workers) -> Iterator[Callable[..., Iterable]]:
         yield partial(_map_in, executor)
 
 
-def _is_client(workers: Any) -> bool:
-    """Whether it is the client of a cluster, as Dask's: it has a map, and gathers its results."""
-    return all(callable(getattr(workers, name, None)) for name in ("map", "gather"))
+def _client_of(workers: Any) -> Any:
+    """The client of a cluster, as Dask's, that these are, or whose map; None if there is none.
+
+    It has a map, and gathers its results.
+    """
+    whose = getattr(workers, "__self__", None) if callable(workers) else None
+    client = whose if getattr(workers, "__name__", "") == "map" else workers
+    is_one = all(callable(getattr(client, name, None)) for name in ("map", "gather"))
+    return client if is_one else None
 
 
 def _map_of(client: Any) -> Callable[..., Iterable]:

@@ -50,6 +50,7 @@ class Cluster:
 
     def __init__(self, client: Any, workers: Iterable[Any] | None) -> None:
         self.client = checked_client(client)
+        self._address = getattr(client.scheduler, "address", "an unknown address")
         self._names = None if workers is None else _names(workers)
         known = self._known()
         if self._names is not None and (
@@ -94,30 +95,26 @@ class Cluster:
 
     def _known(self) -> dict[str, tuple[str, ...]]:
         """Of all workers: by address, what they can be called."""
-        scheduler = self.client.scheduler
-        info = self._asked(scheduler.identity)
+        info = self._asked("identity")
         if len(info["workers"]) < info.get("n_workers", 0):  # newer versions name a few
-            info = self._asked(scheduler.identity, n_workers=-1)
+            info = self._asked("identity", n_workers=-1)
         return {
             address: (address, str(entry.get("name", address)))
             for address, entry in info["workers"].items()
         }
 
-    def _asked(self, function: Callable[..., Any], **arguments: Any) -> Any:
-        """What the scheduler answers."""
+    def _asked(self, what: str, **arguments: Any) -> Any:
+        """What the scheduler answers; a client that was closed has none any more."""
         try:
             if self.client.status != "running":
                 raise OSError(f"the client is {self.client.status}")
-            return self.client.sync(function, **arguments, callback_timeout=PATIENCE)
+            ask = getattr(self.client.scheduler, what)
+            return self.client.sync(ask, **arguments, callback_timeout=PATIENCE)
         except Exception as error:
             raise ClusterError(
                 f"the scheduler at {self._address} does not answer any more "
                 f"({type(error).__name__}: {error}); start a cluster, and go on from a checkpoint"
             ) from error
-
-    @property
-    def _address(self) -> str:
-        return getattr(self.client.scheduler, "address", "an unknown address")
 
     # -- what is asked of them ---------------------------------------------------------------------
 

@@ -77,6 +77,11 @@ class TwoLayerEstimator(BaseEstimator):
                 "set early_stopping=False, or use fit"
             )
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        if not first and self.early_stopping == (self.validation_scores_ is None):
+            raise InputError(
+                f"early_stopping={self.early_stopping}, and it was not so in the fit that this one "
+                "goes on from; set warm_start=False to begin anew"
+            )
         before = vars(self).copy()
         X, y, targets = self._validated(X, y, incremental=incremental, reset=first)
         weights = self._weights(X, y, sample_weight, incremental=incremental)
@@ -191,6 +196,7 @@ class TwoLayerEstimator(BaseEstimator):
                         epochs.bring()
                         if stopping.note_score(self, self._validate(network, *validation)):
                             best = tuple(w.copy() for w in network.parameters())
+                        self._say(f"Validation score: {self.validation_scores_[-1]:f}")
                     self._solver.epoch_ends(self.t_)
                     if stopping.has_stalled(self):
                         ends, what = self._solver.stalls()

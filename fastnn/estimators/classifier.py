@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
@@ -19,6 +20,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from ..errors import InputError
+from ..validation import shown
 from .base import TwoLayerEstimator
 
 
@@ -53,6 +55,8 @@ class TwoLayerClassifier(ClassifierMixin, TwoLayerEstimator):
     nesterovs_momentum : bool
     early_stopping : bool
         Whether to stop by the accuracy on a fraction of the samples, and to keep the best weights.
+        With `warm_start` those are the best ones of each fit; scikit-learn's own keeps the last
+        ones from its second fit on, so that the models are others there.
     validation_fraction : float
     beta_1, beta_2, epsilon : float
         Of ``solver="adam"``.
@@ -246,8 +250,27 @@ class TwoLayerClassifier(ClassifierMixin, TwoLayerEstimator):
                 "class_weight='balanced' is of all samples, and partial_fit sees some; give a dict "
                 "of weights: sklearn.utils.class_weight.compute_class_weight makes them"
             )
-        of_class = compute_sample_weight(self.class_weight, y).astype(X.dtype)
+        of_class = self._weights_by_class(y).astype(X.dtype)
         return of_class if weights is None else of_class * weights
+
+    def _weights_by_class(self, y: np.ndarray) -> np.ndarray:
+        """What `class_weight` gives each sample."""
+        for label, weight in self.class_weight.items() if self.class_weight != "balanced" else ():
+            if not (isinstance(weight, Real) and 0 <= weight < np.inf):
+                raise InputError(
+                    f"class_weight[{label!r}] is {shown(weight)}; give a finite number, 0 or more"
+                )
+        if y.ndim > 1:
+            return np.asarray(compute_sample_weight(self.class_weight, y))
+        # A batch of partial_fit need not have all classes that are named.
+        of_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        weights: np.ndarray = of_class[np.searchsorted(self.classes_, y)]
+        if not weights.any():
+            raise InputError(
+                f"class_weight={shown(self.class_weight)} gives each of these samples the weight "
+                "0; give a class that they have more"
+            )
+        return weights
 
     def _ending(self) -> tuple[str, str, int]:
         kind, classes = self._label_binarizer.y_type_, len(self.classes_)

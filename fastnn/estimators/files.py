@@ -67,6 +67,7 @@ def save(self: Any, path: str | os.PathLike[str]) -> None:
     if hasattr(self, "classes_"):
         kept["classes"] = _plain(self.classes_, "classes_")
         kept["kind"] = self._label_binarizer.y_type_
+        kept["sparse"] = bool(self._label_binarizer.sparse_input_)
         if len(self.classes_) == self.n_outputs_:
             plain.label_names = [str(name) for name in self.classes_]
     plain.provenance = {ENTRY: kept}
@@ -93,6 +94,7 @@ def load(cls: Any, path: str | os.PathLike[str]) -> Any:
         if "classes" in kept:
             made.classes_ = _value(kept["classes"])
             made._label_binarizer = _binarizer(made.classes_, kept["kind"])
+            made._label_binarizer.sparse_input_ = bool(kept.get("sparse", False))
         made._validate_params()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(
