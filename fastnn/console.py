@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -88,7 +90,10 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
         # Not command.main: it takes an EOFError for Ctrl-C, and ends with 1 where a pipe is closed.
         given = list(sys.argv[1:] if arguments is None else arguments)
         with _warnings_in_one_line(name), command.make_context(name, given) as context:
-            result = command.invoke(context)
+            try:
+                result = command.invoke(context)
+            except FastnnError as error:
+                fail(name, in_options(str(error), _invoked(command, context)))
         if sys.stdout is not None:
             sys.stdout.flush()
         return result
@@ -123,6 +128,47 @@ def one_line(text: str) -> str:
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     half = (LONGEST - 5) // 2
     return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
+
+
+def _invoked(command: click.Command, context: click.Context) -> click.Command:
+    """The command itself, or that of a group that was asked for."""
+    return getattr(command, "commands", {}).get(context.invoked_subcommand, command)
+
+
+def in_options(message: str, command: click.Command) -> str:
+    """What a message says of arguments in Python, said of the options of a command.
+
+    Examples
+    --------
+    >>> command = click.Command("f", params=[click.Option(["--learning-rate"])])
+    >>> in_options("learning_rate=2 is large; try a learning_rate below 1", command)
+    '--learning-rate 2 is large; try a --learning-rate below 1'
+    """
+    options = {
+        flag[2:].replace("-", "_"): (flag, getattr(parameter, "is_flag", False))
+        for parameter in command.params
+        for flag in parameter.opts
+        if flag.startswith("--")
+    }
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found["name"], found["value"]
+        flag, is_flag = options[name]
+        if value is None:
+            return flag if "_" in name else name  # "target" may be the word
+        if value == "None":
+            return f"no {flag}"
+        if is_flag:
+            return flag if value == "True" else f"{flag} {value}"
+        return f"{flag} {shlex.quote(found['text'] or value)}"
+
+    names = "|".join(sorted(options, key=len, reverse=True))
+    if not names:
+        return message
+    value = r"(?P<value>(?P<quote>['\"])(?P<text>.*?)(?P=quote)|[^\s,;)]+)"
+    # Neither a part of a path or of another word, nor what a quoted object was made with.
+    alone = rf"(?<![\w/.('\"-])(?P<name>{names})(?:={value}|(?![\w/.'\"=-]))"
+    return re.sub(alone, option, message)
 
 
 def _explained(error: OSError) -> str:

@@ -79,16 +79,32 @@ class History:
     # -- for people --------------------------------------------------------------------------------
 
     def last(self) -> dict[str, float]:
-        """The last value of what there is, by name."""
+        """The last value of what there is, by name.
+
+        The loss is that of the last iteration's batch. The others are those after the update of
+        iteration ``iterations[-1]``, which may be long before; ``network.accuracy`` says what the
+        network is now.
+        """
         last = {"loss": float(self.loss[-1])} if len(self.loss) else {}
         return last | {name: values[-1] for name in self.EVALUATED if (values := self._of(name))}
 
     def _of(self, name: str) -> list[Any]:
         return getattr(self, name)
 
-    def __repr__(self) -> str:
-        count = len(self.loss)
+    def reached(self) -> str:
+        """The same as text, with the iteration that they are from, where that is not the last one.
+
+        Examples
+        --------
+        >>> History(np.array([2.5, 1.25, 1.0]), [0, 1], [0.5, 0.75]).reached()
+        'loss 1, train_accuracy 0.75 after iteration 1'
+        """
         values = ", ".join(f"{name} {value:.4g}" for name, value in self.last().items())
+        late = self.iterations and self.columns and self.iterations[-1] < len(self.loss) - 1
+        return f"{values} after iteration {self.iterations[-1]}" if late else values
+
+    def __repr__(self) -> str:
+        count, values = len(self.loss), self.reached()
         parts = (f"{count} iteration{'s' * (count != 1)}{': ' * bool(values)}{values}",)
         return f"<History of {'; '.join((*parts, *filter(None, [self.stopped])))}>"
 

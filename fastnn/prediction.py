@@ -198,7 +198,7 @@ class Predictor:
 
     def options(self, **others: Any) -> Options:
         """How to read samples for this network."""
-        known: dict[str, Any] = {"needs_target": False}
+        known: dict[str, Any] = {"needs_target": False, "count": self.network.sizes[0]}
         if self.preprocessing is not None:
             known["features"] = self.preprocessing.features
             if self.preprocessing.image_shape is not None:

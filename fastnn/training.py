@@ -182,7 +182,7 @@ _POSITIONAL = ("x_train", "t_train")
 def interrupted(state: TrainingState) -> str:
     """What to tell of a training that a signal ended."""
     name = signal.Signals(state.signal).name if state.signal else "a signal"
-    reached = ", ".join(f"{key} {value:.4g}" for key, value in state.history.last().items())
+    reached = state.history.reached()
     return (
         f"interrupted by {name} after {state.iteration} of {state.iterations} iterations"
         f"{': ' * bool(reached)}{reached}"

@@ -19,7 +19,7 @@ from fastnn.backends.base import Backend
 from fastnn.backends.numba import compilers
 
 # Scripts of the book's kind, a package that a test installs, and what only imports where NVRTC is.
-collect_ignore = ["book_scripts", "book_notebooks", "plugin", "nvrtc.py"]
+collect_ignore = ["book_scripts", "book_notebooks", "mirror", "faults", "nvrtc.py"]
 
 # A shell ignores SIGINT for what it starts in the background, and Python keeps to that. The tests
 # send some, to themselves and to others.

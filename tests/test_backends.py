@@ -15,7 +15,7 @@ import fastnn
 from fastnn.backends import availability
 from fastnn.backends.base import Backend
 
-PLUGIN = Path(__file__).parent / "plugin"
+TESTS = Path(__file__).parent
 
 #: What a fake `cupy` package holds, by what is the matter with it.
 FAKE_CUPY = {
@@ -342,8 +342,11 @@ def test_the_public_names_are_there():
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory):
-    """The folder in which the package of tests/plugin is installed."""
-    return install(PLUGIN, tmp_path_factory.mktemp("plugin"))
+    """The folder in which a package is installed, and one of backends that cannot be used."""
+    target = tmp_path_factory.mktemp("plugin")
+    for package in ("mirror", "faults"):
+        install(TESTS / package, target)
+    return target
 
 
 def install(project, target):
@@ -391,13 +394,13 @@ def test_a_plug_in_trains_and_is_pickled(python, plugin):
 
 
 def test_a_plug_in_is_one_short_file():
-    assert len((PLUGIN / "fastnn_mirror" / "backend.py").read_text().splitlines()) <= 40
+    assert len((TESTS / "mirror" / "fastnn_mirror" / "backend.py").read_text().splitlines()) <= 40
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The folder in which fastnn itself is installed from a wheel."""
-    return install(PLUGIN.parent.parent, tmp_path_factory.mktemp("wheel"))
+    return install(TESTS.parent, tmp_path_factory.mktemp("wheel"))
 
 
 def conformance(python, *arguments, path):

@@ -15,8 +15,8 @@ import pytest
 from idx import NAMES, idx, write_mnist
 
 import fastnn
-from fastnn import schedules
-from fastnn.cli import main
+from fastnn import console, schedules
+from fastnn.cli import cli, main
 
 KEYS = [
     "backend",
@@ -50,6 +50,60 @@ def run(capfd):
         return exited.value.code, *capfd.readouterr()
 
     return call
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("learning_rate=0.5 is it; give a learning_rate", "--learning-rate 0.5 is it; give a"),
+        ("leave it out: drop='a b', or", "leave it out: --drop 'a b', or"),
+        ("leave it out: drop='a', or", "leave it out: --drop a, or"),
+        ("began with validation=None;", "began with no --validation;"),
+        ("use transpose=True", "use --transpose"),
+        ("drop the row, or name the target", "drop the row, or name the target"),
+        ("/tmp/batch_size/drop=1.csv is gone", "/tmp/batch_size/drop=1.csv is gone"),
+        ("began with Constant(learning_rate=0.1)", "began with Constant(learning_rate=0.1)"),
+        ("x_learning_rate=1 and my.batch_size", "x_learning_rate=1 and my.batch_size"),
+    ],
+)
+def test_what_is_said_of_arguments_is_said_of_options(message, expected):
+    assert console.in_options(message, cli.commands["train"]).startswith(expected)
+
+
+def test_no_line_of_the_help_is_cut_off(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("--help")
+    assert code == 0
+    assert "..." not in out.partition("Commands:")[2]
+
+
+def test_advice_is_to_use_an_option(run, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("a,b,c,t\n1,2,x,0\n3,4,y,1\n")
+    _, _, err = run("train", "--data", table, "--target", "t")
+    assert "column 'c' holds 'x' and no number; leave the column out: --drop c, or put" in err
+    numbers = "a,b,c,t\n1,2,3,0\n3,4,5,1\n"
+    table.write_text(numbers)
+    model = tmp_path / "model"
+    code, _, _ = run("train", "--data", table, "--target", "t", "--iterations", 1, "--save", model)
+    assert code == 0
+    table.write_text(numbers.replace("3", "x"))
+    for command in ("predict", "evaluate"):  # nothing can be left out there
+        _, _, err = run(command, model, table)
+        assert "no number; put a number there" in err
+    table.write_text("1,2,3,0,1\n1,2,3,4,5\n")
+    _, _, err = run("predict", model, table, "--no-header")
+    assert "has no column 'a'" in err or "5 columns of features, and the model takes 3" in err
+
+
+def test_a_training_that_went_wrong_says_so(run, data):
+    line = ["train", "--data", data, "--batch-size", 5, "--loss", "mean_squared_error"]
+    _, out, _ = run(*line, "--learning-rate", 10, "--iterations", 3)
+    assert re.search(
+        r"loss +\S{1,12} on the last batch, \S{1,12} on the first: give a smaller", out
+    )
+    _, out, _ = run(*line, "--learning-rate", 0.001, "--iterations", 3)
+    assert re.search(r"loss +\d+\.\d{4} on the last batch$", out, re.MULTILINE)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_blocks_are_of_kinds_that_are_run(page):
     """A block of another kind, such as `bash`, would pass unseen."""
     kinds = set(re.findall(r"^```(\S+)", page.read_text(encoding="utf-8"), re.MULTILINE))
     run = {"python", "sh", "console"}
-    shown = {"toml"}  # tests/plugin has it in full, and tests/test_backends.py installs that
+    shown = {"toml"}  # tests/mirror has it in full, and tests/test_backends.py installs that
     assert {kind for kind in kinds if not kind.startswith("{")} <= run | shown
     assert "{code-block}" not in kinds
 

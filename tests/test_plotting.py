@@ -47,6 +47,25 @@ def test_gradient_field_of_a_constant():
     plotting.plot_gradient_field(lambda x: float(x[0] * 0), points=3).figure.canvas.draw()
 
 
+def test_contours_of_a_function_of_no_single_number():
+    with pytest.raises(InputError, match="only one number has a gradient"):
+        plotting.plot_gradient_field(lambda x: x**2)
+
+
+def test_the_number_of_a_contour_is_drawn_whole():
+    def slope(x):
+        return x[0] + x[1]
+
+    ax = plotting.plot_descent_path(slope, np.zeros((1, 2)), (0, 1), (0, 1))
+    ax.figure.canvas.draw()
+    inside = ax.get_window_extent()
+    numbers = [text.get_window_extent() for text in ax.texts if text.get_text()]
+    assert len(numbers) > 3
+    for box in numbers:
+        assert inside.x0 <= box.x0 <= box.x1 <= inside.x1
+        assert inside.y0 <= box.y0 <= box.y1 <= inside.y1
+
+
 def test_descent_path():
     _, path = gradient_descent(bowl, np.array([-7.0, 2.0]), lr=0.9, step_num=20, return_path=True)
     ax = plotting.plot_descent_path(bowl, path)
@@ -80,6 +99,7 @@ def test_history(iterations):
         )
     np.testing.assert_array_equal(right.lines[0].get_xdata(), epochs)
     assert [line.get_label() for line in right.lines] == ["training", "test"]
+    assert left.get_xlim() == right.get_xlim()
     left.figure.canvas.draw()
 
 

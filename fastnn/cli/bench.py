@@ -18,7 +18,10 @@ from .help import command as described
 @options.as_json("a table")
 @options.picture("it")
 def command(dtype: str, hidden: int, batch_size: int, as_json: bool, picture: str | None) -> None:
-    """Time a training step and a numerical gradient on every backend and with the book's loop."""
+    """Time a step and a numerical gradient on every backend.
+
+    Beside them stands the book's loop.
+    """
     # Imported here: the other commands need none of it.
     from ..bench import measure, report
 

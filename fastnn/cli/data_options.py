@@ -38,7 +38,7 @@ split = together(
     ),
     option(
         "--split-seed",
-        type=click.IntRange(min=0),
+        type=options.Whole(min=0),
         metavar="N",
         default=0,
         show_default=True,
@@ -84,7 +84,7 @@ reading = together(
     _transpose,
     option(
         "--first-label",
-        type=click.IntRange(min=0),
+        type=options.Whole(min=0),
         metavar="N",
         group=DATA,
         help="The first label of IDX files, such as 1 for EMNIST's letters.",

@@ -64,9 +64,10 @@ MOST_CLASSES = 20
 )
 @options.as_json("tables")
 def command(model: str, data: str | None, **options_: Any) -> None:
-    """Evaluate MODEL on DATA, as fastnn train takes it; by default on the test images of MNIST.
+    """Evaluate MODEL on DATA, by default MNIST's test images.
 
-    With the --test-fraction and the --split-seed of the training, on what was set aside there.
+    DATA is as fastnn train takes it. With the --test-fraction and the --split-seed of the training,
+    it is what was set aside there.
     """
     o = SimpleNamespace(**options_)
     if o.folder is not None:

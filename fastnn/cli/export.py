@@ -22,7 +22,7 @@ from .help import option
 @option("--force", is_flag=True, group=options.OUTPUT, help="Replace FILE if it is there.")
 @options.as_json("a summary")
 def command(model: str, file: str, force: bool, as_json: bool) -> None:
-    """Write the network of MODEL to FILE, a .onnx, .npz or .pt, which says in which format.
+    """Write MODEL to FILE, in the format that FILE's suffix says.
 
     .onnx is an ONNX model: it takes samples as they come, any number at a time, and gives what the
     network predicts. .npz holds the parameters as arrays, and texts that say what they are of. .pt

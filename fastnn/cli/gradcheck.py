@@ -28,6 +28,7 @@ from .help import option
 @option(
     "--samples",
     type=options.COUNT,
+    metavar="N",
     default=3,
     show_default=True,
     help="Training samples of MNIST to compute the loss on.",
@@ -35,6 +36,7 @@ from .help import option
 @option(
     "--tolerance",
     type=options.FINITE,
+    metavar="ERROR",
     help="Largest relative error that passes.  [default: by dtype and method]",
 )
 @options.hidden
@@ -58,7 +60,10 @@ def command(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Check backpropagation against the numerical gradient; exit code 1 if they differ."""
+    """Check backpropagation against the numerical gradient.
+
+    The exit code is 1 if they differ.
+    """
     rng = generator(seed)
     (x, t), _ = load_mnist()
     x, t = x[:samples], t[:samples]

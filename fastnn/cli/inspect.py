@@ -26,7 +26,10 @@ FEW = 12
 @options.picture("the weights of the hidden units")
 @options.as_json("lines")
 def command(model: str, picture: str | None, as_json: bool) -> None:
-    """Show what is in the file MODEL: the network, its samples, where it comes from."""
+    """Show what is in MODEL.
+
+    That is the network, what it takes, and where it comes from.
+    """
     if picture is not None:
         pictures.check_picture(picture)
     predictor = Predictor.load(model, "numpy")

@@ -24,7 +24,13 @@ _MOST = 2**48
 NETWORK, TRAINING, MACHINE, OUTPUT = "Network", "Training", "Machine", "Output"
 
 
-class Count(click.IntRange):
+class Whole(click.IntRange):
+    """A whole number of a range."""
+
+    name = "whole number"
+
+
+class Count(Whole):
     """A number of things, of which there must be so many at least."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
@@ -35,6 +41,8 @@ class Count(click.IntRange):
 
 
 class _Finite(click.FloatRange):
+    name = "number"
+
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
@@ -147,7 +155,7 @@ def seed(of: str, group: str = OTHERS) -> _Option:
     """The option ``--seed`` of a command that draws this."""
     return option(
         "--seed",
-        type=click.IntRange(min=0),
+        type=Whole(min=0),
         metavar="N",
         default=0,
         show_default=True,

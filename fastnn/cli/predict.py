@@ -35,9 +35,10 @@ Row = tuple[str, str, "list[float]"]
 @option("--csv", "as_csv", is_flag=True, group=OUTPUT, help="Print CSV instead of a table.")
 @options.as_json("a table")
 def command(model: str, files: tuple[str, ...], **options_: Any) -> None:
-    """Say what each sample, or image, in FILEs is; - is standard input.
+    """Say what each sample or image in FILEs is.
 
-    Images are made as the training samples were: grey, light on dark, cropped to the ink, centred.
+    - is standard input. Images are made as the training samples were: grey, light on dark, cropped
+    to the ink, centred.
     """
     o = SimpleNamespace(**options_)
     if o.as_json and o.as_csv:

@@ -9,8 +9,6 @@ import threading
 import webbrowser
 from pathlib import Path
 
-import click
-
 from ..console import write
 from ..files import load
 from . import models, options
@@ -32,7 +30,7 @@ from .help import option
 )
 @option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=options.Whole(0, 65535),
     metavar="N",
     default=8000,
     show_default=True,
@@ -46,9 +44,10 @@ from .help import option
 )
 @options.as_json("a line with the address")
 def command(model: str, host: str, port: int, opened: bool | None, as_json: bool) -> None:
-    """Serve the network of MODEL: a page to draw on, and POST /predict for programs.
+    """Serve MODEL: a page to draw on, and HTTP for programs.
 
-    Ctrl-C ends it. Nobody but this machine can ask it, unless --host says so.
+    These ask POST /predict. Ctrl-C ends it. Nobody but this machine can ask it, unless --host says
+    so.
     """
     from ..serving import require
 

@@ -5,11 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..callbacks import Callback
 from ..checkpointing import described_schedule, name_of
 from ..data import Data
 from ..errors import FastnnError
 from ..history import History
 from ..training_state import TrainingState
+
+#: From where on a loss is so many times ten to the power of something, and how many times the
+#: first one the last one is where a training has gone wrong.
+LARGE, GROWN = 1e6, 10
+
+
+class Ends(Callback):
+    """Keeps the state that a training ended in, and the iteration that it began with."""
+
+    state: TrainingState
+    began: int
+
+    def on_begin(self, state: TrainingState) -> None:
+        self.began = state.iteration
+
+    def on_end(self, state: TrainingState) -> None:
+        self.state = state
 
 
 def result(network: Any, history: History, state: TrainingState, data: Data) -> dict[str, Any]:
@@ -65,18 +83,27 @@ def provenance(
     }
 
 
-def summary(found: dict[str, Any], network: Any, state: TrainingState, data: Data) -> str:
+def _short(loss: float) -> str:
+    return f"{loss:{'.4f' if loss < LARGE else '.4g'}}"
+
+
+def summary(found: dict[str, Any], network: Any, ends: Ends, data: Data) -> str:
     """The result for a person."""
-    iterations, seconds = found["iterations"], found["seconds"]
+    state, iterations, seconds = ends.state, found["iterations"], found["seconds"]
+    before = ", all of them before this call" if 0 < iterations == ends.began else ""
     rate, loss = "", "not computed: no iterations"
     if iterations:
         rate = f" ({seconds / iterations * 1e6:.0f} µs an iteration, evaluations included)"
-        loss = f"{found['loss']:.4f} on the last batch"
+        last, first = found["loss"], float(state.history.loss[0])
+        loss = f"{_short(last)} on the last batch"
+        if last > GROWN * first:
+            loss += f", {_short(first)} on the first: give a smaller --learning-rate"
     layers, batch_size = "-".join(map(str, network.sizes)), state.batch_size
+    by = f"{found['gradient']}{before}"
     lines = [
         f"backend        {found['backend']} on {found['device']}",
         f"network        {layers}, {found['dtype']}",
-        f"training       {iterations} iterations of {batch_size} samples by {found['gradient']}",
+        f"training       {iterations} iterations of {batch_size} samples by {by}",
         f"time           {seconds:.2f} s{rate}",
         f"loss           {loss}",
         f"train accuracy {found['train_accuracy']:.4f} of {len(data.x_train)} samples",

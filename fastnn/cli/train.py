@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..backends import get_backend
-from ..callbacks import Callback
 from ..console import SignalError, write
 from ..data import Data
 from ..data.paths import checked_path
@@ -24,11 +23,10 @@ from ..optimizers.choosing import BOOKS_RATE
 from ..resumption import resume
 from ..sampling import SAMPLERS
 from ..training import interrupted, train
-from ..training_state import TrainingState
 from ..validation import generator
 from . import data_options, options, pictures, training_options
 from .help import command as described
-from .summary import provenance, result, summary
+from .summary import Ends, provenance, result, summary
 
 
 @described(
@@ -43,7 +41,10 @@ from .summary import provenance, result, summary
 @options.threads
 @training_options.of_files
 def command(**options_: Any) -> None:
-    """Train on MNIST or data of your own, and report accuracy and time."""
+    """Train on MNIST, or on data of your own.
+
+    Accuracy and time are reported.
+    """
     o, given = SimpleNamespace(**options_), training_options.given()
     training_options.check(o, given)
     if o.save is not None:
@@ -57,7 +58,7 @@ def command(**options_: Any) -> None:
         # Of a generator of its own, which is not used.
         sampler = SAMPLERS[o.sampling](samples, o.batch_size, generator(0))
         o.iterations = o.epochs * sampler.steps_per_epoch
-    end = _End()
+    end = Ends()
     begin_or_go_on = _go_on if o.resume else _begin
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InterruptWarning)  # which is told below
@@ -72,7 +73,8 @@ def command(**options_: Any) -> None:
         )
     if end.state.signal is not None:
         kept = f"; {o.checkpoint} has it, and --resume goes on" if o.checkpoint else ""
-        raise SignalError(interrupted(end.state) + kept, end.state.signal)
+        lost = "" if o.save is None else f"; {o.save} is not written"
+        raise SignalError(interrupted(end.state) + lost + kept, end.state.signal)
     found = result(network, history, end.state, data)
     if o.save is not None:
         seed = vars(network).get("provenance", {}).get("seed")
@@ -80,7 +82,7 @@ def command(**options_: Any) -> None:
         network.save(o.save)
     if o.picture is not None:
         _draw(history, o.picture)
-    write(json.dumps(found) if o.as_json else summary(found, network, end.state, data))
+    write(json.dumps(found) if o.as_json else summary(found, network, end, data))
 
 
 def _chosen(o: SimpleNamespace, given: set[str]) -> dict[str, Any]:
@@ -119,15 +121,6 @@ def _begin(o: SimpleNamespace, data: Data, **arguments: Any) -> tuple[Any, Histo
 
 def _go_on(o: SimpleNamespace, data: Data, **arguments: Any) -> tuple[Any, History]:
     return resume(o.checkpoint, data.x_train, data.t_train, **arguments)
-
-
-class _End(Callback):
-    """Keeps the state that a training ended in."""
-
-    state: TrainingState
-
-    def on_end(self, state: TrainingState) -> None:
-        self.state = state
 
 
 def _draw(history: History, path: str) -> None:

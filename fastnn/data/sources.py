@@ -86,6 +86,8 @@ class Options:
     image_size: int | None = None
     image_shape: tuple[int, int] | None = None
     features: list[str] | None = None
+    #: How many features the samples must have; whoever asks for that many can leave none out.
+    count: int | None = None
 
 
 def flattened(x: np.ndarray, path: Any) -> np.ndarray:

@@ -98,10 +98,15 @@ def source_of(table: Any, options: Options, where: str, *, unnamed: bool = False
         features = [_feature(names, name, where) for name in options.features]
     if not features:
         raise InputError(f"{where} has no columns of features; it has {_list(names)}")
+    if options.count not in (None, len(features)):
+        raise InputError(
+            f"{where} has {len(features)} columns of features, and the model takes "
+            f"{options.count}; give samples such as it was trained on"
+        )
 
     x = np.empty((table.num_rows, len(features)), _dtype(table, features))
     for i, number in enumerate(features):
-        x[:, i] = _numbers(table.column(number), names[number], where)
+        x[:, i] = _numbers(table.column(number), names[number], where, options)
     labels = None
     if target is not None:
         labels = _labels(table.column(target), names[target], where)
@@ -159,8 +164,9 @@ def _dtype(table: Any, features: list[int]) -> type[np.floating]:
     return np.float32 if kinds <= short else np.float64
 
 
-def _numbers(column: Any, name: str, where: str) -> np.ndarray:
+def _numbers(column: Any, name: str, where: str, options: Options) -> np.ndarray:
     """A column of numbers; refused with row and column where one is missing or none."""
+    leave_out = f"leave the column out: drop={shown(name)}, or " if options.count is None else ""
     pyarrow = arrow()
     types = pyarrow.types
     column = _decoded(column)
@@ -174,11 +180,11 @@ def _numbers(column: Any, name: str, where: str) -> np.ndarray:
             row, value = bad
             raise InputError(
                 f"{where}, row {row + 1}, column {shown(name)} holds {shown(value)} and no number; "
-                f"leave the column out: drop={shown(name)}, or put a number there"
+                f"{leave_out}put a number there"
             )
         raise InputError(
             f"{where}, column {shown(name)} holds {shown(first)}, of type {of}, and no numbers; "
-            f"leave it out: drop={shown(name)}"
+            f"{leave_out}put numbers there"
         )
     values: np.ndarray = np.asarray(column)
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():

@@ -256,7 +256,7 @@ class TwoLayerClassifier(ClassifierMixin, TwoLayerEstimator):
     def _weights_by_class(self, y: np.ndarray) -> np.ndarray:
         """What `class_weight` gives each sample."""
         for label, weight in self.class_weight.items() if self.class_weight != "balanced" else ():
-            if not (isinstance(weight, Real) and 0 <= weight < np.inf):
+            if not (isinstance(weight, Real) and 0 <= float(weight) < np.inf):
                 raise InputError(
                     f"class_weight[{label!r}] is {shown(weight)}; give a finite number, 0 or more"
                 )

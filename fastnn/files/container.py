@@ -134,7 +134,9 @@ class Contents:
         if len(self._start) < 8 or length < 2:
             found = self._start.hex(" ") or "nothing"
             raise Fault(f"{_NOT_OURS}: it has {size} bytes and starts with {found}")
-        if length > min(size - 8, LONGEST_HEADER):
+        if length > LONGEST_HEADER:
+            raise Fault(f"{_NOT_OURS}: it starts with {self._start.hex(' ')}")
+        if length > size - 8:
             raise Fault(
                 f"{_NOT_OURS}, or truncated: its header would have {length} bytes, "
                 f"and the file has {size}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..differentiation import numerical_gradient_rows
+from ..differentiation.values import Values
 from ..errors import InputError
 from ..history import History
 from ..validation import Array, positive_int, real_array, real_number
@@ -15,6 +16,9 @@ from .figures import axes_or_new, pyplot
 
 #: Points a side at which a function is evaluated for its contours.
 CONTOUR_POINTS = 101
+
+#: How far from the edge the number of a contour is to be, as a share of the side.
+LABEL_MARGIN = 0.05
 
 #: Points of a line up to which each has a mark.
 MOST_MARKERS = 100
@@ -111,7 +115,12 @@ def plot_descent_path(
     middle, width = (path.max(axis=0) + path.min(axis=0)) / 2, np.ptp(path, axis=0)
     reach = np.maximum(0.6 * width, 0.2 * width.max()) if width.any() else np.ones(2)
     around = np.stack((middle - reach, middle + reach), axis=1).tolist()
-    ax.clabel(_contours(ax, f, xlim or around[0], ylim or around[1]), fontsize=8)
+    labels = ax.clabel(_contours(ax, f, xlim or around[0], ylim or around[1]), fontsize=8)
+    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
+    for label in list(labels):
+        place = (np.array(label.get_position()) - low) / (high - low)
+        if abs(place - 0.5).max() > 0.5 - LABEL_MARGIN:
+            label.remove()  # a part of it would be outside
     ax.plot(
         *path.T,
         color="tab:red",
@@ -185,6 +194,7 @@ def plot_history(history: History, *, axes: Any = None) -> Any:
             )
     accuracy.legend(loc="lower right")
     accuracy.set(xlabel="iteration", ylabel="accuracy", ylim=(0, 1))
+    accuracy.set_xlim(loss.get_xlim())  # of the same iterations
     for ax in (loss, accuracy):
         ax.grid(alpha=0.3)
     return axes
@@ -197,8 +207,8 @@ def _contours(
         if not real_number(low, name) < real_number(high, name):
             raise InputError(f"{name}=({low:g}, {high:g}) is empty; give (low, high)")
     x, y = np.meshgrid(np.linspace(*xlim, CONTOUR_POINTS), np.linspace(*ylim, CONTOUR_POINTS))
-    values = np.array(
-        [float(f(point)) for point in np.stack((x.ravel(), y.ravel()), axis=1)]
-    ).reshape(x.shape)
+    points = np.stack((x.ravel(), y.ravel()), axis=1)
+    of_f = Values(np, points[0])
+    values = np.array([float(of_f.number(f(point))) for point in points]).reshape(x.shape)
     ax.set(xlabel="x[0]", ylabel="x[1]", xlim=xlim, ylim=ylim, aspect="equal")
     return ax.contour(x, y, values, levels=12, colors="gray", linewidths=0.8)

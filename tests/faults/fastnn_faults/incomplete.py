@@ -1,10 +1,9 @@
 """Backends that cannot be used, each with one thing the matter with it."""
 
 import numpy as np
+from fastnn_mirror.backend import MirrorBackend
 
 from fastnn.backends.base import Backend
-
-from .backend import MirrorBackend
 
 NUMBER = 1
 
