@@ -115,12 +115,7 @@ def plot_descent_path(
     middle, width = (path.max(axis=0) + path.min(axis=0)) / 2, np.ptp(path, axis=0)
     reach = np.maximum(0.6 * width, 0.2 * width.max()) if width.any() else np.ones(2)
     around = np.stack((middle - reach, middle + reach), axis=1).tolist()
-    labels = ax.clabel(_contours(ax, f, xlim or around[0], ylim or around[1]), fontsize=8)
-    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
-    for label in list(labels):
-        place = (np.array(label.get_position()) - low) / (high - low)
-        if abs(place - 0.5).max() > 0.5 - LABEL_MARGIN:
-            label.remove()  # a part of it would be outside
+    _label(ax, _contours(ax, f, xlim or around[0], ylim or around[1]))
     ax.plot(
         *path.T,
         color="tab:red",
@@ -212,3 +207,18 @@ def _contours(
     values = np.array([float(of_f.number(f(point))) for point in points]).reshape(x.shape)
     ax.set(xlabel="x[0]", ylabel="x[1]", xlim=xlim, ylim=ylim, aspect="equal")
     return ax.contour(x, y, values, levels=12, colors="gray", linewidths=0.8)
+
+
+def _label(ax: Any, contours: Any) -> None:
+    """Write the numbers of contours on them, but for those of which a part would be outside."""
+    numbers = list(ax.clabel(contours, inline=False))
+    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
+    places = [number.get_position() for number in numbers]
+    for number in numbers:
+        number.remove()
+    inside = [
+        place
+        for place in places
+        if abs((np.array(place) - low) / (high - low) - 0.5).max() < 0.5 - LABEL_MARGIN
+    ]
+    ax.clabel(contours, fontsize=8, manual=inside)
