@@ -37,8 +37,8 @@ Row = tuple[str, str, "list[float]"]
 def command(model: str, files: tuple[str, ...], **options_: Any) -> None:
     """Say what each sample or image in FILEs is.
 
-    - is standard input. Images are made as the training samples were: grey, light on dark, cropped
-    to the ink, centred.
+    One of them may be -, standard input. Images are made as the training samples were: grey, light
+    on dark, cropped to the ink, centred.
     """
     o = SimpleNamespace(**options_)
     if o.as_json and o.as_csv:
