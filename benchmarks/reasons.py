@@ -23,9 +23,9 @@ REASONS: dict[tuple[str, str], str] = {
         "nearly all of either time is f itself"
     ),
     (r"training step on Numba, 784-8-10", "two threads"): (
-        "two threads took 0.44 to 0.63 ms in this record, one 0.62 to 0.67; in quieter hours 0.60 to "
-        "0.73 of its time. What one thread does in a second swings by 1.7 with what other virtual "
-        "machines do on the same processors"
+        "two threads took 0.44 to 0.63 ms in this record, one 0.62 to 0.67; in quieter hours 0.60 "
+        "to 0.73 of its time. What one thread does in a second swings by 1.7 with what other "
+        "virtual machines do on the same processors"
     ),
     (r"^numerical gradient, .* mnist", "numba"): (
         "the book's loop takes 19.2 s and, in float32, 10.2, so the claims are 240 µs and 204. By "
