@@ -514,7 +514,7 @@ def test_the_client_is_closed(closes, tmp_path, client):
     path = tmp_path / "training.safetensors"
     options = STEPS | {"checkpoint": path, "checkpoint_every": 4}
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        local_cluster(2) as cluster,
         Client(cluster, set_as_default=False) as closed,
     ):
         watch = Watch(8, lambda _: (closed if closes == "the client" else cluster).close())
@@ -782,15 +782,21 @@ def test_the_cluster_of_a_function_is_closed(form):
         return float((p**2).sum())
 
     with (
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster,
+        local_cluster(1) as cluster,
         Client(cluster, set_as_default=False) as lost,
     ):
-        timer = threading.Timer(1, lost.close)
-        timer.start()
+
+        def close():
+            while not lost.futures:  # nothing is asked of it yet
+                time.sleep(0.01)
+            lost.close()
+
+        closing = threading.Thread(target=close, daemon=True)
+        closing.start()
         workers = lost if form == "client" else lost.map
         with pytest.raises(ClusterError, match="lost what it was to evaluate"):
             numerical_gradient(slow, np.linspace(-1, 1, 50), workers=workers)
-        timer.join()
+        closing.join(30)
 
 
 def misses(dask_worker=None):

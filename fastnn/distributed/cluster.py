@@ -95,21 +95,21 @@ class Cluster:
 
     def _known(self) -> dict[str, tuple[str, ...]]:
         """Of all workers: by address, what they can be called."""
-        info = self._asked("identity")
+        info = self._identity()
         if len(info["workers"]) < info.get("n_workers", 0):  # newer versions name a few
-            info = self._asked("identity", n_workers=-1)
+            info = self._identity(n_workers=-1)
         return {
             address: (address, str(entry.get("name", address)))
             for address, entry in info["workers"].items()
         }
 
-    def _asked(self, what: str, **arguments: Any) -> Any:
-        """What the scheduler answers; a client that was closed has none any more."""
+    def _identity(self, **arguments: Any) -> Any:
+        """What the scheduler says of itself; a client that was closed has none any more."""
         try:
             if self.client.status != "running":
                 raise OSError(f"the client is {self.client.status}")
-            ask = getattr(self.client.scheduler, what)
-            return self.client.sync(ask, **arguments, callback_timeout=PATIENCE)
+            identity = self.client.scheduler.identity
+            return self.client.sync(identity, **arguments, callback_timeout=PATIENCE)
         except Exception as error:
             raise ClusterError(
                 f"the scheduler at {self._address} does not answer any more "
