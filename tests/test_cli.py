@@ -52,6 +52,14 @@ def run(capfd):
     return call
 
 
+def test_the_seed_is_one_generator_for_weights_and_batches(train_json, data):
+    (x, t), _ = fastnn.load_mnist(directory=data)
+    rng = np.random.default_rng(3)
+    net = fastnn.TwoLayerNet(784, 50, 10, backend="numpy", rng=rng)
+    history = fastnn.train(net, x, t, iterations=30, batch_size=5, rng=rng)
+    assert train_json("--seed", 3, "--backend", "numpy")["loss"] == history.loss[-1]
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
