@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -66,43 +67,47 @@ class NumericalNetwork(Doors):
         """
         method = self.default_method if method is None else choice(method, "method", self._methods)
         step = self._step(h, method)
-        x, t = self._enter_pair(x, t)
-        self._check_separate()
         with self.backend.current():
-            for name, parameter in self.params.items():
-                self._check_step(step, method, name, parameter)
+            x, t = self._enter_samples_and_targets(x, t)
+            self._check_separate()
+            self._check_steps(step, method)
             gradients = self._differences(method, x, t, step)[1]
             self._warn_unless_finite(gradients)
             return gradients
 
     def _warn_unless_finite(self, gradients: dict[str, Array]) -> None:
-        largest = self.backend.largest
-        names = [name for name, g in gradients.items() if not math.isfinite(largest(g))]
-        if names:
-            warnings.warn(
-                f"the numerical gradient of {', '.join(names)} is not finite: it, or the loss, is "
-                f"beyond the range of {self.dtype}; scale x, or use a network of dtype 'float64'",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        sizes = [*map(self.backend.largest, gradients.values())]
+        if all(map(math.isfinite, sizes)):
+            return
+        beyond = (not math.isfinite(size) for size in sizes)
+        names = [*compress(gradients, beyond)]
+        warnings.warn(
+            f"the numerical gradient of {', '.join(names)} is not finite: it, or the loss, is "
+            f"beyond the range of {self.dtype}; scale x, or use a network of dtype 'float64'",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
     def _step(self, h: float | str, method: str) -> float | str:
         if isinstance(h, str) and h == "auto":
             return h if method == "full" else INCREMENTAL_STEP
         return real_number(h, "h", above=0)
 
-    def _check_step(self, h: float | str, method: str, name: str, parameter: Array) -> None:
-        """Raise unless every entry of the parameter is finite and moves by a step of `h`."""
-        largest = self.backend.largest(parameter)
-        if not math.isfinite(largest):  # NaN, too, is the maximum wherever it is
-            check_finite(parameter, f"params[{name!r}]", self.backend.xp)
+    def _check_steps(self, h: float | str, method: str) -> None:
+        """Raise unless every entry of every parameter is finite and moves by a step of `h`."""
+        sizes = [*map(self.backend.largest, self.params.values())]
+        if not all(map(math.isfinite, sizes)):
+            for name, parameter in self.params.items():
+                check_finite(parameter, f"params[{name!r}]", self.backend.xp)
+        if isinstance(h, str):
+            return
         computes_in = self.dtype.type if method == "full" else float
-        w = computes_in(largest)
-        if not isinstance(h, str) and w + h == w:
-            dtype = np.dtype(computes_in)
+        w = computes_in(max(sizes))
+        if w + h == w:
+            name = max(zip(sizes, self.params, strict=True))[1]
             raise InputError(
-                f"h={h:g} is too small: "
-                f"there is an entry w of {name} for which w + h == w in {dtype}"
+                f"h={h:g} is too small: there is an entry w of {name} "
+                f"for which w + h == w in {np.dtype(computes_in)}"
             )
 
     #: The methods of the numerical gradient by name, fastest last: (x, t, h) → the loss and its

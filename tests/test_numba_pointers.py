@@ -138,4 +138,4 @@ def test_kinds_tell_types_apart(other):
 def test_kinds_tell_what_cannot_be_written():
     a, b = np.zeros(3), np.zeros(3)
     b.flags.writeable = False
-    assert kinds(a) != kinds(b)
+    assert kinds((a,)) != kinds((b,))

@@ -35,15 +35,18 @@ def check_separate(parameters: dict[str, Array]) -> None:
 
 
 def _each_its_own(parameters: dict[str, Array]) -> bool:
-    """Whether they are arrays of NumPy that each have memory of their own, as most are."""
+    """Whether they are arrays of NumPy that each have memory of their own, as most are.
+
+    That of a view, as the aligned arrays of a backend are, is its base's.
+    """
     owners = set()
     for p in parameters.values():
-        if type(p) is not np.ndarray:
+        if type(p) is not np.ndarray or not (flags := p.flags).c_contiguous:
             return False
-        flags = p.flags
-        if not (flags.owndata and flags.c_contiguous):
+        owner = p if flags.owndata else p.base
+        if type(owner) is not np.ndarray or not owner.flags.owndata:
             return False
-        owners.add(id(p))
+        owners.add(id(owner))
     return len(owners) == len(parameters)
 
 

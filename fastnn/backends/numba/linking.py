@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -56,10 +56,12 @@ class Pointers:
 pointers_of = cache(Pointers)
 
 
-def kinds(value: Any) -> Any:
+def kinds(values: Iterable[Any]) -> Hashable:
     """What the types of arrays, of tuples of them, and of numbers depend on."""
-    if isinstance(value, np.ndarray):
-        return value.dtype.num, value.ndim, value.flags.num
-    if isinstance(value, tuple):
-        return type(value), *map(kinds, value)
-    return type(value)
+    found: list[Any] = [type(values)]
+    for value in values:
+        if isinstance(value, np.ndarray):
+            found += value.dtype.num, value.ndim, value.flags.num
+        else:
+            found.append(kinds(value) if isinstance(value, tuple) else type(value))
+    return tuple(found)

@@ -213,7 +213,7 @@ class BackpropSteps(_Steps):
         modes = self._code, rates, working, memory, self._objective
         given = counters, self._threads, *data, *modes, losses
         which = *data, self._code, working, memory, self._objective
-        kind = self._kind, kinds(rows), type(memory)
+        kind = self._kind, kinds((rows,)), type(memory)
         pointers = self._pointers(kind, given, which, self._others)
         return self._kernels.backprop_steps.descent_steps, (*given, pointers)
 
@@ -249,6 +249,6 @@ class NumericalSteps(_Steps):
         of_rule = rates, working, memory, self._memory, losses
         given = counters, self._threads, *data, *of_rule
         of_gradient = self._samples, rows[0], working.b2, *of_batch, working.numbers, self._memory
-        kind = self._kind, kinds(rows), type(memory)
+        kind = self._kind, kinds((rows,)), type(memory)
         pointers = self._pointers(kind, given, (working, *of_gradient), self._others)
         return self._kernels.numerical_steps.descent_steps, (*given, pointers)

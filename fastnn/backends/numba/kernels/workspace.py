@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -90,12 +89,14 @@ SPARE = 4 * 2**20
 
 def borrow(*sizes: Any) -> Workspace:
     """A workspace for these sizes, that no other thread has."""
-    with suppress(IndexError):
+    try:
         kept, work = _spare.pop()
-        if kept == sizes:
-            work.direct[:] = 0
-            return work
-    return workspace(*sizes)
+    except IndexError:
+        return workspace(*sizes)
+    if kept != sizes:
+        return workspace(*sizes)
+    work.direct[:] = 0
+    return work
 
 
 def give_back(work: Workspace, *sizes: Any) -> None:
