@@ -1,7 +1,8 @@
-"""Training while others use the processors, and with more threads than there are processors.
+"""Training while others use the processors, and told to use more threads than there are.
 
 The threads of a step wait for each other. Where one of them is not running, because another process
-has its processor, those that wait must let it run.
+has its processor, those that wait must let it run. ``NUMBA_NUM_THREADS`` is often what a container
+was given, not what it has: fastnn starts no more threads than there are processors.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ print(fastnn.train(network, x, t, **options).seconds)
 #: A process that does nothing but use its processor.
 BUSY = "while True: pass"
 
-ALONE, BESIDE, MANY = "alone", "beside two busy processes", "16 threads"
+ALONE, BESIDE, MANY = "alone", "beside two busy processes", "NUMBA_NUM_THREADS=16"
 
 
 def _training(iterations: int, threads: int, beside: int = 0) -> Contestant:

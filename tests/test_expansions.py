@@ -189,6 +189,20 @@ def test_all_of_a_usual_network_is_in_the_product_of_numba(monkeypatch, activati
         assert not left.any()
 
 
+@pytest.mark.parametrize("iterations", [0, 500, 3000])
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+def test_of_mnist_nothing_is_left(monkeypatch, mnist, iterations, smoothing):
+    """At both steps that a user is likely to take: all of it is at the price of two products."""
+    x, labels = mnist[0]
+    net = fastnn.TwoLayerNet(784, 50, 10, backend="numba", rng=0)
+    fastnn.train(net, x, labels, iterations=iterations, evaluate_every=0, rng=0)
+    x, t = x[:100], (1 - smoothing) * np.eye(10)[labels[:100]] + smoothing / 10
+    for h in (1e-4, "auto"):
+        left = *left_by_numba(monkeypatch, net, x, t, h=h), *what_is_left(net.to("numpy"), x, t, h)
+        assert [a.shape for a in left] == [(100,), (100,), (100, 50), (100,)]
+        assert not any(a.any() for a in left)
+
+
 def test_numba_leaves_a_sample_whose_relu_may_change_sides(monkeypatch):
     net, x, t = network("relu")
     x[2] = 0

@@ -17,10 +17,10 @@ from fastnn.functions import ACTIVATIONS, LOSSES
 # -- against extended precision --------------------------------------------------------------------
 
 
-def exact_differences(x, t, parameters, activation, loss, h):
+def exact_differences(x, t, parameters, activation, loss, h, digits=60):
     """(L(w + h) − L(w − h)) / 2h for every parameter, by evaluating the whole loss in 60 digits."""
     mpmath = pytest.importorskip("mpmath")
-    mpmath.mp.dps = 60
+    mpmath.mp.dps = digits
     number = np.vectorize(lambda value: mpmath.mpf(float(value)), otypes=[object])
     x, t, W1, b1, W2, b2 = map(number, (x, t, *parameters))
     h = mpmath.mpf(h)
@@ -67,7 +67,8 @@ def exact_differences(x, t, parameters, activation, loss, h):
 def problems(draw):
     """Networks from tame to extreme.
 
-    Saturated units, |W2| up to 50, zero and negative inputs, steps from 1e-6 to 0.1.
+    Saturated units, |W2| up to 50, outputs of which one has nearly all of the probability, zero and
+    negative inputs, steps from 1e-8 to 0.1.
     """
     n, i, j, k = (
         draw(st.integers(1, 3)),
@@ -82,14 +83,15 @@ def problems(draw):
         rng.normal(size=(i, j)) * scale1,
         rng.normal(size=j) * scale1,
         np.clip(rng.normal(size=(j, k)) * scale2, -50, 50),
-        rng.normal(size=k),
+        rng.normal(size=k) * 10.0 ** draw(st.floats(-1, 1.5)),
     )
-    kind = draw(st.sampled_from(["labels", "one-hot", "soft", "some"]))
+    kind = draw(st.sampled_from(["labels", "one-hot", "soft", "some", "smooth"]))
     labels = rng.integers(k, size=n)
     rows, soft = np.eye(k)[labels], rng.dirichlet(np.ones(k), n)
     some = np.where(rng.random((n, 1)) < 0.5, soft, rows)  # not as many targets in each row
-    t = {"labels": labels, "one-hot": rows, "soft": soft, "some": some}[kind]
-    return x, t, parameters, 10.0 ** draw(st.floats(-6, -1))
+    smooth = 0.9 * rows + 0.1 / k
+    t = {"labels": labels, "one-hot": rows, "soft": soft, "some": some, "smooth": smooth}[kind]
+    return x, t, parameters, 10.0 ** draw(st.floats(-8, -1))
 
 
 @settings(max_examples=60)
@@ -137,6 +139,47 @@ def test_every_series_is_exact_to_rounding(backend, activation, scale, h):
         # Without a series, exponents as large as the logits, here up to 60, are rounded.
         bound = 2e-14 if (scale, h) == (20, 1e-3) else 1e-14
         assert abs(backend.to_numpy(gradient) - difference).max() <= bound * largest
+
+
+@pytest.mark.parametrize("h", [1.5e-8, 1e-6, 1e-4])
+@pytest.mark.parametrize("gap", [5.0, 20.0, 28.0, 32.0])
+def test_smoothed_labels_of_a_network_that_is_sure(backend, gap, h):
+    """All but one target have next to nothing of the loss, and so the gradient is: not a difference.
+
+    The network is sure of that target in one sample, of another in the second.
+    """
+    rng = np.random.default_rng(0)
+    x, t = rng.random((2, 3)), np.array([[0.9, 0.05, 0.05], [0.2, 0.6, 0.2]])
+    parameters = (
+        rng.normal(size=(3, 3)),
+        rng.normal(size=3),
+        0.5 * rng.normal(size=(3, 3)),
+        np.array([gap, 0, 1]),
+    )
+    for some in ([0], [1], [0, 1]):
+        exact = exact_differences(x[some], t[some], parameters, "sigmoid", "cross_entropy", h)
+        arrays = [backend.asarray(a) for a in (x[some], t[some], *parameters)]
+        found = backend.numerical_gradient(*arrays, "sigmoid", "cross_entropy", h)[1]
+        largest = max(abs(g).max() for g in exact)
+        for difference, gradient in zip(exact, found, strict=True):
+            assert abs(backend.to_numpy(gradient) - difference).max() <= 3e-14 * largest
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("h", [1e20, 1e155, 1e300])
+def test_steps_whose_powers_are_no_numbers(backend, loss, h):
+    x, t = np.array([[0.5, 0.0], [1.0, 2.0]]), np.array([0, 1])
+    rng = np.random.default_rng(0)
+    parameters = [rng.normal(size=shape) for shape in ((2, 2), 2, (2, 2), 2)]
+    # The squared error is the square of the step, and the difference a multiple of it.
+    exact = exact_differences(x, np.eye(2)[t], parameters, "sigmoid", loss, h, digits=350)
+    arrays = [backend.asarray(a) for a in (x, t, *parameters)]
+    with backend.current():
+        found = backend.numerical_gradient(*arrays, "sigmoid", loss, h)[1]
+    for difference, gradient in zip(exact, found, strict=True):
+        np.testing.assert_allclose(
+            backend.to_numpy(gradient), difference.astype(float), rtol=1e-12, atol=1e-16
+        )
 
 
 def test_saturated_units(backend):

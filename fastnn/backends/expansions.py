@@ -196,6 +196,7 @@ def _left(xp: Any, sizes: Sizes, most: Array, curved: bool) -> Array:
 def _summed(xp: Any, x: Array, left: Array, powers: tuple[Array, Array], w: float) -> OfLayer:
     """[x]ᵀF₁ + [x·(wx)²]ᵀF₃ in the dtype of x, and of an x of 1, but for what is left to others."""
     first, third = powers
+    w = min(w, REACH)  # beyond it all is left, and the square may be infinite
     if bool(xp.any(left)):
         # Not even a factor of zero: the cubes of samples that are all left may be infinite.
         rows = xp.nonzero(~xp.all(left, axis=1))[0]
@@ -240,20 +241,22 @@ def _cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
     """Of targets in any number: they are summed before anything is multiplied."""
     p, t = network.y, network.t / network.batch
     kept, guard = p / (p + LOG_GUARD), LOG_GUARD / (p + LOG_GUARD)
-    top = xp.argmax(p, axis=1)
-    is_top = xp.arange(p.shape[1])[None, :] == top[:, None]
-    others = xp.astype(~is_top, p.dtype)
     A, g1 = t * kept, t * guard
+    # Of the most probable output, and of the target that has most of A, what all others have is
+    # added up: it may be less than one difference loses.
+    top = xp.argmax(p, axis=1)
+    is_top, is_most = _is_at(xp, p, top), _is_at(xp, p, xp.argmax(abs(A), axis=1))
+    others = xp.astype(~is_top, p.dtype)
     B, g2 = A * guard, g1 * guard
     C, g3 = B * (kept - guard), g2 * guard
     of_others = [others * weights for weights in (p, B, C)]
+    of_others = [*of_others, A * xp.astype(~is_most, p.dtype)]
     sums = _sums_of_rows(xp, t, abs(t), A, B, C, g1, g2, g3, *of_others)
-    whole, size, sum_A, sum_B, sum_C, *sums_of_g, rest_of_top, rest_of_B, rest_of_C = sums
-    # 1 − p of each output: where p is large, the sum of all the others.
+    whole, size, sum_A, sum_B, sum_C, *sums_of_g, rest_of_top, rest_of_B, rest_of_C, rest_of_A = sums
     rest = xp.where(is_top, rest_of_top, 1 - p)
 
     # A moved logit: all targets but its own, then its own, of which q is 1 − guard·rest.
-    first = (sum_A - A) * p - A * rest
+    first = xp.where(is_most, rest_of_A, sum_A - A) * p - A * rest
     own, of_p = guard * rest, p * rest * (rest - p)
     q1, q2, q3 = (total - g for total, g in zip(sums_of_g, (g1, g2, g3), strict=True))
     moved = p * (q1 - p * (3 * q2 - p * (2 * q3)))
@@ -274,6 +277,11 @@ def _cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
     span, largest = (xp.max(W, axis=0) - xp.min(W, axis=0))[None, :], xp.max(size)
     bounds = tuple((1 if m == 1 else 2) * OF_SPAN[m - 1] * largest * span**m for m in range(1, 6))
     return AlongUnits((l1, l2 / 2, l3 / 6), bounds, span, (first, third / 6), 2 * OF_SPAN[4] * size)
+
+
+def _is_at(xp: Any, a: Array, columns: Array) -> Array:
+    """Whether an entry is the one of its row in that column."""
+    return xp.arange(a.shape[1])[None, :] == columns[:, None]
 
 
 def _sums_of_rows(xp: Any, *arrays: Array) -> list[Array]:

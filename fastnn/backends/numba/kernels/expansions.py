@@ -111,13 +111,19 @@ def _cross_entropy(
     zero, share, K = F1[0, 0, 0], 1 / work.y.shape[0], work.y.shape[1]
     cube, sixth, curve = scale * scale * scale * h * h, h * h / 6, 1 / 3 if curved else 0.0
     for n in range(begin, end):
-        sum_A = sum_B = sum_C = whole = size = q1 = q2 = q3 = 0.0
+        sum_B = sum_C = whole = size = q1 = q2 = q3 = 0.0
+        # Of the target that has most of A, what all others have is added up: it may be less than
+        # a difference loses.
+        most, most_of_A, rest_of_A = -1, 0.0, 0.0
         for s in range(start[n], start[n + 1]):
             k, t = classes[s], weights[s] * share
             p, g = odds(y[n, k])
+            A = t * p
+            if abs(A) > abs(most_of_A):
+                most, most_of_A, A = k, A, most_of_A
+            rest_of_A += A
             B[n, k] = t * p * g
             C[n, k] = B[n, k] * (p - g)
-            sum_A += t * p
             sum_B += B[n, k]
             sum_C += C[n, k]
             whole += t
@@ -125,6 +131,8 @@ def _cross_entropy(
             q1 += t * g
             q2 += t * g * g
             q3 += t * g * g * g
+
+        sum_A = most_of_A + rest_of_A
 
         # A moved logit: of all targets but its own, as if it were none; then of its own.
         top, rest_of_top, most_of_output = 0, 0.0, 0.0
@@ -141,7 +149,7 @@ def _cross_entropy(
                 of_target, g = odds(p)
                 A = t * of_target
                 s += 1
-            outputs[n, k] = (sum_A - A) * p - A * rest
+            outputs[n, k] = (rest_of_A if k == most else sum_A - A) * p - A * rest
             most_of_output = max(most_of_output, abs(outputs[n, k]))
             others = (q1 - t * g) - p * (3 * (q2 - t * g * g) - p * 2 * (q3 - t * g * g * g))
             own = g * rest
