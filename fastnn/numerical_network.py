@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -76,17 +75,14 @@ class NumericalNetwork(Doors):
             return gradients
 
     def _warn_unless_finite(self, gradients: dict[str, Array]) -> None:
-        sizes = [*map(self.backend.largest, gradients.values())]
-        if all(map(math.isfinite, sizes)):
-            return
-        beyond = (not math.isfinite(size) for size in sizes)
-        names = [*compress(gradients, beyond)]
-        warnings.warn(
-            f"the numerical gradient of {', '.join(names)} is not finite: it, or the loss, is "
-            f"beyond the range of {self.dtype}; scale x, or use a network of dtype 'float64'",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        names = [name for name, g in gradients.items() if not self.backend.all_finite(g)]
+        if names:
+            warnings.warn(
+                f"the numerical gradient of {', '.join(names)} is not finite: it, or the loss, is "
+                f"beyond the range of {self.dtype}; scale x, or use a network of dtype 'float64'",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def _step(self, h: float | str, method: str) -> float | str:
         if isinstance(h, str) and h == "auto":

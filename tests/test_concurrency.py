@@ -595,6 +595,31 @@ def test_the_measurement_leaves_the_threads_as_they_were():
         assert threadpool_info() == before
 
 
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "6400000 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n"}, 8),
+        ({"cpu.max": "something else"}, 8),
+        ({}, 8),
+    ],
+)
+def test_a_container_has_as_many_cores_as_its_quota_is_time_for(
+    monkeypatch, tmp_path, files, cores
+):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(processor, "_CONTROL", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert processor.cores() == cores
+
+
 def test_numba_has_no_more_threads_than_cores_unless_told(python, monkeypatch):
     monkeypatch.setenv("NUMBA_NUM_THREADS", "64")
     code = (
@@ -602,5 +627,4 @@ def test_numba_has_no_more_threads_than_cores_unless_told(python, monkeypatch):
         "print([get_backend('numba', threads=n).pool.size for n in (None, 3)])"
     )
     done = python("-c", code)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert (done.out, done.err) == (f"[{min(64, cores)}, 3]\n", "")
+    assert (done.out, done.err) == (f"[{min(64, processor.cores())}, 3]\n", "")

@@ -144,7 +144,7 @@ def test_every_series_is_exact_to_rounding(backend, activation, scale, h):
 @pytest.mark.parametrize("h", [1.5e-8, 1e-6, 1e-4])
 @pytest.mark.parametrize("gap", [5.0, 20.0, 28.0, 32.0])
 def test_smoothed_labels_of_a_network_that_is_sure(backend, gap, h):
-    """All but one target have next to nothing of the loss, and so the gradient is: not a difference.
+    """All but one target have next to nothing of the loss, which no difference may lose.
 
     The network is sure of that target in one sample, of another in the second.
     """

@@ -5,6 +5,7 @@ has of its own; it is changed in the source, and nowhere else.
 """
 
 import inspect
+import itertools
 import sys
 import textwrap
 from pathlib import Path
@@ -51,9 +52,15 @@ def changed_function(function, old, new):
     return names[function.__name__]
 
 
+_numbers = itertools.count()
+
+
 def changed_module(module, old="", new=""):
-    """A module once more, with one place of its source changed, beside the one that is imported."""
-    copy = ModuleType(module.__name__)
+    """A module once more, with one place of its source changed, beside the one that is imported.
+
+    Under a name of its own: of two compiled functions of one name the linker may take either.
+    """
+    copy = ModuleType(f"{module.__name__}_{next(_numbers)}")
     copy.__file__, copy.__package__ = module.__file__, module.__package__
     source = Path(module.__file__).read_text("utf-8")
     source = replaced(source, old, new) if old else source
@@ -163,7 +170,7 @@ def numba_with(monkeypatch, name, *change):
 
 @pytest.mark.parametrize(("name", "old", "new", "sparse"), IN_NUMBA)
 def test_in_the_kernels_of_numba(monkeypatch, name, old, new, sparse):
-    """The kernels of the numerical gradient are the right ones: they are compiled already."""
+    """The kernels of the numerical gradient are the right ones."""
     assert not check(numba_with(monkeypatch, name, old, new), sparse=sparse)
 
 

@@ -120,17 +120,19 @@ def _of_block(
     w = h * scale
     F1, F3 = _composed(c, theta, loss)
     C1, C3 = loss.output
-    of_units = w * _largest_input(xp, network.x)
-    of_outputs = h * _largest_input(xp, z)
-    sizes = Sizes(abs(theta), abs(c), abs(F1), abs(F3), loss.bounds, loss.span, of_units, kink)
-    most = _most(xp, sizes.first, of_units)
-    # Seldom is anything left: then the largest of everything together says so.
-    if bool(_left(xp, sizes.largest(xp), most, curved)):
-        left = _left(xp, sizes, most, curved)
-    else:
-        left = xp.zeros_like(F1, dtype=xp.bool)
-    most = _most(xp, abs(C1), of_outputs)
-    others = (of_outputs > REACH) | _omits(xp, loss.bound, of_outputs, most)
+    sizes = Sizes(abs(theta), abs(c), abs(F1), abs(F3), loss.bounds, loss.span, kink)
+    # Seldom is anything left: then the largest of everything together says so, beside the least
+    # that the largest first term can be, that of a bias.
+    reach, most = w * _largest_input(xp, network.x), _most(xp, sizes.first, w + 0 * F1[:1, :1])
+    left = xp.zeros_like(F1, dtype=xp.bool)
+    if bool(xp.any(_left(xp, sizes.largest(xp), reach, most, curved))):
+        reach = w * _largest_input(xp, network.x, axis=1)
+        left = _left(xp, sizes, reach, _most(xp, sizes.first, reach), curved)
+    reach, most = h * _largest_input(xp, network.z), _most(xp, abs(C1), h + 0 * F1[:1, :1])
+    others = xp.zeros_like(C1[:, :1], dtype=xp.bool)
+    if bool(xp.any(_omits(xp, loss.bound, reach, most))):
+        reach = h * _largest_input(xp, z, axis=1)
+        others = _omits(xp, loss.bound, reach, _most(xp, abs(C1), reach))
     if curved:
         F3 = F3 - F1 / 3
     hidden = _summed(xp, network.x, left, (scale * F1, scale * F3), w)
@@ -138,10 +140,10 @@ def _of_block(
     return (left, others[:, 0]), (hidden, output)
 
 
-def _largest_input(xp: Any, x: Array) -> Array:
-    """Of each sample, the 1 of the bias included."""
+def _largest_input(xp: Any, x: Array, axis: int | None = None) -> Array:
+    """Of all samples or, along the axis 1, of each; the 1 of the bias included."""
     highest, lowest = (
-        xp.astype(of(x, axis=1, keepdims=True), xp.float64) for of in (xp.max, xp.min)
+        xp.astype(of(x, axis=axis, keepdims=True), xp.float64) for of in (xp.max, xp.min)
     )
     largest = xp.maximum(highest, -lowest)
     return xp.where(largest < 1, 1.0, largest)
@@ -155,8 +157,6 @@ class Sizes(NamedTuple):
     q, slope, first, third : array (samples, units)
         |θ|, |c|, |F₁| and |F₃| in powers of τ.
     bounds, span : as in AlongUnits
-    reach : array (samples, 1)
-        The largest w.
     kink : array (samples, units) or None
         From which w on an activation may change sides.
     """
@@ -167,21 +167,20 @@ class Sizes(NamedTuple):
     third: Array
     bounds: tuple[Array, ...]
     span: Array
-    reach: Array
     kink: Array | None
 
     def largest(self, xp: Any) -> Sizes:
         """One of each, that no unit of any sample is beyond."""
-        *sizes, bounds, span, reach, kink = self
+        *sizes, bounds, span, kink = self
         q, slope, first, third = (xp.max(size) for size in sizes)
         kink = None if kink is None else xp.min(kink)
         bounds = tuple(xp.max(bound) for bound in bounds)
-        return Sizes(q, slope, first, third, bounds, xp.max(span), xp.max(reach), kink)
+        return Sizes(q, slope, first, third, bounds, xp.max(span), kink)
 
 
-def _left(xp: Any, sizes: Sizes, most: Array, curved: bool) -> Array:
-    """Whether two terms are too few: what they leave out may be more than `most`."""
-    q, slope, first, third, (b1, b2, b3, b4, b5), span, reach, kink = sizes
+def _left(xp: Any, sizes: Sizes, reach: Array, most: Array, curved: bool) -> Array:
+    """Whether two terms are too few for a w of `reach`: they may leave out more than `most`."""
+    q, slope, first, third, (b1, b2, b3, b4, b5), span, kink = sizes
     # The coefficient of τ⁵ in Δzᵐ is cᵐ·(−θ)⁵⁻ᵐ·C(4, m − 1).
     fifth = (((b5 * slope + 4 * q * b4) * slope + 6 * q**2 * b3) * slope + 4 * q**3 * b2) * slope
     fifth = (fifth + q**4 * b1) * slope
@@ -223,8 +222,8 @@ def _most(xp: Any, first: Array, reach: Array) -> Array:
 
 
 def _omits(xp: Any, fifth: Array, reach: Array, most: Array) -> Array:
-    """Whether the fifth power at `reach` may be more than `most`."""
-    return ~(fifth * _within_reach(xp, reach) ** 5 <= most)
+    """Whether the fifth power at `reach` may be more than `most`, or those after it matter."""
+    return (reach > REACH) | ~(fifth * _within_reach(xp, reach) ** 5 <= most)
 
 
 def _composed(c: Array, theta: Array, loss: AlongUnits) -> tuple[Array, Array]:
@@ -250,9 +249,11 @@ def _cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
     B, g2 = A * guard, g1 * guard
     C, g3 = B * (kept - guard), g2 * guard
     of_others = [others * weights for weights in (p, B, C)]
-    of_others = [*of_others, A * xp.astype(~is_most, p.dtype)]
-    sums = _sums_of_rows(xp, t, abs(t), A, B, C, g1, g2, g3, *of_others)
-    whole, size, sum_A, sum_B, sum_C, *sums_of_g, rest_of_top, rest_of_B, rest_of_C, rest_of_A = sums
+    minor = A * xp.astype(~is_most, p.dtype)
+    sums = _sums_of_rows(xp, t, abs(t), A, B, C, minor, g1, g2, g3, *of_others)
+    whole, size, sum_A, sum_B, sum_C, rest_of_A, *sums_of_g, rest_of_top, rest_of_B, rest_of_C = (
+        sums
+    )
     rest = xp.where(is_top, rest_of_top, 1 - p)
 
     # A moved logit: all targets but its own, then its own, of which q is 1 − guard·rest.

@@ -120,7 +120,9 @@ def numerical_gradient(
             found = _split(differences.output(xp, network.some(xp, rows), h) / (2 * h))
             result = result[0] + found[0], result[1] + found[1]
         gradients = hidden, result
-    dW1, db1, dW2, db2 = (xp.astype(g, dtype) for of_layer in gradients for g in of_layer)
+    dW1, db1, dW2, db2 = (
+        xp.astype(g, dtype, copy=False) for of_layer in gradients for g in of_layer
+    )
     return xp.astype(value(xp, y, t), dtype), (dW1, db1, dW2, db2)
 
 

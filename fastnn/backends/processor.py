@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -34,9 +35,34 @@ def cpu_name() -> str:
     return f"{name}, {count} core{'s' if count != 1 else ''}"
 
 
+#: Where Linux says which time on processors a container has in which time, in µs: of the second
+#: version of control groups, and of the first.
+_CONTROL = Path("/sys/fs/cgroup")
+_QUOTAS = ("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
+
+
 def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many this process may use: those that it is bound to, or as many as its container has.
+
+    A container is mostly bound to all of the machine's and stopped for a while when it has used the
+    time of a few: of more threads, some would wait for others that are stopped.
+    """
+    bound = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = _quota()
+    return bound if quota >= bound else max(1, math.ceil(quota))
+
+
+def _quota() -> float:
+    """How many processors' time the container of this process has."""
+    for files in _QUOTAS:
+        with suppress(OSError, ValueError):  # none says so, or that it is "max"
+            text = " ".join((_CONTROL / file).read_text() for file in files)
+            used, period = map(int, text.split())
+            if used > 0 and period > 0:  # -1 is no limit, too
+                return used / period
+    return math.inf
 
 
 def threads_that_pay(multiplications: int) -> AbstractContextManager[Turn]:
