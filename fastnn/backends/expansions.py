@@ -123,12 +123,13 @@ def _of_block(
     sizes = Sizes(abs(theta), abs(c), abs(F1), abs(F3), loss.bounds, loss.span, kink)
     # Seldom is anything left: then the largest of everything together says so, beside the least
     # that the largest first term can be, that of a bias.
-    reach, most = w * _largest_input(xp, network.x), _most(xp, sizes.first, w + 0 * F1[:1, :1])
+    one = xp.ones_like(F1[:1, :1])
+    reach, most = w * _largest_input(xp, network.x), _most(xp, sizes.first, w * one)
     left = xp.zeros_like(F1, dtype=xp.bool)
     if bool(xp.any(_left(xp, sizes.largest(xp), reach, most, curved))):
         reach = w * _largest_input(xp, network.x, axis=1)
         left = _left(xp, sizes, reach, _most(xp, sizes.first, reach), curved)
-    reach, most = h * _largest_input(xp, network.z), _most(xp, abs(C1), h + 0 * F1[:1, :1])
+    reach, most = h * _largest_input(xp, network.z), _most(xp, abs(C1), h * one)
     others = xp.zeros_like(C1[:, :1], dtype=xp.bool)
     if bool(xp.any(_omits(xp, loss.bound, reach, most))):
         reach = h * _largest_input(xp, z, axis=1)
