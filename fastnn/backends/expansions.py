@@ -255,7 +255,7 @@ def _cross_entropy(xp: Any, network: Evaluated) -> AlongUnits:
     whole, size, sum_A, sum_B, sum_C, rest_of_A, *sums_of_g, rest_of_top, rest_of_B, rest_of_C = (
         sums
     )
-    rest = xp.where(is_top, rest_of_top, 1 - p)
+    rest = xp.where(is_top, rest_of_top, 1 - p)  # 1 − p of each output
 
     # A moved logit: all targets but its own, then its own, of which q is 1 − guard·rest.
     first = xp.where(is_most, rest_of_A, sum_A - A) * p - A * rest
