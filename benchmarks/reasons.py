@@ -27,15 +27,16 @@ REASONS: dict[tuple[str, str], str] = {
         "nearly all of either time is f itself"
     ),
     (r"training step on Numba, 784-(8|16)-10", "two threads"): (
-        "0.57 to 0.73 in quieter hours, 0.88 and 0.95 in busy ones of the same kernels. What one thread does in a second swings by 1.7 with what other "
-        "virtual machines do on the same processors"
+        "0.57 to 0.73 in quieter hours, 0.88 and 0.95 in busy ones of the same kernels. What one "
+        "thread does in a second swings by 1.7 with what other virtual machines do on the same "
+        "processors"
     ),
     (r"^numerical gradient, .* mnist", "numba"): (
         "the book's loop takes 19.2 s and, in float32, 10.2, so the claims are 240 µs and 204. By "
         "hand it takes 237 to 245 and 195 to 205: 140 and 116 of the kernel on two threads (249 "
-        "and 200 on one), 45 and 29 to leave out the zeros of the batch, checks and Python. And for minutes at a "
-        "time two threads take longer than one, 500 µs for 325 in float32, though each has its "
-        "processor: not understood"
+        "and 200 on one), 45 and 29 to leave out the zeros of the batch, checks and Python. And "
+        "for minutes at a time the kernel and leaving out zeros take twice as long, the checks in "
+        "Python as long as ever: what comes from beyond the second-level cache comes late then"
     ),
     (r"^numerical gradient, .* dense", ""): (
         "its products take one thread 502 µs in float64, 94 % of what it can multiply at 3.5 GHz, "
