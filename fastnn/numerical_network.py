@@ -98,13 +98,12 @@ class NumericalNetwork(Doors):
         if isinstance(h, str):
             return
         computes_in = self.dtype.type if method == "full" else float
-        w = computes_in(max(sizes))
-        if w + h == w:
-            name = max(zip(sizes, self.params, strict=True))[1]
-            raise InputError(
-                f"h={h:g} is too small: there is an entry w of {name} "
-                f"for which w + h == w in {np.dtype(computes_in)}"
-            )
+        for name, w in zip(self.params, map(computes_in, sizes), strict=True):
+            if w + h == w:
+                raise InputError(
+                    f"h={h:g} is too small: there is an entry w of {name} "
+                    f"for which w + h == w in {np.dtype(computes_in)}"
+                )
 
     #: The methods of the numerical gradient by name, fastest last: (x, t, h) → the loss and its
     #: central differences.

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
@@ -37,6 +37,31 @@ def what_is_left(net, x, t, h=1e-4):
         incremental.products = original
     ((left, others), _), *_ = found
     return left, others
+
+
+@settings(max_examples=20)
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from(sorted(ACTIVATIONS)), st.sampled_from(sorted(LOSSES))
+)
+def test_the_largest_of_a_batch_leaves_no_less_than_each_sample(seed, activation, loss):
+    """The largest sample has next to no first term here: the network is right, and sure of it."""
+    rng = np.random.default_rng(seed)
+    net, x, t = network(activation, loss, scale=10.0 ** rng.uniform(-2, 1), seed=seed)
+    x *= 10.0 ** rng.uniform(-3, 0, (6, 1))
+    x[0] *= 10.0 ** rng.uniform(1, 4)
+    t[0] = net.predict(x)[0].argmax()
+    largest = expansions._largest_input
+
+    def of_each(xp, x, axis=None):
+        return largest(xp, x, axis) if axis == 1 else np.full((1, 1), 1e300)
+
+    for h in np.logspace(-7, -1, 40):
+        found = what_is_left(net, x, t, h)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(expansions, "_largest_input", of_each)
+            expected = what_is_left(net, x, t, h)
+        for left, others in zip(found, expected, strict=True):
+            assert np.array_equal(left, others)
 
 
 @pytest.mark.parametrize("loss", sorted(LOSSES))

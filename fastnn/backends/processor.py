@@ -57,7 +57,7 @@ def cores() -> int:
 def _quota() -> float:
     """How many processors' time the container of this process has."""
     for files in _QUOTAS:
-        with suppress(OSError, ValueError):  # none says so, or that it is "max"
+        with suppress(OSError, ValueError, OverflowError):  # none says so, or that it is "max"
             text = " ".join((_CONTROL / file).read_text() for file in files)
             used, period = map(int, text.split())
             if used > 0 and period > 0:  # -1 is no limit, too

@@ -52,7 +52,7 @@ class NumbaBackend(NumpyBackend):
     ----------
     threads : int, optional
         How many threads the kernels use at most; by default what ``NUMBA_NUM_THREADS`` says, but no
-        more than there are cores.
+        more than there are cores, or than a container has processor time for.
     """
 
     name = "numba"
