@@ -95,9 +95,9 @@ REASONS: dict[tuple[str, str], str] = {
     ),
     (r"predict of 10,000 rows beside JAX, .* dense", ""): (
         "NumPy's product takes 14.7 of 18.3 ms in float64 and 6.6 of 7.6 in float32, and besides "
-        "it all 63 and 31 MB are looked at for what is not finite, in 2.7 and 1.1 ms, each "
-        "measured by itself; JAX took 17.9 and 13.5 in the same runs. Products of our own that "
-        "look on the way take longer"
+        "it all samples, 63 MB and 31, are looked at for what is not finite, in 2.7 and 1.1 ms, "
+        "each measured by itself; JAX took 17.9 and 13.5 in the same runs. Products of our own "
+        "that look on the way take longer"
     ),
     (r"fastnn train where nothing is compiled", ""): (
         "8.9 to 9.8 s where nothing else uses the cores: 9 s of one thread for 99 functions, a "

@@ -1,9 +1,9 @@
 """Training while others use the processors, and told to use more threads than processors.
 
 The threads of a step wait for each other. Where one of them is not running, because another process
-has its processor, those that wait must let it run. ``NUMBA_NUM_THREADS`` is often
-the number of the machine's processors, not of those that a container has: fastnn starts no more
-threads than the latter.
+has its processor, those that wait must let it run. ``NUMBA_NUM_THREADS`` is often the number of the
+machine's processors, not of those that a container has: fastnn starts no more threads than the
+latter.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ machines makes the messages dearer; the documentation has a projection.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 
 from fastnn import train
 from fastnn.backends import get_backend
+from fastnn.backends.processor import cores
 from fastnn.bench.timing import Contestant
 
 from .problems import LEARNING_RATE, Problem, Size
@@ -66,7 +66,7 @@ def test_step(gradient: str, client: Any, record: Record) -> None:
             | {"median": timing.median, "low": timing.low, "high": timing.high}
             for name, timing in timings.items()
         ]
-    title = f"{gradient} step on a cluster, 784-50-10, float32, {_cores()} cores"
+    title = f"{gradient} step on a cluster, 784-50-10, float32, {cores()} cores"
     record.curve(title, "rows of a batch", "time of a step", points)
     shares = [share for name in ("one machine", "workers: 1") for share in _shares(points, name)]
     record.curve(
@@ -118,7 +118,3 @@ def _on(client: Any, count: int, problem: Problem, options: dict[str, Any]) -> C
         return history.seconds / len(history.loss)
 
     return sample
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

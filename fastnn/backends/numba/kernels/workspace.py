@@ -91,12 +91,12 @@ def borrow(*sizes: Any) -> Workspace:
     """A workspace for these sizes, that no other thread has."""
     try:
         kept, work = _spare.pop()
+        if kept == sizes:
+            work.direct[:] = 0
+            return work
     except IndexError:
-        return workspace(*sizes)
-    if kept != sizes:
-        return workspace(*sizes)
-    work.direct[:] = 0
-    return work
+        pass
+    return workspace(*sizes)
 
 
 def give_back(work: Workspace, *sizes: Any) -> None:
