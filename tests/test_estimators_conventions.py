@@ -239,3 +239,64 @@ def test_samples_that_are_not_finite_change_nothing(value, of):
                 assert vars(model) == before
                 assert str(rng.get_state()) == str(drawn)
         assert messages[0] == messages[1]
+
+
+REFUSED = {
+    "one sample of a class": (
+        {"early_stopping": True},
+        {"y": [0] * 149 + [1]},
+        "least populated class",
+    ),
+    "few samples to validate": (
+        {"early_stopping": True, "validation_fraction": 0.001},
+        {},
+        "validation set is too small",
+    ),
+    "weights of others": ({}, {"sample_weight": np.ones(3)}, "sample_weight"),
+    "samples to validate that weigh nothing": (
+        {"early_stopping": True},
+        {"sample_weight": np.arange(150) < 2},
+        "all weigh 0",
+    ),
+    "a class weight": ({"class_weight": {0: np.nan}}, {}, "class_weight"),
+    "other units": (
+        {"warm_start": True, "hidden_layer_sizes": (7,)},
+        {},
+        "there are 100 hidden units",
+    ),
+    "other classes": ({"warm_start": True}, {"y": CLASSES + 1}, "the same classes"),
+    "fewer classes than samples": ({}, {"y": CLASSES[1:]}, "inconsistent numbers of samples"),
+}
+
+
+@pytest.mark.parametrize(("options", "given", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_fit_that_is_refused_leaves_the_one_before(options, given, message):
+    rng = np.random.RandomState(3)
+    model = TwoLayerClassifier(random_state=rng, max_iter=3).fit(X, CLASSES).set_params(**options)
+    before, content = vars(model).copy(), pickle.dumps(model)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, **({"y": CLASSES} | given))
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[name] is value for name, value in before.items())
+    assert pickle.dumps(model) == content  # and what its generator draws next
+
+
+def test_no_memory_to_train_with_leaves_the_fit_before(monkeypatch):
+    model = TwoLayerClassifier(max_iter=3, random_state=0).fit(X, CLASSES)
+    content = pickle.dumps(model)
+
+    def runners(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("fastnn.stepping.runners", runners)
+    with pytest.raises(MemoryError):
+        model.fit(X, CLASSES)
+    assert pickle.dumps(model) == content
+
+
+def test_a_first_partial_fit_that_is_refused_knows_of_no_classes():
+    model = TwoLayerClassifier()
+    before = vars(model).copy()
+    with pytest.raises(ValueError, match="NaN"):
+        model.partial_fit(np.full((3, 2), np.nan), [0, 1, 1], classes=[0, 1])
+    assert vars(model) == before

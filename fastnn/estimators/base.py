@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,9 +39,12 @@ class TwoLayerEstimator(BaseEstimator):
     # -- what each of them gives -------------------------------------------------------------------
 
     def _validated(
-        self, X: Any, y: Any, *, incremental: bool, reset: bool
+        self, X: Any, y: Any, *, incremental: bool, reset: bool, classes: Any
     ) -> tuple[Any, np.ndarray, np.ndarray]:
-        """Checked samples, what a score is computed from, and the targets of the network."""
+        """Checked samples, what a score is computed from, and the targets of the network.
+
+        `classes` are those that the first `partial_fit` is told of.
+        """
         raise NotImplementedError
 
     def _ending(self) -> tuple[str, str, int]:
@@ -69,7 +73,44 @@ class TwoLayerEstimator(BaseEstimator):
 
     # -- fit ---------------------------------------------------------------------------------------
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Any:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, classes: Any = None
+    ) -> Any:
+        undo = ExitStack()
+        epochs: Epochs | None = None
+        undo.callback(self._become, vars(self).copy())
+        try:
+            network, epochs, *rows = self._prepared(
+                X, y, sample_weight, undo, incremental=incremental, classes=classes
+            )
+            best = self._train(network, epochs, *rows, incremental=incremental)
+        except BaseException:
+            if epochs is None or not epochs.made:
+                undo.close()
+            raise
+        W1, b1, W2, b2 = network.parameters() if best is None else best
+        self.coefs_, self.intercepts_ = [W1, W2], [b1, b2]
+        if not all(np.isfinite(w).all() for w in (W1, b1, W2, b2)):
+            raise InputError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed: scale X, or take a smaller learning_rate_init"
+            )
+        return self
+
+    def _prepared(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        undo: ExitStack,
+        *,
+        incremental: bool,
+        classes: Any,
+    ) -> tuple[PenalizedNet, Epochs, np.ndarray, Any]:
+        """What trains, and on which rows, and the samples to validate with; all is checked.
+
+        `undo` gets what gives the generator its draws back.
+        """
         units = hidden_units(self)
         if self.early_stopping and incremental:
             raise InputError(
@@ -82,11 +123,10 @@ class TwoLayerEstimator(BaseEstimator):
                 f"early_stopping={self.early_stopping}, and it was not so in the fit that this one "
                 "goes on from; set warm_start=False to begin anew"
             )
-        before = vars(self).copy()
-        X, y, targets = self._validated(X, y, incremental=incremental, reset=first)
+        X, y, targets = self._validated(X, y, incremental=incremental, reset=first, classes=classes)
         weights = self._weights(X, y, sample_weight, incremental=incremental)
-        self._random_state = check_random_state(self.random_state)
-        not_drawn = self._random_state.get_state()
+        self._random_state = generator = check_random_state(self.random_state)
+        undo.callback(generator.set_state, generator.get_state(legacy=False))
         if first:
             self._initialize(X.shape[1], units, X.dtype)
         elif self.coefs_[0].shape[1] != units:
@@ -100,27 +140,25 @@ class TwoLayerEstimator(BaseEstimator):
         try:  # looks at all values, so that nobody else has to
             data = network.dataset(X, targets, "train", sample_weight=weights)
         except InputError:
-            self._random_state.set_state(not_drawn)
-            self.__dict__.clear()
-            self.__dict__.update(before)
             assert_all_finite(X, estimator_name=type(self).__name__, input_name="X")
             raise
         train, validation = np.arange(len(targets)), None
         if self.early_stopping:
             train, held_out = self._split(targets)
             of_held_out = None if weights is None else weights[held_out]
+            if weights is not None and not all(weights[part].any() for part in (train, held_out)):
+                raise InputError(
+                    "the samples to train on, or those to validate with, all weigh 0; give more "
+                    "of them a weight, or set early_stopping=False"
+                )
             validation = X[held_out], y[held_out], of_held_out
         sizes = self._size_of_batches(len(train)), len(train)
         epochs = Epochs(network, data, weights, self._solver, *sizes)
-        best = self._train(network, epochs, train, validation, incremental=incremental)
-        W1, b1, W2, b2 = network.parameters() if best is None else best
-        self.coefs_, self.intercepts_ = [W1, W2], [b1, b2]
-        if not all(np.isfinite(w).all() for w in (W1, b1, W2, b2)):
-            raise InputError(
-                "Solver produced non-finite parameter weights. The input data may contain large "
-                "values and need to be preprocessed: scale X, or take a smaller learning_rate_init"
-            )
-        return self
+        return network, epochs, train, validation
+
+    def _become(self, state: dict[str, Any]) -> None:
+        self.__dict__.clear()
+        self.__dict__.update(state)
 
     def _initialize(self, features: int, units: int, dtype: np.dtype) -> None:
         """The first weights, as scikit-learn draws them, by Glorot and Bengio's bounds."""

@@ -180,10 +180,7 @@ class TwoLayerClassifier(ClassifierMixin, TwoLayerEstimator):
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> TwoLayerClassifier:
         """Go on training with one epoch on these samples; the first call takes all `classes`."""
-        if _check_partial_fit_first_call(self, classes):
-            several = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> np.ndarray:
         """The classes of samples, shape (samples,) or (samples, labels)."""
@@ -200,8 +197,11 @@ class TwoLayerClassifier(ClassifierMixin, TwoLayerEstimator):
         return np.log(y, out=y)
 
     def _validated(
-        self, X: Any, y: Any, *, incremental: bool, reset: bool
+        self, X: Any, y: Any, *, incremental: bool, reset: bool, classes: Any
     ) -> tuple[Any, np.ndarray, np.ndarray]:
+        if incremental and _check_partial_fit_first_call(self, classes):
+            several = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         X, y = validate_data(
             self,
             X,

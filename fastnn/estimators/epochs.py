@@ -31,6 +31,11 @@ class Epochs:
     batch_size : int
     samples : int
         In an epoch.
+
+    Attributes
+    ----------
+    made : int
+        How many epochs are complete.
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class Epochs:
         samples: int,
     ) -> None:
         self._network, self._data, self._weights = network, data, weights
-        self._solver, self.batch_size = solver, batch_size
+        self._solver, self.batch_size, self.made = solver, batch_size, 0
         self._sizes = {batch_size, samples % batch_size or batch_size}
         self._runners: dict[int, Any] = {}
         self._kept: KeepingRunner | None = None
@@ -79,6 +84,7 @@ class Epochs:
         for some in (rows[:whole].reshape(-1, self.batch_size), rows[whole:].reshape(1, -1)):
             if some.size:
                 total += some.shape[1] * float(self._steps(some).sum(dtype=np.float64))
+        self.made += 1
         return total / len(rows)
 
     def _steps(self, rows: np.ndarray) -> np.ndarray:

@@ -169,7 +169,7 @@ class TwoLayerRegressor(RegressorMixin, TwoLayerEstimator):
         return self._decoded(self._outputs(X))
 
     def _validated(
-        self, X: Any, y: Any, *, incremental: bool, reset: bool
+        self, X: Any, y: Any, *, incremental: bool, reset: bool, classes: Any
     ) -> tuple[Any, np.ndarray, np.ndarray]:
         if self.loss == "poisson":
             raise InputError(
