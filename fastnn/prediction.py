@@ -116,7 +116,7 @@ class Predictor:
         Raises
         ------
         InputError, DtypeError
-            If they do not fit the network, or hold NaN or infinity.
+            If they do not fit the network, or they or the outputs for them hold NaN or infinity.
 
         Warns
         -----
@@ -129,12 +129,13 @@ class Predictor:
         found = []
         for start in range(0, len(x), rows):
             some = x[start : start + rows]
-            some = some if self.preprocessing is None else self.preprocessing(some)
-            low, high = min(low, float(some.min())), max(high, float(some.max()))
-            entered, _ = network._enter(some)
-            with network.backend.current():
+            with network.backend.current(), np.errstate(all="ignore"):  # all of it is checked
+                some = some if self.preprocessing is None else self.preprocessing(some)
+                low, high = min(low, float(some.min())), max(high, float(some.max()))
+                entered, _ = network._enter(some)
                 found.append(network.backend.to_numpy(network._outputs_of(entered)))
         outputs = np.concatenate(found)
+        check_outputs(outputs)
         if self.preprocessing is not None:
             warn_of(self.preprocessing.fault(low, high))
         return Predictions(self._labels(outputs), outputs)
@@ -223,3 +224,13 @@ class Predictor:
         if x.ndim > 2 or (x.ndim == 2 and x.shape == self.image_shape):
             x = x.reshape(1 if x.shape == self.image_shape else len(x), -1)
         return check_samples(x, self.network.sizes[0], "x")
+
+
+def check_outputs(outputs: np.ndarray) -> None:
+    """Raise InputError unless all outputs of a network are finite."""
+    finite = np.isfinite(outputs).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"the outputs for x[{finite.argmin()}] are beyond the range of {outputs.dtype}; "
+            "give smaller samples, or a network of smaller parameters"
+        )

@@ -437,6 +437,16 @@ def test_uses_that_are_refused(run, models, line, named):
     assert sorted(Path().rglob("*")) == before
 
 
+def test_outputs_beyond_the_range_are_refused_with_the_name_of_the_file(run):
+    net = fastnn.TwoLayerNet(2, 3, 2, 1.0, activation="relu", backend="numpy", rng=0)
+    net.params["W1"][...] = 4
+    net.save("relu")
+    Path("small.csv").write_text("a,b\n1,2\n3,4\n")
+    Path("large.csv").write_text("a,b\n1,2\n1.7e308,1.7e308\n")
+    found = run("predict", "relu", "small.csv", "large.csv", "--json")
+    assert_refused(found, "large.csv: the outputs for x[1] are beyond the range of float64")
+
+
 @pytest.mark.parametrize(
     "stdin",
     [b"", b"[]", b"[[]]", b"{}", b"[1, 2", b'{"samples": 7}', b"[[1, 2, 3, NaN]]", b"[[1], [2, 3]]",

@@ -223,3 +223,11 @@ def test_a_single_output_is_no_class():
         assert predictor.label_names == ["output"]
         expected = [f"{v:g}" for v in net.predict(x)[:, 0]] if labels is None else labels
         assert predictor(x).labels == expected
+
+
+def test_outputs_beyond_the_range_are_none(backend):
+    network = TwoLayerNet(4, 3, 2, 1.0, activation="relu", backend=backend, dtype="float32", rng=0)
+    x = np.ones((5, 4))
+    x[3:] = 3e38
+    with pytest.raises(InputError, match=r"the outputs for x\[3\] are beyond the range of float32"):
+        Predictor(network)(x)

@@ -15,7 +15,7 @@ from ..console import write
 from ..data.labels import Labels
 from ..data.reading import read
 from ..data.scaling import Samples
-from ..data.sources import Part, Source
+from ..data.sources import Part
 from ..data.splits import stratified
 from ..errors import InputError
 from ..evaluation import Evaluation, evaluate
@@ -98,7 +98,7 @@ def _labelled(predictor: Predictor, data: str | None, o: SimpleNamespace) -> tup
         transpose=o.transpose,
     )
     source = read(data, how)
-    _check_features(predictor, source)
+    models.check_features(predictor, source.train.x, source.name)
     if source.test is not None and source.test.t is not None:
         if o.test_fraction is not None:
             raise InputError(f"{source.name} has test samples of its own; leave out test_fraction")
@@ -113,15 +113,6 @@ def _labelled(predictor: Predictor, data: str | None, o: SimpleNamespace) -> tup
     x = [part.x[:] for part in parts.values()]
     t = [part.labels for part in parts.values()]
     return Part(np.concatenate(x), np.concatenate(t)), f"{source.name}, samples"
-
-
-def _check_features(predictor: Predictor, source: Source) -> None:
-    features, takes = source.train.x.shape[1], predictor.network.sizes[0]
-    if features != takes:
-        raise InputError(
-            f"{source.name} has samples of {features} features, and the model takes {takes}; "
-            "give data such as it was trained on"
-        )
 
 
 def _report(found: Evaluation, name: str) -> str:

@@ -40,22 +40,31 @@ def read_samples(predictor: Predictor, path: str, options: Options) -> Entry:
     DataFileError, InputError, DtypeError
         The message names the file.
     """
+    name = name_of(path)
     if path == STANDARD_INPUT:
-        name = "standard input"
         source = _standard_input(options)
     else:
-        name = path
         source = reading.read_samples(Path(path), options)
     x = (source.test or source.train).x
-    features = predictor.network.sizes[0]
-    if x.shape[1] != features:
-        raise InputError(
-            f"{shown(Path(name))} has samples of {x.shape[1]} features, and the model takes "
-            f"{features}; give such as it was trained on"
-        )
+    check_features(predictor, x, shown(Path(name)))
     if len(x) == 1:
         return Entry([name], x)
     return Entry([f"{name}:{row + 1}" for row in range(len(x))], x)
+
+
+def name_of(path: str) -> str:
+    """What messages and the output call the samples of a path."""
+    return "standard input" if path == STANDARD_INPUT else path
+
+
+def check_features(predictor: Predictor, x: Samples, name: str) -> None:
+    """Raise InputError unless samples have as many features as the model takes."""
+    takes = predictor.network.sizes[0]
+    if x.shape[1] != takes:
+        raise InputError(
+            f"{name} has samples of {x.shape[1]} features, and the model takes {takes}; "
+            "give such as it was trained on"
+        )
 
 
 def _standard_input(options: Options) -> Any:

@@ -6,13 +6,16 @@ import csv
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import click
 
 from ..console import write
-from ..prediction import Predictions, Predictor
+from ..data.paths import shown
+from ..errors import InputError
+from ..prediction import Predictor
 from . import models, options
 from .data_options import reading_flags
 from .help import command as described
@@ -49,9 +52,8 @@ def command(model: str, files: tuple[str, ...], **options_: Any) -> None:
     how = replace(predictor.options(), header=o.header, transpose=o.transpose)
     entries = [models.read_samples(predictor, path, how) for path in files]
     rows: list[Row] = []
-    for entry in entries:
-        said = predictor(entry.x)
-        rows += _rows(entry.names, said)
+    for path, entry in zip(files, entries, strict=True):
+        rows += _rows(predictor, path, entry)
     what = "probability" if predictor.gives_probabilities else "output"
     if o.as_json:
         write(json.dumps(_as_data(predictor, rows, what)))
@@ -61,8 +63,12 @@ def command(model: str, files: tuple[str, ...], **options_: Any) -> None:
         write(_table(predictor, rows, what, every=o.proba))
 
 
-def _rows(names: list[str], said: Predictions) -> list[Row]:
-    return list(zip(names, said.labels, said.outputs.tolist(), strict=True))
+def _rows(predictor: Predictor, path: str, entry: models.Entry) -> list[Row]:
+    try:
+        said = predictor(entry.x)
+    except InputError as error:
+        raise InputError(f"{shown(Path(models.name_of(path)))}: {error}") from error
+    return list(zip(entry.names, said.labels, said.outputs.tolist(), strict=True))
 
 
 def _as_data(predictor: Predictor, rows: list[Row], what: str) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from .. import __version__
 from ..base_network import Network
 from ..data.preprocessing import Preprocessing
 from ..data.scaling import LARGEST_PIXEL, Scaling
-from ..errors import InputError
 from ..functions import LOSSES
 from ..networks import TwoLayerNet
-from ..prediction import Predictor
+from ..prediction import Predictor, check_outputs
 
 #: Features of a network that does not say what its samples are, and is taken for one of MNIST's
 #: images, from 0 to 1: the book's.
@@ -89,10 +88,7 @@ class Served:
         with np.errstate(all="ignore"):  # what is not finite is refused below
             scaled = predictor.prepared(x)
             hidden, outputs = self._layers(scaled)
-        if not np.isfinite(outputs).all():
-            raise InputError(
-                f"the outputs are beyond the range of {self.network.dtype}; give smaller samples"
-            )
+        check_outputs(outputs)
         said = predictor.preprocessing
         warning = None if said is None else said.fault(float(scaled.min()), float(scaled.max()))
         found = []
