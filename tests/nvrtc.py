@@ -39,15 +39,6 @@ def supported_architectures():
     return list(architectures)
 
 
-def compile_for(architecture, source, options, name_expressions):
-    """The machine code for an architecture, and the compiler's log.
-
-    An AssertionError with the log if it does not compile.
-    """
-    code, log, _ = _compiled(architecture, source, options, name_expressions)
-    return code, log
-
-
 class Resources(NamedTuple):
     """What a thread (shared memory: a block) of a kernel takes, as ptxas counts it."""
 
@@ -58,6 +49,17 @@ class Resources(NamedTuple):
     shared: int
 
 
+class Compiled(NamedTuple):
+    """The machine code for an architecture, and what the compiler says.
+
+    That is what each kernel takes, by its name expression, and warnings apart.
+    """
+
+    code: bytes
+    warnings: str
+    resources: dict[str, Resources]
+
+
 #: Of one kernel in the report that ptxas makes with -v.
 _ENTRY = re.compile(
     r"Compiling entry function '(?P<name>\w+)'.*?"
@@ -66,23 +68,15 @@ _ENTRY = re.compile(
     re.DOTALL,
 )
 
-
-def resources(architecture, source, options, name_expressions):
-    """What each kernel takes on an architecture: name expressions to :class:`Resources`."""
-    options = (*options, "--ptxas-options=-v")
-    _, log, names = _compiled(architecture, source, options, name_expressions)
-    found = {}
-    for entry in _ENTRY.finditer(log):
-        if entry["name"] not in names:
-            continue  # not a template, so compiled whether named or not
-        shared = re.search(r"(\d+) bytes smem", entry["rest"])
-        sizes = (entry[size] for size in ("registers", "stack", "stores", "loads"))
-        found[names[entry["name"]]] = Resources(*map(int, sizes), int(shared[1]) if shared else 0)
-    assert found.keys() == set(name_expressions), log
-    return found
+#: A line of that report, and no remark with a number in parentheses, nor a warning.
+_REPORT = re.compile(r"ptxas info\s*: [^(].*|(ptxas\s*\.)?\s*\d+ bytes stack frame,.*|")
 
 
-def _compiled(architecture, source, options, name_expressions):
+def compile_for(architecture, source, options, name_expressions):
+    """What becomes of kernels on an architecture: see :class:`Compiled`.
+
+    An AssertionError with the log if they do not compile.
+    """
     program = ctypes.c_void_p()
     assert (
         nvrtc.nvrtcCreateProgram(
@@ -92,7 +86,7 @@ def _compiled(architecture, source, options, name_expressions):
     )
     for name in name_expressions:
         assert nvrtc.nvrtcAddNameExpression(program, name.encode()) == 0
-    options = [f"--gpu-architecture=sm_{architecture}", *options]
+    options = [f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v", *options]
     failed = nvrtc.nvrtcCompileProgram(
         program, len(options), (ctypes.c_char_p * len(options))(*[o.encode() for o in options])
     )
@@ -109,8 +103,23 @@ def _compiled(architecture, source, options, name_expressions):
         assert nvrtc.nvrtcGetLoweredName(program, name.encode(), ctypes.byref(lowered)) == 0
         assert lowered.value in code
         names[lowered.value.decode()] = name
+    assert len(names) == len(name_expressions)
     assert nvrtc.nvrtcDestroyProgram(ctypes.byref(program)) == 0
-    return code, log, names
+    warnings = [line for line in log.splitlines() if not _REPORT.fullmatch(line)]
+    return Compiled(code, "\n".join(warnings), _resources(log, names))
+
+
+def _resources(log, names):
+    """What each kernel takes: name expressions to :class:`Resources`."""
+    found = {}
+    for entry in _ENTRY.finditer(log):
+        if entry["name"] not in names:
+            continue  # not a template, so compiled whether named or not
+        shared = re.search(r"(\d+) bytes smem", entry["rest"])
+        sizes = (entry[size] for size in ("registers", "stack", "stores", "loads"))
+        found[names[entry["name"]]] = Resources(*map(int, sizes), int(shared[1]) if shared else 0)
+    assert found.keys() == set(names.values()), log
+    return found
 
 
 def _bytes(program, size_of, get):
@@ -128,7 +137,7 @@ def table(architectures):
     for sources in MODULES.values():
         code, options, names = sources.source(), (*OPTIONS, *CUPY_OPTIONS), sources.expressions
         of = [a for a in architectures if a >= sources.capability]
-        found = {a: resources(a, code, options, names) for a in of}
+        found = {a: compile_for(a, code, options, names).resources for a in of}
         for name in names:
             cells = (found.get(a, {}).get(name) for a in architectures)
             taken = (

@@ -242,6 +242,7 @@ def test_what_a_device_lacks_is_refused_with_the_reason():
 @pytest.mark.torch
 def test_the_devices_of_pytorch():
     pytest.importorskip("torch")
+    pytest.importorskip("array_api_compat")
     assert fastnn.get_backend("torch:cpu").name == "torch"
     assert fastnn.get_backend("torch:cpu") is fastnn.get_backend("torch:cpu")
     for device in ("abacus", "cuda:99", ""):

@@ -3,6 +3,8 @@
 The harness that runs them on the CPU is tested here, too.
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
 from cuda_on_cpu import raw_module
@@ -22,26 +24,29 @@ def kinds(*architectures):
     ]
 
 
-@pytest.mark.parametrize(("architecture", "module"), kinds(75, 80, 86, 89, 90))
+@cache
+def compiled(architecture, module):
+    """What NVRTC makes of a module for an architecture: compiled once, which takes seconds."""
+    nvrtc = pytest.importorskip("nvrtc")
+    if architecture == "newest":
+        architecture = max(nvrtc.supported_architectures())
+    options, sources = (*OPTIONS, *nvrtc.CUPY_OPTIONS), MODULES[module]
+    return nvrtc.compile_for(architecture, sources.source(), options, sources.expressions)
+
+
+everywhere = pytest.mark.parametrize(("architecture", "module"), kinds(75, 80, 86, 89, 90))
+
+
+@everywhere
 def test_the_kernels_compile(architecture, module):
-    nvrtc = pytest.importorskip("nvrtc")
-    architecture = (
-        max(nvrtc.supported_architectures()) if architecture == "newest" else architecture
-    )
-    options, sources = (*OPTIONS, *nvrtc.CUPY_OPTIONS), MODULES[module]
-    code, log = nvrtc.compile_for(architecture, sources.source(), options, sources.expressions)
-    assert code.startswith(b"\x7fELF")
-    assert not log  # no warnings
+    made = compiled(architecture, module)
+    assert made.code.startswith(b"\x7fELF")
+    assert not made.warnings
 
 
-@pytest.mark.parametrize(("architecture", "module"), kinds(75, 80, 90))
+@everywhere
 def test_no_kernel_spills(architecture, module):
-    nvrtc = pytest.importorskip("nvrtc")
-    architecture = (
-        max(nvrtc.supported_architectures()) if architecture == "newest" else architecture
-    )
-    options, sources = (*OPTIONS, *nvrtc.CUPY_OPTIONS), MODULES[module]
-    found = nvrtc.resources(architecture, sources.source(), options, sources.expressions)
+    found = compiled(architecture, module).resources
     spilling = {n: r for n, r in found.items() if r.spill_stores or r.spill_loads}
     assert not spilling
     assert all(r.shared <= 48 * 1024 and r.registers <= 255 for r in found.values())
@@ -61,7 +66,7 @@ def test_a_spill_shows():
         for (int i = 0; i < 64; i++) a[i * n] = v[i];
     }
     """
-    found = nvrtc.resources(90, code, (), ["spilling"])["spilling"]
+    found = nvrtc.compile_for(90, code, (), ["spilling"]).resources["spilling"]
     assert found.spill_stores > 0
     assert found.spill_loads > 0
     assert found.shared == 0
