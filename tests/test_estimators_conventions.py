@@ -265,7 +265,7 @@ REFUSED = {
         "there are 100 hidden units",
     ),
     "other classes": ({"warm_start": True}, {"y": CLASSES + 1}, "the same classes"),
-    "fewer classes than samples": ({}, {"y": CLASSES[1:]}, "inconsistent numbers of samples"),
+    "fewer labels than samples": ({}, {"y": CLASSES[1:]}, "inconsistent numbers of samples"),
 }
 
 
