@@ -437,6 +437,55 @@ def test_uses_that_are_refused(run, models, line, named):
     assert sorted(Path().rglob("*")) == before
 
 
+OVERWRITING = {
+    "data": ["train", "--data", "a.csv", "--target", "t", "--save", "a.csv"],
+    "data by a link": ["train", "--data", "a.csv", "--target", "t", "--save", "link.csv"],
+    "data by a hard link": ["train", "--data", "a.csv", "--target", "t", "--save", "hard.csv"],
+    "target": ["train", "--data", "x.npy", "--target", "l.npy", "--save", "sub/../l.npy"],
+    "target beside": ["train", "--data", "x.npy", "--save", "y.npy"],
+    "a test": ["train", "--data", "a.csv", "--target", "t", "--test", "b.csv", "--save", "b.csv"],
+    "of a folder": ["train", "--data", "arrays", "--save", "arrays/y_train.npy"],
+    "an image": ["train", "--data", "images", "--plot", "images/a/1.png"],
+    "of a set": ["train", "--data", "sets/kuzu", "--save", "sets/kuzu-train-labels-idx1-ubyte"],
+    "two outputs": ["train", "--save", "s.png", "--plot", "sub/../s.png"],
+    "model and checkpoint": ["train", "--save", "m", "--checkpoint", "m"],
+    "a model drawn": ["inspect", "m.png", "--plot", "m.png"],
+    "a model exported": ["export", "m.npz", "sub/../m.npz", "--force"],
+    "a model evaluated": ["evaluate", "sub/errors.png", "a.csv", "--plot", "sub"],
+    "an image evaluated": ["evaluate", "m.png", "images", "--plot", "images/a"],
+}
+
+
+@pytest.mark.parametrize("line", OVERWRITING.values(), ids=OVERWRITING)
+def test_no_file_is_written_over_another_one_of_the_command(run, line):
+    for folder in ("sub", "arrays", "images/a", "images/b", "sets"):
+        Path(folder).mkdir(parents=True)
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text("x,t\n" + "1,a\n2,b\n" * 5)
+    Path("link.csv").symlink_to("a.csv")
+    Path("hard.csv").hardlink_to("a.csv")
+    for name in ("x", "y", "l", "arrays/x_train", "arrays/y_train"):
+        np.save(f"{name}.npy", np.arange(10.0) % 2)
+    for name in ("images/a/1.png", "images/b/1.png", "images/a/errors.png"):
+        Image.fromarray(drawn(1)).save(name)
+    write_mnist(Path("sets"), labels=10)
+    for path in list(Path("sets").iterdir()):
+        path.rename(path.with_name(f"kuzu-{path.name}".replace("t10k", "test")))
+    for name in ("m.png", "m.npz", "sub/errors.png"):
+        fastnn.TwoLayerNet(1, 2, 2, rng=0).save(name)
+    before = {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")}
+    assert_refused(run(*line, *(["--iterations", 1] if line[0] == "train" else [])), "are both")
+    assert {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")} == before
+
+
+def test_a_model_in_the_folder_of_its_data_may_be_replaced(ok):
+    Path("arrays").mkdir()
+    np.save("arrays/x_train.npy", np.arange(10.0))
+    np.save("arrays/y_train.npy", np.arange(10) % 2)
+    for _ in range(2):
+        ok("train", "--data", "arrays", "--iterations", 1, "--save", "arrays/model")
+
+
 def test_outputs_beyond_the_range_are_refused_with_the_name_of_the_file(run):
     net = fastnn.TwoLayerNet(2, 3, 2, 1.0, activation="relu", backend="numpy", rng=0)
     net.params["W1"][...] = 4

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..console import write
 from ..data.labels import Labels
-from ..data.reading import read
+from ..data.reading import files_of, read
 from ..data.scaling import Samples
 from ..data.sources import Part
 from ..data.splits import stratified
@@ -23,6 +23,7 @@ from ..prediction import Predictor
 from ..validation import generator
 from . import models, options, pictures
 from .data_options import DATA, reading_flags, split, target
+from .files import check_apart
 from .help import command as described
 from .help import option
 from .options import OUTPUT
@@ -30,6 +31,9 @@ from .predict import columns
 
 #: Which samples of data that has tests of its own, or of which some are set aside.
 PARTS = ("test", "train", "all")
+
+#: What is drawn into a folder.
+PICTURES = ("confusion.png", "calibration.png", "errors.png")
 
 #: Classes up to which the confusion matrix is printed.
 MOST_CLASSES = 20
@@ -71,6 +75,8 @@ def command(model: str, data: str | None, **options_: Any) -> None:
     """
     o = SimpleNamespace(**options_)
     if o.folder is not None:
+        drawn = [Path(o.folder, name) for name in PICTURES]
+        check_apart({"MODEL": model, "DATA": files_of(data, o.target)}, {"--plot": drawn})
         pictures.check_folder(o.folder)
     predictor = Predictor.load(model, o.backend)
     if predictor.network.sizes[-1] == 1:
@@ -147,16 +153,16 @@ def _draw(found: Evaluation, x: Samples, predictor: Predictor, folder: Path) -> 
         raise InputError(f"no pictures can be written to {folder}: {reason}") from error
     shape = predictor.image_shape
     pictures.save(
-        folder / "confusion.png", lambda f: plotting.plot_confusion(found, ax=f.subplots()), (7, 6)
+        folder / PICTURES[0], lambda f: plotting.plot_confusion(found, ax=f.subplots()), (7, 6)
     )
     if found.calibration is not None:
         pictures.save(
-            folder / "calibration.png",
+            folder / PICTURES[1],
             lambda f: plotting.plot_calibration(found, ax=f.subplots()),
             (6, 5),
         )
     pictures.save(
-        folder / "errors.png",
+        folder / PICTURES[2],
         lambda f: plotting.plot_worst(found, x, shape, figure=f),
         (12, 6.5) if shape else (8, 7),
     )

@@ -12,6 +12,7 @@ from ..data.paths import checked_path
 from ..errors import CheckpointError
 from ..files import load
 from . import models, options
+from .files import check_apart
 from .help import command as described
 from .help import option
 
@@ -32,8 +33,7 @@ def command(model: str, file: str, force: bool, as_json: bool) -> None:
 
     target = checked_path(file, "FILE")
     check_suffix(target)
-    if checked_path(model, "MODEL").absolute() == target.absolute():
-        raise click.UsageError(f"MODEL and FILE are both {file}; give another FILE.")
+    check_apart({"MODEL": model}, {"FILE": file})
     network = load(model, backend="numpy")
     try:
         exported = to_file(network, target, overwrite=force)

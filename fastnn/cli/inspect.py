@@ -15,6 +15,7 @@ from ..files import container
 from ..files.model import MODEL
 from ..prediction import Predictor
 from . import models, options, pictures
+from .files import check_apart
 from .help import command as described
 
 #: How many label names are shown.
@@ -30,6 +31,7 @@ def command(model: str, picture: str | None, as_json: bool) -> None:
 
     That is the network, what it takes, and where it comes from.
     """
+    check_apart({"MODEL": model}, {"--plot": picture})
     if picture is not None:
         pictures.check_picture(picture)
     predictor = Predictor.load(model, "numpy")

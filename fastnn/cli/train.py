@@ -12,6 +12,7 @@ from ..backends import get_backend
 from ..console import SignalError, write
 from ..data import Data
 from ..data.paths import checked_path
+from ..data.reading import files_of
 from ..early_stopping import EarlyStopping
 from ..evaluations import held_out
 from ..files.atomic import check_writable
@@ -25,6 +26,7 @@ from ..sampling import SAMPLERS
 from ..training import interrupted, train
 from ..validation import generator
 from . import data_options, options, pictures, training_options
+from .files import check_apart
 from .help import command as described
 from .summary import Ends, provenance, result, summary
 
@@ -47,6 +49,10 @@ def command(**options_: Any) -> None:
     """
     o, given = SimpleNamespace(**options_), training_options.given()
     training_options.check(o, given)
+    check_apart(
+        {"--data": files_of(o.data, o.target), "--test": files_of(o.test)},
+        {"--save": o.save, "--checkpoint": o.checkpoint, "--plot": o.picture},
+    )
     if o.save is not None:
         check_writable(checked_path(o.save, "save"))
     if o.picture is not None:

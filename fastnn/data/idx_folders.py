@@ -7,6 +7,7 @@ Fashion-MNIST and Kuzushiji-MNIST have MNIST's own names; EMNIST has its name be
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,13 @@ def sets_in(folder: Path) -> dict[str, _Set]:
             key = part, name["what"].lower()
             found.setdefault(name["set"], {}).setdefault(key, path)
     return found
+
+
+def files_in(folder: Path, name: str | None = None) -> Iterator[Path]:
+    """The files of all sets in a folder, or of the one with this name."""
+    for found, files in sets_in(folder).items():
+        if name in (None, found):
+            yield from files.values()
 
 
 def read(folder: Path, sets: dict[str, _Set], options: Options, name: str | None = None) -> Source:

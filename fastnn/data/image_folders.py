@@ -26,12 +26,24 @@ def classes_in(folder: Path) -> list[Path]:
     ]
 
 
-def read(folder: Path, options: Options) -> Source | None:
-    """The images in such a folder as samples, named by their subfolders; None if there are none."""
-    training, tests = (
+def files_in(folder: Path) -> Iterator[Path]:
+    """The images that :func:`read` reads in such a folder."""
+    for one in filter(None, (*_parts(folder), folder)):
+        for path in classes_in(one):
+            yield from _images_in(path)
+
+
+def _parts(folder: Path) -> list[Path | None]:
+    """The folders of training and of test images in it, if they are there."""
+    return [
         next((folder / name for name in names if (folder / name).is_dir()), None)
         for names in (TRAINING, TESTS)
-    )
+    ]
+
+
+def read(folder: Path, options: Options) -> Source | None:
+    """The images in such a folder as samples, named by their subfolders; None if there are none."""
+    training, tests = _parts(folder)
     if training is not None and classes_in(training):
         source = read(training, options)
         assert source is not None

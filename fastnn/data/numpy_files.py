@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def read_npy(path: Path, options: Options) -> Source:
     x, shape = samples(path, options.mapped)
     if not options.needs_target:
         return Source(Part(x, None), image_shape=shape)
-    beside = _targets_beside(path, options.target)
+    beside = _targets_of(path, options.target)
     t = _open(beside, lambda: np.load(beside, allow_pickle=False))
     part = check_lengths(Part(x, targets_of(t)), path)
     return Source(part, image_shape=shape, name=path.stem)
@@ -103,15 +103,29 @@ def samples(path: Path, mapped: bool | None = None) -> tuple[Samples, tuple[int,
     return np.array(rows.astype(rows.dtype.newbyteorder("="), copy=False), order="C"), shape
 
 
-def read_folder(folder: Path, options: Options) -> Source | None:
-    """A folder with such files as x_train.npy; None if there are none."""
-    found: dict[str, Source] = {}
+def files_in(folder: Path) -> Iterator[Path]:
+    """The files that :func:`read_folder` reads."""
+    for pair in _pairs_in(folder).values():
+        yield from pair
+
+
+def _pairs_in(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Samples and targets in a folder, of training and test."""
+    found: dict[str, tuple[Path, Path]] = {}
     for part in ("train", "test"):
         for x, t in PAIRS:
             files = folder / f"{x.format(part)}.npy", folder / f"{t.format(part)}.npy"
             if all(file.is_file() for file in files):
-                where = Options(target=str(files[1]), mapped=options.mapped)
-                found.setdefault(part, read_npy(files[0], where))
+                found.setdefault(part, files)
+    return found
+
+
+def read_folder(folder: Path, options: Options) -> Source | None:
+    """A folder with such files as x_train.npy; None if there are none."""
+    found = {
+        part: read_npy(x, Options(target=t, mapped=options.mapped))
+        for part, (x, t) in _pairs_in(folder).items()
+    }
     if "train" not in found:
         return None
     source = found["train"]
@@ -120,19 +134,29 @@ def read_folder(folder: Path, options: Options) -> Source | None:
     return source
 
 
-def _targets_beside(path: Path, target: Any) -> Path:
-    if target is not None:
-        return checked_path(target, "target")
+def targets_beside(path: Path) -> Path | None:
+    """The file with the labels of samples, by its name, if there is one."""
+    beside = (path.parent / name for name in _names_beside(path))
+    return next(filter(Path.is_file, beside), None)
+
+
+def _names_beside(path: Path) -> list[str]:
     names = []
     for x, t in (*PAIRS, *WHOLE):
         for part in ("train", "test", "val", "") if "{}" in x else ("",):
             mine = x.format(part).strip("_")
             if path.stem == mine:
                 names.append(t.format(part).strip("_") + path.suffix)
-    for name in names:
-        if (path.parent / name).is_file():
-            return path.parent / name
-    looked = f"there is no {', '.join(dict.fromkeys(names))} beside it" if names else "of any name"
+    return list(dict.fromkeys(names))
+
+
+def _targets_of(path: Path, target: Any) -> Path:
+    if target is not None:
+        return checked_path(target, "target")
+    if (found := targets_beside(path)) is not None:
+        return found
+    names = _names_beside(path)
+    looked = f"there is no {', '.join(names)} beside it" if names else "of any name"
     raise InputError(
         f"{shown(path)} holds samples; name the target, the file with their labels ({looked})"
     )

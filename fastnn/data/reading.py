@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,28 @@ def _file(path: Path, options: Options) -> Source:
         if path.name in sets:
             return idx_folders.read(path.parent, sets, options, path.name)
     raise DataFileError(f"{shown(path)} cannot be read: there is no such file or folder")
+
+
+def files_of(given: Any, target: Any = None) -> Iterator[Path]:
+    """The files that :func:`read` opens for a path, as far as they are there."""
+    if given is None:
+        return
+    path = Path(given)
+    try:
+        if path.is_dir():
+            for finder in (idx_folders.files_in, numpy_files.files_in, image_folders.files_in):
+                if files := list(finder(path)):
+                    yield from files
+                    return
+        elif path.exists():
+            yield path
+            if path.suffix.lower() == ".npy":
+                beside = numpy_files.targets_beside(path) if target is None else Path(target)
+                yield from filter(None, [beside])
+        elif path.parent.is_dir():
+            yield from idx_folders.files_in(path.parent, path.name)
+    except (OSError, ValueError):  # which reading them will say
+        return
 
 
 def read_samples(path: Path, options: Options) -> Source:
