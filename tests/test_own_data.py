@@ -21,7 +21,9 @@ import fastnn
 from fastnn import DataFileError, DtypeError, FastnnError, InputError, load_data
 from fastnn.data.labels import Labels
 from fastnn.data.preprocessing import Preprocessing, preprocessing_of
+from fastnn.data.reading import read_samples
 from fastnn.data.scaling import Scaling
+from fastnn.data.sources import Options
 from fastnn.data.splits import stratified
 from fastnn.streams import Stream
 
@@ -86,6 +88,42 @@ def test_a_header_of_numbers_is_one_if_it_is_asked_for(tmp_path):
     assert len(data.x_train) == 2
     assert data.preprocessing.features == ["0", "1"]
     assert len(load_data(tmp_path / "a.csv", target=0, drop=(2,), header=True).x_train) == 2
+
+
+@pytest.mark.parametrize("target", ["-1", "3", -1, 3])
+@pytest.mark.parametrize("first", [[-1, 5, 6, 0], [5, 3, 6, 0]])
+def test_the_number_of_a_column_is_no_name_because_it_is_a_value(tmp_path, first, target):
+    rows = np.random.default_rng(0).integers(0, 2, (60, 4))
+    rows[0] = first
+    np.savetxt(tmp_path / "a.csv", rows, fmt="%d", delimiter=",")
+    data = load_data(tmp_path / "a.csv", target=target, scaling="none")
+    np.testing.assert_array_equal(data.x_train, rows[:, :3])
+    np.testing.assert_array_equal(data.t_train, rows[:, 3])
+    data = load_data(tmp_path / "a.csv", target=target, drop=("0",), scaling="none")
+    np.testing.assert_array_equal(data.x_train, rows[:, 1:3])
+
+
+@pytest.mark.parametrize("rows", [[[5, 2, 0]], [[0, 1, 1], [1, 0, 0]], [[0, 5, 3], [2, 0, 1]]])
+def test_a_model_of_columns_without_names_reads_values_as_values(tmp_path, rows):
+    features = Options(needs_target=False, features=["0", "1", "2"], count=3)
+    (tmp_path / "a.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+    np.testing.assert_array_equal(read_samples(tmp_path / "a.csv", features).train.x, rows)
+
+
+def test_years_are_names_if_all_of_them_are_there(tmp_path):
+    (tmp_path / "a.csv").write_text("2019,2021,2020\n5,6,7\n")
+    years = Options(needs_target=False, features=["2019", "2020", "2021"], count=3)
+    found = read_samples(tmp_path / "a.csv", years).train.x
+    np.testing.assert_array_equal(found, [[5, 7, 6]])
+
+
+@pytest.mark.parametrize("target", ["2", 2, -1])
+def test_the_numbers_of_the_columns_may_be_names_or_a_sample(tmp_path, target):
+    (tmp_path / "a.csv").write_text("0,1,2\n5,6,1\n3,5,0\n")
+    with pytest.raises(InputError, match=r"first row of .* is 0, 1, 2.*header=True or False"):
+        load_data(tmp_path / "a.csv", target=target)
+    for header, samples in ((True, 2), (False, 3)):
+        assert len(load_data(tmp_path / "a.csv", target=target, header=header).t_train) == samples
 
 
 def test_names_alone_are_no_header_if_they_repeat(tmp_path):

@@ -7,10 +7,10 @@ import io
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataFileError
+from ..errors import DataFileError, InputError, one_line
 from .paths import shown
 from .sources import Options, Source
-from .tables import arrow, source_of
+from .tables import arrow, column_of, source_of
 
 #: What may stand between two values, and what for one that is missing.
 DELIMITERS = ",;\t|"
@@ -39,7 +39,7 @@ def read_text(text: bytes, options: Options, where: str) -> Source:
 
 def _read(source: Any, start: bytes, size: int, options: Options, where: str) -> Source:
     rows, delimiter = _first_rows(start, size, where)
-    header = has_header(rows, options) if options.header is None else options.header
+    header = has_header(rows, options, where) if options.header is None else options.header
     pyarrow = arrow()
     from pyarrow import csv as reader
 
@@ -90,17 +90,26 @@ def _count(line: str, delimiter: str) -> int:
     return "".join(line.split('"')[::2]).count(delimiter)
 
 
-def has_header(rows: list[list[str]], options: Options) -> bool:
+def has_header(rows: list[list[str]], options: Options, where: str) -> bool:
     """Whether the first row names the columns.
 
     It does if a column is asked for by a name that stands there, or if there is a column of numbers
     of which its value is none; where there are no numbers, if it repeats in no column.
+
+    Raises
+    ------
+    InputError
+        If it holds the numbers of the columns, which may be their names, or a sample.
     """
     first, others = rows[0], rows[1:]
-    asked = [options.target, *options.drop, *(options.features or ())]
-    if any(isinstance(name, str) and name in first for name in asked):
-        # A label may be a name, too: then its column has it again.
-        at = next(first.index(n) for n in asked if isinstance(n, str) and n in first)
+    numbers = [str(i) for i in range(len(first))]
+    if len(first) > 1 and (first == numbers or (_unnamed(options) and first == options.features)):
+        raise InputError(
+            f"the first row of {where} is {one_line(', '.join(first), 40)}, names of columns or a "
+            "sample; say which: header=True or False, --header or --no-header"
+        )
+    # A label may be a name, too: then its column has it again.
+    for at in (first.index(name) for name in _names_asked(first, options)):
         if not any(at < len(row) and row[at] == first[at] for row in others):
             return True
     if not others:
@@ -112,6 +121,35 @@ def has_header(rows: list[list[str]], options: Options) -> bool:
     if of_numbers:
         return any(not _is_number(first[i]) and first[i] not in MISSING for i in of_numbers)
     return all(name not in values for name, values in zip(first, columns, strict=True))
+
+
+def _names_asked(first: list[str], options: Options) -> list[str]:
+    """The names in the first row that are asked for, and can be nothing but names.
+
+    A text that is the number of a column stands for that one. Features that are whole numbers are
+    names, such as years, if all of them are there.
+    """
+    features = options.features or []
+    if all(column_of(name) is not None for name in features) and (
+        _unnamed(options) or not set(features) <= set(first)
+    ):
+        features = []
+    asked = [
+        name
+        for name in (options.target, *options.drop)
+        if isinstance(name, str)
+        and not ((n := column_of(name)) is not None and -len(first) <= n < len(first))
+    ]
+    return [name for name in (*asked, *features) if name in first]
+
+
+def _unnamed(options: Options) -> bool:
+    """Whether the features may be those of a table without names: the numbers of its columns."""
+    features = options.features or []
+    most = len(features) + 1 + len(options.drop)
+    return bool(features) and all(
+        (n := column_of(name)) is not None and str(n) == name and 0 <= n < most for name in features
+    )
 
 
 def _is_number(text: str) -> bool:

@@ -5,6 +5,7 @@ PyArrow reads them; it comes with ``pip install 'fastnn[data]'``.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from ..validation import kind, shown
 from .labels import MOST_CLASSES
 from .paths import shown as shown_path
 from .sources import Options, Part, Source
+
+#: The number of a column as a text.
+_NUMBER = re.compile(r"-?\d+")
 
 #: How many names of columns a message lists.
 FEW = 8
@@ -122,16 +126,22 @@ def column_number(names: list[str], column: Any, where: str, what: str) -> int:
     """The number of a column that is given by its name or number, which may count from the end."""
     if isinstance(column, str) and column in names:
         return names.index(column)
-    number = column
-    if isinstance(column, str) and column.strip().lstrip("-").isdecimal() and len(column) < 10:
-        number = int(column)
-    if isinstance(number, int | np.integer) and not isinstance(number, bool):
+    number = column_of(column)
+    if number is not None:
         if -len(names) <= number < len(names):
-            return int(number) % len(names)
+            return number % len(names)
         raise InputError(
             f"{what}={shown(column)}, and {where} has {len(names)} columns, numbered from 0"
         )
     raise InputError(f"{where} has no column {shown(column)}; it has {_list(names)}")
+
+
+def column_of(column: Any) -> int | None:
+    """The number that stands for a column, perhaps as a text; None where it is a name."""
+    if isinstance(column, str) and len(column) < 10 and _NUMBER.fullmatch(column.strip()):
+        return int(column)
+    is_number = isinstance(column, int | np.integer) and not isinstance(column, bool)
+    return int(column) if is_number else None
 
 
 def _target(names: list[str], target: Any, where: str) -> int:
