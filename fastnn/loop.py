@@ -158,7 +158,8 @@ def loop(state: TrainingState) -> None:
                 check_parameters(finite, state.iteration - 1, state.schedule(state.iteration - 1))
             state.signal = interrupts.caught
             if state.signal is not None:
-                state.stopped = "interrupted"
+                # Of what has stopped it in the same piece a training that is resumed ends, too.
+                state.stopped, state.stopped_before = "interrupted", state.stopped
             history.stopped = state.stopped = state.stopped or "finished"
             if state.iteration < state.iterations:
                 history.loss = history.loss.copy()  # without the rest of the memory
