@@ -22,7 +22,7 @@ from .early_stopping import EarlyStopping
 from .errors import DtypeError
 from .evaluations import check_parameters, count_broken
 from .files.random_states import random_state
-from .optimizers.book import OPTIMIZERS
+from .optimizers.choosing import stated
 from .schedules import SCHEDULES, Schedule
 from .training_state import TrainingState
 from .validation import shown
@@ -61,11 +61,20 @@ class Checkpointing(Callback):
 
     def on_begin(self, state: TrainingState) -> None:
         self._writer.begin(state.network, state.iteration)
+        for one in state.callbacks.all:
+            if hasattr(one, "state_dict") and not callable(getattr(one, "load_state_dict", None)):
+                raise DtypeError(
+                    f"a checkpoint cannot hold the callback {shown(one)}: it has a state_dict, and "
+                    "no load_state_dict(state); give it both methods, or neither"
+                )
         given = self._given
         self._training = {name: _plain(given[name]) for name in KEPT} | {
             "learning_rate": described_schedule(state.schedule),
             "validation": _fraction(given["validation"]),
-            "early_stopping": _described_stopping(state),
+            "early_stopping": described_stopping(
+                # Those among the callbacks are the caller's, to be given again like these.
+                None if given["early_stopping"] is None else state.callbacks.all[0]
+            ),
             "optimizer": name_of(state.optimizer),
             "start": given.get("start", state.iteration),
             "checkpoint_every": _interval(self._writer),
@@ -125,23 +134,29 @@ def described_schedule(rates: Schedule) -> dict[str, Any] | None:
     return {"class": name, "arguments": dataclasses.asdict(rates)}  # type: ignore[call-overload]
 
 
-def _described_stopping(state: TrainingState) -> dict[str, Any] | None:
-    for one in state.callbacks.all:
-        if isinstance(one, EarlyStopping):
-            return {name: getattr(one, name) for name in ("patience", "min_delta", "monitor")}
-    return None
+def described_stopping(stopping: EarlyStopping | None) -> dict[str, Any] | None:
+    """What early stopping is as data: of one of ours its numbers, of a changed one its class."""
+    if stopping is None:
+        return None
+    if type(stopping) is EarlyStopping and not vars(stopping).keys() & vars(EarlyStopping).keys():
+        return {name: getattr(stopping, name) for name in ("patience", "min_delta", "monitor")}
+    return {"class": class_of(stopping)}
 
 
 def name_of(optimizer: Any) -> str:
     """The name of an optimizer of ours, or the class of another one, whose state can be kept."""
-    if type(optimizer) in OPTIMIZERS.values():
+    if stated(optimizer) is not None:  # no object that was changed, either
         return optimizer.name
     if not all(callable(getattr(optimizer, m, None)) for m in ("state_dict", "load_state_dict")):
         raise DtypeError(
             f"a checkpoint cannot hold optimizer={shown(optimizer)}; give it the methods "
             "state_dict() and load_state_dict(state), or train without checkpoint"
         )
-    return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
+    return class_of(optimizer)
+
+
+def class_of(thing: Any) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def _fraction(validation: Any) -> float | None:

@@ -342,6 +342,11 @@ class Doors:
                 return False
         return True
 
+    def check_trainable(self) -> None:
+        """Raise InputError or DtypeError unless a step can be made on these parameters."""
+        self._check_params()
+        self._check_separate()
+
     def _check_separate(self) -> None:
         """Raise InputError if a step on one parameter would change another."""
         check_separate(self.params)

@@ -48,7 +48,27 @@ class Steps:
 
     def __init__(self, state: TrainingState) -> None:
         self._state = state
+        self._make()
+
+    def _make(self) -> None:
+        state = self._state
         self._runners = self._of_all_sizes(state.network, state.optimizer)
+        self._params = state.network.params
+        self._arrays = dict(self._params)
+
+    def follow(self) -> None:
+        """Take note of what a callback has assigned to the network's parameters.
+
+        Runners go by the dict that the network had when they were made; in another one they would
+        change nothing. What is assigned is checked as before the training.
+        """
+        network = self._state.network
+        params, seen = network.params, self._arrays
+        same = params is self._params and params.keys() == seen.keys()
+        if same and all(params[name] is array for name, array in seen.items()):
+            return
+        network.check_trainable()
+        self._make()
 
     def __call__(self, rows: Array, losses: Array, rates: np.ndarray) -> None:
         """Make a step with each batch in turn, at its rate; shapes (steps, batch), (steps,)."""
@@ -91,8 +111,8 @@ def loop(state: TrainingState) -> None:
     ------
     DivergenceError
         If the loss or a parameter ceases to be finite.
-    InputError
-        If a learning rate cannot be one.
+    InputError, DtypeError
+        If a learning rate cannot be one, or a callback has assigned a parameter that cannot.
     """
     backend, network, callbacks = state.network.backend, state.network, state.callbacks
     start, history = state.iteration, state.history
@@ -114,6 +134,7 @@ def loop(state: TrainingState) -> None:
             steps.rehearse()
             exits.callback(callbacks.close)
             callbacks.call("on_begin", state)
+            steps.follow()
             started, pace = time.perf_counter() - history.seconds, Pace(PIECE)
             while state.iteration < state.iterations and not state.stopped:
                 if interrupts.caught is not None:
@@ -127,15 +148,18 @@ def loop(state: TrainingState) -> None:
                 history.seconds = now - started
                 pace.measured(last - first, evaluated, now - began)
                 _after_piece(state)
+                steps.follow()
                 callbacks.call("on_progress", state)
             backend.synchronize()
             history.seconds = time.perf_counter() - started
+            steps.follow()
             if state.iteration > start:  # what came out of the last step has no loss any more
                 finite = not backend.to_numpy(count_broken(network))
                 check_parameters(finite, state.iteration - 1, state.schedule(state.iteration - 1))
             state.signal = interrupts.caught
             if state.signal is not None:
-                state.stopped = "interrupted"
+                # Of what has stopped it in the same piece a training that is resumed ends, too.
+                state.stopped, state.stopped_before = "interrupted", state.stopped
             history.stopped = state.stopped = state.stopped or "finished"
             if state.iteration < state.iterations:
                 history.loss = history.loss.copy()  # without the rest of the memory
@@ -174,6 +198,7 @@ def _make_piece(state: TrainingState, steps: Steps, host: np.ndarray, last: int)
     backend, evaluations = state.network.backend, state.evaluations
     i = first = state.iteration
     rates = rates_of(state.schedule, state.network.dtype, first, last)
+    steps.follow()
     losses = backend.empty(last - first, state.network.dtype)
     found = []
     for block in _batches(state, last - first):

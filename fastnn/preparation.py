@@ -66,7 +66,8 @@ def prepare(
     sampler_type = SAMPLERS[choice(sampling, "sampling", SAMPLERS)]
     if evaluate_every is not None:
         evaluate_every = positive_int(evaluate_every, "evaluate_every", 0)
-    watching = (*_early_stopping(early_stopping), *checked_callbacks(callbacks))
+    stopping = () if early_stopping is None else (checked_stopping(early_stopping),)
+    watching = (*stopping, *checked_callbacks(callbacks))
     rng = generator(rng)
     before = rng.bit_generator.state
     past = _past(history, network.dtype)
@@ -127,10 +128,9 @@ def _length(iterations: Any, epochs: Any) -> tuple[int, int | None]:
     return 0, positive_int(epochs, "epochs", 0)
 
 
-def _early_stopping(value: Any) -> tuple[EarlyStopping, ...]:
-    if value is None:
-        return ()
-    return (value if isinstance(value, EarlyStopping) else EarlyStopping(_patience(value)),)
+def checked_stopping(value: EarlyStopping | int) -> EarlyStopping:
+    """Early stopping by what :func:`fastnn.train` takes for it."""
+    return value if isinstance(value, EarlyStopping) else EarlyStopping(_patience(value))
 
 
 def _patience(value: Any) -> int:

@@ -131,7 +131,8 @@ def train(
     InputError, DtypeError, HostMemoryError
         If the data do not fit the network, an argument is impossible, or there is no memory for
         such batches; nothing has been changed then. Only of a learning rate that a schedule or a
-        function gives later, the iterations before it have been made.
+        function gives later, or of a parameter that a callback assigns, the iterations before it
+        have been made.
     CheckpointError
         If there cannot be one; before the first step, or when one cannot be written: the one before
         is there still.

@@ -48,6 +48,8 @@ class TrainingState:
         As in the history; that something is set here ends the training.
     signal : int or None
         The number of the signal that interrupted the training.
+    stopped_before : str or None
+        What had stopped the training when the signal came, if something had.
     rng_at_start : dict
         The state of the bit generator before the validation samples were drawn.
     blas_threads : int or None
@@ -68,6 +70,7 @@ class TrainingState:
     iteration: int = 0
     stopped: str | None = None
     signal: int | None = None
+    stopped_before: str | None = None
     rng_at_start: Mapping[str, Any] = field(default_factory=dict)
     blas_threads: int | None = None
 
@@ -96,18 +99,19 @@ class TrainingState:
 
         Nested dicts of numbers and strings that JSON has, and of NumPy arrays of one dimension:
         ``iteration``, ``iterations``, ``stopped``, ``sampler``, ``rng`` and ``rng_at_start``
-        (states of NumPy's bit generator), and ``callbacks``, a list with an entry for each
-        callback that has a `state_dict`. An interrupt is no part of it: the training
-        is to go on.
+        (states of NumPy's bit generator), and ``callbacks`` and ``callback_classes``, lists with
+        an entry for each callback that has a `state_dict`. An interrupt is no part of it: the
+        training is to go on, or to end as it would have without.
         """
         return {
             "iteration": self.iteration,
             "iterations": self.iterations,
-            "stopped": None if self.stopped == "interrupted" else self.stopped,
+            "stopped": self.stopped_before if self.stopped == "interrupted" else self.stopped,
             "sampler": self.sampler.state_dict(),
             "rng": self.rng.bit_generator.state,
             "rng_at_start": self.rng_at_start,
             "callbacks": [one.state_dict() for one in self._remembering],
+            "callback_classes": [type(one).__name__ for one in self._remembering],
         }
 
     @property
@@ -124,11 +128,13 @@ class TrainingState:
         InputError
             If the state is that of another training.
         """
-        callbacks = state["callbacks"]
-        if len(callbacks) != len(self._remembering):
+        callbacks, began = state["callbacks"], state["callback_classes"]
+        here = [type(one).__name__ for one in self._remembering]
+        if began != here or len(callbacks) != len(here):
             raise InputError(
-                f"the training to resume had {len(callbacks)} callbacks with a state, early "
-                f"stopping included, and here are {len(self._remembering)}; give the same"
+                f"the training to resume had {len(began)} callbacks with a state, early stopping "
+                f"included{_listed(began)}, and here are {len(here)}{_listed(here)}; "
+                "give the same, in this order"
             )
         iteration = positive_int(state["iteration"], "iteration", 0)
         self.iterations = positive_int(state["iterations"], "iterations", iteration)
@@ -143,3 +149,8 @@ class TrainingState:
                 f"give rng= of that kind, and no {type(self.rng.bit_generator).__name__}"
             ) from error
         self.iteration, self.stopped = iteration, state["stopped"]
+
+
+def _listed(classes: list[str]) -> str:
+    names = ", ".join(map(str, classes))
+    return f" ({names if len(names) <= 60 else names[:57] + '...'})" if classes else ""

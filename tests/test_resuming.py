@@ -21,7 +21,7 @@ from fastnn import (
     resume,
     train,
 )
-from fastnn.optimizers import OPTIMIZERS, Adam
+from fastnn.optimizers import OPTIMIZERS, Adam, Momentum
 from fastnn.schedules import CosineWithWarmup
 
 RNG = np.random.default_rng(0)
@@ -236,6 +236,182 @@ def test_an_optimizer_of_ones_own(tmp_path):
     with pytest.raises(InputError, match=r"optimizer=None, but the training began with a .*Own"):
         resume(path, X, T)
     same(resume(path, X, T, optimizer=Own()), expected)
+
+
+def test_an_optimizer_of_ours_that_was_changed_is_ones_own(tmp_path):
+    def halved():
+        optimizer = Momentum(0.5)
+        optimizer.update = lambda params, grads: Momentum.update(
+            optimizer, params, {name: g / 2 for name, g in grads.items()}
+        )
+        return optimizer
+
+    whole = network("numpy")
+    expected = whole, train(whole, X, T, iterations=30, batch_size=5, rng=0, optimizer=halved())
+    path = begun(tmp_path / "c", optimizer=halved())
+    for given in (None, "momentum", Momentum(0.5)):
+        with pytest.raises(InputError, match=r"the training began with a fastnn\S*\.Momentum"):
+            resume(path, X, T, optimizer=given)
+    same(resume(path, X, T, optimizer=halved()), expected)
+
+
+class Never(EarlyStopping):
+    """Remembers the best, and never stops."""
+
+    def should_stop(self, state):
+        return False
+
+
+class Counting(Callback):
+    """Has a state."""
+
+    def __init__(self):
+        self.count = 0
+
+    def on_iteration(self, state):
+        self.count += 1
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state):
+        self.count = state["count"]
+
+
+class CountingToo(Counting):
+    pass
+
+
+#: Early stopping, where it may be given, and what `resume` needs of it.
+STOPPING = {
+    "ours": (lambda: {"early_stopping": 2}, dict),
+    "ours, given again": (lambda: {"early_stopping": 2}, lambda: {"early_stopping": 2}),
+    "a class of one's own": (
+        lambda: {"early_stopping": Never(2)},
+        lambda: {"early_stopping": Never(2)},
+    ),
+    "among the callbacks": (
+        lambda: {"callbacks": [Counting(), EarlyStopping(2)]},
+        lambda: {"callbacks": [Counting(), EarlyStopping(2)]},
+    ),
+    "two": (
+        lambda: {"early_stopping": 5, "callbacks": [EarlyStopping(3, monitor="train_loss")]},
+        lambda: {"callbacks": [EarlyStopping(3, monitor="train_loss")]},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STOPPING)
+def test_early_stopping_is_the_one_of_before(tmp_path, what):
+    begin, again = STOPPING[what]
+    options = {"batch_size": 7, "epochs": 60, "validation": 0.2, "learning_rate": 5.0, "rng": 3}
+    options |= {"iterations": None}
+    whole = network("numpy")
+    expected = whole, train(whole, X, T, **options, **begin())
+    some = begin()
+    callbacks = [*some.pop("callbacks", ()), Cut(10)]
+    with pytest.raises(PowerCut):
+        train(
+            network("numpy"),
+            X,
+            T,
+            **options,
+            **some,
+            callbacks=callbacks,
+            checkpoint=tmp_path / "c",
+            checkpoint_every=3,
+        )
+    same(resume(tmp_path / "c", X, T, **again()), expected)
+
+
+@pytest.mark.parametrize(
+    ("began", "given", "message"),
+    [
+        (2, 3, r"early_stopping=3, but .* EarlyStopping\(patience=2, .*leave it out"),
+        (None, 3, "early_stopping=3, but the training began with none; leave it out"),
+        (2, Never(2), r"but the training began with EarlyStopping\(patience=2"),
+        (Never(2), None, r"early_stopping=None, but .*\.Never; give the same again"),
+        (Never(2), 2, r"early_stopping=2, but the training began with .*\.Never"),
+    ],
+)
+def test_another_early_stopping_is_refused(tmp_path, began, given, message):
+    path = begun(tmp_path / "c", early_stopping=began, validation=0.2)
+    with pytest.raises(InputError, match=message) as caught:
+        resume(path, X, T, early_stopping=given)
+    assert len(str(caught.value)) <= 300
+
+
+def test_callbacks_in_another_order_are_refused(tmp_path):
+    path = tmp_path / "c"
+    with pytest.raises(PowerCut):
+        train(
+            network("numpy"),
+            X,
+            T,
+            iterations=20,
+            checkpoint=path,
+            callbacks=[Counting(), CountingToo(), Cut(5)],
+        )
+    for wrong in ([CountingToo(), Counting()], [Counting()], []):
+        with pytest.raises(InputError, match=r"\(Counting, CountingToo\).*in this order"):
+            resume(path, X, T, callbacks=wrong)
+    one, other = Counting(), CountingToo()
+    resume(path, X, T, callbacks=[one, other])
+    assert (one.count, other.count) == (20, 20)
+
+
+def test_a_callback_that_cannot_go_on_is_refused_at_the_beginning(tmp_path):
+    class Halfway(Callback):
+        def state_dict(self):
+            return {}
+
+    with pytest.raises(DtypeError, match=r"no load_state_dict"):
+        train(
+            network("numpy"), X, T, iterations=3, checkpoint=tmp_path / "c", callbacks=[Halfway()]
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": Adam(lr=0.5, beta1=0.1)}, r"Adam\(lr=0.5.*began with Adam\(lr=0.001, .*0.1"),
+        ({"iterations": np.arange(3)}, r"iterations=array.*, but the training began with"),
+        ({"rng": 0}, "rng=0 is for the beginning of a training"),
+        ({"history": None}, "history=None is for the beginning of a training"),
+        ({"checkpoint": "c"}, "checkpoint='c' is for the beginning of a training"),
+    ],
+)
+def test_no_argument_is_passed_over(tmp_path, options, message):
+    path = begun(tmp_path / "c", optimizer=Adam(weight_decay=0.1))
+    with pytest.raises(InputError, match=message) as caught:
+        resume(path, X, T, **options)
+    assert len(str(caught.value)) <= 300
+    resume(path, X, T, optimizer=Adam(weight_decay=0.1))
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_a_signal_that_comes_when_the_training_stops_loses_nothing(tmp_path, kind):
+    class Interrupt(Callback):
+        def on_evaluation(self, state):
+            if stopping.waited == stopping.patience:
+                signal.raise_signal(signal.SIGINT)
+
+    options = {"batch_size": 7, "epochs": 60, "validation": 0.2, "learning_rate": 5.0, "rng": 3}
+    whole, stopping = network(kind), EarlyStopping(2)
+    expected = whole, train(whole, X, T, **options, early_stopping=2)
+    assert expected[1].stopped == "early stopping"
+    with pytest.warns(fastnn.InterruptWarning):
+        history = train(
+            network(kind),
+            X,
+            T,
+            **options,
+            early_stopping=stopping,
+            callbacks=[Interrupt()],
+            checkpoint=tmp_path / "c",
+        )
+    assert history.stopped == "interrupted"
+    same(resume(tmp_path / "c", X, T, backend=kind), expected)
 
 
 def test_an_optimizer_without_a_state_cannot_be_kept(tmp_path):

@@ -411,6 +411,79 @@ def test_who_watches_changes_nothing(backend, events):
     assert same(host(plain), host(watched))
 
 
+@pytest.mark.parametrize("moment", ["on_begin", "on_iteration", "on_progress", "learning_rate"])
+@pytest.mark.parametrize("gradient", ["backprop", "numerical"])
+def test_parameters_that_are_assigned_meanwhile_are_trained(backend, gradient, moment):
+    """Another dict, and another array in it, of samples that are mostly zero, too."""
+    for x in (X, X * (np.arange(X.size).reshape(X.shape) % 5 == 0)):
+        nets = plain, changed = small(backend), small(backend)
+
+        def assign(state, net=changed):
+            if state.iteration >= 8:
+                net.params["b1"] = net.backend.asarray(host(net)["b1"])
+            else:
+                net.params = {name: net.backend.asarray(p) for name, p in host(net).items()}
+
+        rates = [0.5, 0.5]
+        callback = Callback() if moment == "learning_rate" else Assigning(moment, assign)
+        if moment == "learning_rate":
+            rates[1] = lambda i: assign(SimpleNamespace(iteration=i)) or 0.5
+        options = {"iterations": 12, "batch_size": 7, "gradient": gradient}
+        histories = [
+            train(
+                net,
+                x,
+                T,
+                **options,
+                callbacks=[*some, Recorder("on_iteration")],
+                learning_rate=rate,
+                rng=0,
+            )
+            for net, some, rate in zip(nets, ([], [callback]), rates, strict=True)
+        ]
+        np.testing.assert_allclose(histories[1].loss, histories[0].loss, rtol=1e-12)
+        found, expected = host(changed), host(plain)
+        for name in expected:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("moment", "name", "value", "message"),
+    [
+        ("on_begin", "W1", np.zeros((6, 4)), r"has shape \(6, 4\)"),
+        ("on_evaluation", "W1", None, "None"),
+        ("on_iteration", "b1", np.zeros(5, int), "dtype int64"),
+        ("on_epoch", "b1", np.zeros(5, np.float32), "dtype float32"),
+        ("on_progress", "another", np.zeros(5), "has the entries"),
+        ("on_iteration", "b1", "b2", "share memory"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["numpy", "numba"])
+def test_what_is_assigned_meanwhile_is_checked(tmp_path, kind, moment, name, value, message):
+    net = small(kind)
+
+    def assign(state):
+        both = np.zeros(5)
+        if isinstance(value, str):
+            net.params[value] = both[:4]
+        net.params[name] = both if isinstance(value, str) else value
+
+    options = {"batch_size": 50, "evaluate_every": 1, "checkpoint": tmp_path / "c"}
+    callbacks = [Assigning(moment, assign)]
+    for iterations in (1, 20):  # the one that it is after may be the last
+        net.__init__(6, 5, 4, backend=kind, rng=0)
+        with pytest.raises(fastnn.FastnnError, match=message) as caught:
+            train(net, X, T, **options, iterations=iterations, callbacks=callbacks)
+        assert len(str(caught.value)) <= 300
+
+
+class Assigning:
+    """Does something at a moment of a training."""
+
+    def __init__(self, moment, function):
+        setattr(self, moment, function)
+
+
 def test_without_callbacks_the_loop_makes_many_steps_at_a_time(monkeypatch):
     """However short the epochs are."""
     calls = []
