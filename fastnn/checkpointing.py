@@ -156,6 +156,7 @@ def name_of(optimizer: Any) -> str:
 
 
 def class_of(thing: Any) -> str:
+    """The module and name of the class of an object."""
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
