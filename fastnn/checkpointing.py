@@ -25,7 +25,7 @@ from .files.random_states import random_state
 from .optimizers.choosing import stated
 from .schedules import SCHEDULES, Schedule
 from .training_state import TrainingState
-from .validation import shown
+from .validation import has_its_methods, shown
 
 #: What of the arguments of a training is kept as it is.
 KEPT = ("iterations", "epochs", "batch_size", "sampling", "gradient", "evaluate_every")
@@ -138,7 +138,7 @@ def described_stopping(stopping: EarlyStopping | None) -> dict[str, Any] | None:
     """What early stopping is as data: of one of ours its numbers, of a changed one its class."""
     if stopping is None:
         return None
-    if type(stopping) is EarlyStopping and not vars(stopping).keys() & vars(EarlyStopping).keys():
+    if type(stopping) is EarlyStopping and has_its_methods(stopping, EarlyStopping):
         return {name: getattr(stopping, name) for name in ("patience", "min_delta", "monitor")}
     return {"class": class_of(stopping)}
 

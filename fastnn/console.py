@@ -145,7 +145,11 @@ def in_options(message: str, command: click.Command) -> str:
     '--learning-rate 2 is large; try a --learning-rate below 1'
     """
     options = {
-        flag[2:].replace("-", "_"): (flag, getattr(parameter, "is_flag", False))
+        flag[2:].replace("-", "_"): (
+            flag,
+            getattr(parameter, "is_flag", False),
+            next(iter(parameter.secondary_opts), f"no {flag}"),
+        )
         for parameter in command.params
         for flag in parameter.opts
         if flag.startswith("--")
@@ -153,13 +157,13 @@ def in_options(message: str, command: click.Command) -> str:
 
     def option(found: re.Match[str]) -> str:
         name, value = found["name"], found["value"]
-        flag, is_flag = options[name]
+        flag, is_flag, off = options[name]
         if value is None:
             return flag if "_" in name else name  # "target" may be the word
         if value == "None":
             return f"no {flag}"
         if is_flag:
-            return flag if value == "True" else f"{flag} {value}"
+            return {"True": flag, "False": off}.get(value, f"{flag} {value}")
         return f"{flag} {shlex.quote(found['text'] or value)}"
 
     names = "|".join(sorted(options, key=len, reverse=True))

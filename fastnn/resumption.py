@@ -123,8 +123,7 @@ def restored(arguments: dict[str, Any], cluster: Any = None) -> TrainingState:
     ``digest(*data, backend=...)`` for data of which it has made a dataset.
     """
     path, backend = arguments.pop("path"), arguments.pop("backend")
-    own = {name: arguments.pop(name) for name in ("optimizer", "learning_rate", "progress")}
-    own["early_stopping"] = arguments.pop("early_stopping", None)
+    own = {name: arguments.pop(name) for name in _OWN}
     callbacks, every = checked_callbacks(arguments.pop("callbacks")), arguments["checkpoint_every"]
     data = {name: arguments.pop(name) for name in _DATA}
     del arguments["checkpoint_every"]
@@ -176,6 +175,9 @@ def restored(arguments: dict[str, Any], cluster: Any = None) -> TrainingState:
         ) from error
     return state
 
+
+#: The arguments that no file may hold, or that say nothing of the training.
+_OWN = ("optimizer", "learning_rate", "early_stopping", "progress")
 
 #: The arguments that are data.
 _DATA = ("x_train", "t_train", "x_test", "t_test", "sample_weight", "validation")

@@ -128,8 +128,10 @@ class TrainingState:
         InputError
             If the state is that of another training.
         """
-        callbacks, began = state["callbacks"], state["callback_classes"]
-        here = [type(one).__name__ for one in self._remembering]
+        callbacks, here = state["callbacks"], [type(one).__name__ for one in self._remembering]
+        began = state.get("callback_classes")
+        if began is None:  # a file of before they were kept says only how many there were
+            began = here if len(here) == len(callbacks) else ["unknown"] * len(callbacks)
         if began != here or len(callbacks) != len(here):
             raise InputError(
                 f"the training to resume had {len(began)} callbacks with a state, early stopping "

@@ -68,6 +68,7 @@ def test_the_seed_is_one_generator_for_weights_and_batches(train_json, data):
         ("leave it out: drop='a', or", "leave it out: --drop a, or"),
         ("began with validation=None;", "began with no --validation;"),
         ("use transpose=True", "use --transpose"),
+        ("header=True or header=False", "--header or --no-header"),
         ("drop the row, or name the target", "drop the row, or name the target"),
         ("/tmp/batch_size/drop=1.csv is gone", "/tmp/batch_size/drop=1.csv is gone"),
         ("began with Constant(learning_rate=0.1)", "began with Constant(learning_rate=0.1)"),

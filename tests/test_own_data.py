@@ -120,7 +120,8 @@ def test_years_are_names_if_all_of_them_are_there(tmp_path):
 @pytest.mark.parametrize("target", ["2", 2, -1])
 def test_the_numbers_of_the_columns_may_be_names_or_a_sample(tmp_path, target):
     (tmp_path / "a.csv").write_text("0,1,2\n5,6,1\n3,5,0\n")
-    with pytest.raises(InputError, match=r"first row of .* is 0, 1, 2.*header=True or False"):
+    match = r"first row of .* is 0, 1, 2.*header=True or header=False"
+    with pytest.raises(InputError, match=match):
         load_data(tmp_path / "a.csv", target=target)
     for header, samples in ((True, 2), (False, 3)):
         assert len(load_data(tmp_path / "a.csv", target=target, header=header).t_train) == samples

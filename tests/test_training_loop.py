@@ -744,6 +744,20 @@ def test_a_state_with_other_callbacks_is_refused():
         again.load_state_dict(keeps.kept[2])
 
 
+def test_a_state_that_does_not_say_which_callbacks_it_has():
+    options = {"early_stopping": 3, "validation": 0.2, "iterations": 9}
+    keeps = Keeps(3)
+    train(small("numpy"), X, T, callbacks=[keeps], **options)
+    state = keeps.kept[2]
+    del state["callback_classes"]
+    again = prepare(small("numpy"), X, T, **all_arguments(**options))
+    again.load_state_dict(state)
+    assert again.iteration == 3
+    again = prepare(small("numpy"), X, T, **all_arguments(iterations=9))
+    with pytest.raises(InputError, match=r"had 1 callbacks.*\(unknown\), and here are 0"):
+        again.load_state_dict(state)
+
+
 def test_the_state_of_another_generator_is_refused():
     keeps = Keeps(3)
     train(small("numpy"), X, T, iterations=9, callbacks=[keeps])

@@ -106,7 +106,7 @@ def has_header(rows: list[list[str]], options: Options, where: str) -> bool:
     if len(first) > 1 and (first == numbers or (_unnamed(options) and first == options.features)):
         raise InputError(
             f"the first row of {where} is {one_line(', '.join(first), 40)}, names of columns or a "
-            "sample; say which: header=True or False, --header or --no-header"
+            "sample; say which: header=True or header=False"
         )
     # A label may be a name, too: then its column has it again.
     for at in (first.index(name) for name in _names_asked(first, options)):

@@ -148,6 +148,7 @@ def resume(
     validation: Any = None,
     optimizer: Any = None,
     learning_rate: Any = None,
+    early_stopping: EarlyStopping | int | None = None,
     callbacks: Any = (),
     checkpoint_every: Any = None,
     progress: bool = False,
@@ -166,7 +167,9 @@ def resume(
         As for :func:`fastnn.distributed.train`.
     x_train, t_train, x_test, t_test, sample_weight, validation
         The data that the training began with; others are refused.
-    optimizer, learning_rate, callbacks, checkpoint_every, progress, **expected : optional
+    optimizer, learning_rate, early_stopping, callbacks, checkpoint_every, progress : optional
+        As for :func:`fastnn.resume`.
+    **expected : optional
         As for :func:`fastnn.resume`.
 
     Returns

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from ..errors import DtypeError, InputError
-from ..validation import choice, kind, real_number, shown
+from ..validation import choice, has_its_methods, kind, real_number, shown
 from .base import Optimizer
 from .book import OPTIMIZERS, SGD
 
@@ -65,7 +65,7 @@ def rehearsing(optimizer: Any) -> Any:
 def stated(optimizer: Any) -> Optimizer | None:
     """The optimizer, if its rule is known by its name; None for what may do anything."""
     ours = type(optimizer) in OPTIMIZERS.values()
-    return optimizer if ours and not vars(optimizer).keys() & vars(Optimizer).keys() else None
+    return optimizer if ours and has_its_methods(optimizer, Optimizer) else None
 
 
 def plain_rate(optimizer: Any) -> float | None:

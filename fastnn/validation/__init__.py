@@ -24,6 +24,7 @@ from .foreign import (
     refuse_sparse,
     refuse_uncomputed,
 )
+from .objects import has_its_methods
 from .samples import (
     check_labels,
     check_probabilities,
@@ -58,6 +59,7 @@ __all__ = [
     "float_dtype",
     "function",
     "generator",
+    "has_its_methods",
     "is_sparse",
     "kind",
     "numpy_dtype",
