@@ -573,7 +573,7 @@ def test_imports_run_downward_only():
         errors validation streams interrupts progress notebooks functions optimizers backends doors
         numerical_network base_network networks stepping data history schedules sampling
         evaluations callbacks early_stopping training_state pace loop preparation training files
-        checkpoints checkpointing resumption
+        checkpoints checkpointing saved_training resumption
     """.split()  # noqa: SIM905
     for path in MODULES:
         parts = path.relative_to(PACKAGE).parts

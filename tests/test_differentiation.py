@@ -459,6 +459,15 @@ def test_integers_are_refused_with_the_fix():
     assert numerical_diff(lambda x: x * x, np.array([1, 2])) == pytest.approx([2, 4])
 
 
+@pytest.mark.parametrize("h", [2**62, 2.0**62, 1e30])
+def test_a_step_whose_square_is_beyond_float32(h):
+    x = np.linspace(0, 1, 5, dtype=np.float32)
+    assert numerical_diff(lambda v: 3 * v, x, h=h) == pytest.approx(3, rel=1e-6)
+    for scheme in ("central", "forward", "backward"):
+        gradient = numerical_gradient(lambda v: np.float64(v.sum()), x.copy(), h=h, scheme=scheme)
+        assert gradient == pytest.approx(1, rel=1e-6)
+
+
 def test_float32_with_the_books_step_warns_of_noise():
     x = np.linspace(0, 1, 5, dtype=np.float32)
     with pytest.warns(

@@ -78,7 +78,8 @@ def step_at(xp: Any, x: Array, h: float | None, scheme: str, epsilon: float = 0.
     if h is None:
         step = max(own, epsilon) ** SCHEMES[scheme] * xp.maximum(xp.ones_like(x), abs(x))
     elif scheme != "complex":
-        square, limit = np.vdot(x, x) if xp is np else xp.sum(x * x), h / own
+        # As a float: the limit may be beyond the range of a number of x's dtype.
+        square, limit = float(np.vdot(x, x) if xp is np else xp.sum(x * x)), h / own
         if not (limit > 1 / NOISE_LIMIT and square < limit * limit):
             warn_of_rounding(xp, x, h, scheme)
     if scheme in ONE_SIDED or (scheme == "central" and h is None):
